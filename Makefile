@@ -1,0 +1,49 @@
+# Thawline. `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp's name holds the hash of what is to be installed: an unchanged lock file installs nothing again.
+LOCK := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
+STAMP := $(VENV)/.installed-$(LOCK)
+
+.PHONY: help setup demo serve test check format lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-8s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## Create .venv and install the locked dependencies
+
+$(STAMP):
+	@echo "Installing into $(VENV) (once; torch is large, this takes a minute or several)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,embedded,worker,dev]'
+	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: $(STAMP) ## Train all three sample models and ask them
+	@$(BIN)/python examples/demo.py
+
+serve: $(STAMP) ## Run API, worker and broker on 127.0.0.1:8000 until Ctrl-C
+	@exec $(BIN)/thawline serve
+
+test: $(STAMP) ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## Lint, format check, types, architecture
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lock: ## Resolve the newest dependencies anew and write constraints.txt
+	@$(PYTHON) scripts/lock.py
+
+clean: ## Remove .venv and caches (the data in .thawline stays)
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

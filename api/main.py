@@ -1,0 +1,50 @@
+"""The application: `create_app` puts the parts together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+
+from api import errors
+from api.middleware import RequestMiddleware
+from api.routes import datasets, jobs, models, predict, service
+from api.security import require_key
+from api.services import Services
+from models_store.settings import Settings, get_settings
+
+_DESCRIPTION = "Upload labelled text, start a job, watch it, and call the finished model. Errors are RFC 9457 problems."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application with its own parts; nothing is connected before it starts."""
+    settings = settings or get_settings()
+    settings.check_exposure()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.services = Services.build(settings)
+        yield
+        app.state.services.close()
+
+    app: FastAPI = FastAPIOffline(
+        title="Thawline",
+        version=importlib.metadata.version("thawline"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        max_body_size=settings.max_request_bytes,
+    )
+    errors.install(app)
+    app.add_middleware(RequestMiddleware, settings=settings)
+    keyed = [Depends(require_key)]
+    app.include_router(service.router)
+    app.include_router(service.metrics_router, dependencies=keyed)
+    app.include_router(datasets.router, dependencies=keyed, max_body_size=settings.max_upload_bytes)
+    for module in (jobs, models, predict):
+        app.include_router(module.router, dependencies=keyed)
+    app.mount("/web", StaticFiles(directory=service.WEB), name="web")
+    return app

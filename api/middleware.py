@@ -1,0 +1,84 @@
+"""Around every request: an id, an allow-list of hosts, safe response headers, and figures for Prometheus."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from api.errors import problem
+from models_store.settings import Settings
+
+REQUESTS = Counter("thawline_http_requests_total", "HTTP requests", ["method", "route", "status"])
+SECONDS = Histogram(
+    "thawline_http_request_seconds",
+    "Time to answer a request",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_PAGE_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+# The interactive documentation starts itself with an inline script; nothing else may.
+_DOCS_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+)
+_DOCS = ("/docs", "/redoc")
+
+
+class RequestMiddleware:
+    """A plain ASGI middleware: no task and no copy of the body per request."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        # A page of another site that resolves its own name to 127.0.0.1 must not reach the API (DNS rebinding).
+        self._hosts = {"localhost", "127.0.0.1", "[::1]", settings.host, *settings.allowed_hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        asked = headers.get("x-request-id", "")
+        request_id = asked if _REQUEST_ID.fullmatch(asked) else str(ULID()).lower()
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                response = MutableHeaders(scope=message)
+                response["X-Request-ID"] = request_id
+                response.update(_SAFE_HEADERS)
+                response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
+            await send(message)
+
+        try:
+            if _hostname(headers.get("host", "")) in self._hosts:
+                await self._app(scope, receive, send_with_headers)
+            else:
+                detail = "this Host is not served here; add it to THAWLINE_ALLOWED_HOSTS"
+                refusal = problem(Request(scope), 400, detail, code="unknown_host")
+                await refusal(scope, receive, send_with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(scope["method"], route, status).inc()
+            SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
+
+
+def _hostname(host: str) -> str:
+    return host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host

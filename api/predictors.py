@@ -1,0 +1,176 @@
+"""Models in memory: which version a name means, loaded once, least recently used out first."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from api.batching import Logits, MicroBatcher
+from models_store import registry
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.errors import OverloadedError, UnavailableError
+from models_store.logging import get_logger
+from models_store.predictor import Predictor
+from models_store.settings import Settings
+from models_store.tables import ModelVersion
+from models_store.tasks import Prediction, PredictOptions
+
+_RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
+_INLINE_CHARACTERS = 2_000  # tokenising less than this is quicker than a change of thread
+
+log = get_logger(__name__)
+
+
+class VersionResolver:
+    """Remembers for a moment what ``name@alias`` means, so that a prediction costs no query."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, tuple[float, ModelVersion]] = {}
+
+    async def resolve(self, reference: str) -> ModelVersion:
+        """The version meant.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+        """
+        found = self._known.get(reference)
+        if found and found[0] > time.monotonic():
+            return found[1]
+        version = await asyncio.to_thread(self._query, reference)
+        self._known[reference] = (time.monotonic() + _RESOLVE_SECONDS, version)
+        return version
+
+    def forget(self) -> None:
+        """Look everything up anew; for changes made by this process."""
+        self._known.clear()
+
+    def _query(self, reference: str) -> ModelVersion:
+        with self._db.reading() as session:
+            return registry.resolve(session, reference)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A predictor with the threads that run it."""
+
+    predictor: Predictor
+    batcher: MicroBatcher
+    size_bytes: int
+
+
+class PredictorPool:
+    """Loads versions on demand and answers with them, within a budget of memory and of waiting texts."""
+
+    def __init__(self, store: ArtifactStore, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self._seconds_per_item = 0.01
+
+    async def predict(
+        self, version: ModelVersion, examples: Sequence[Any], options: PredictOptions
+    ) -> list[Prediction]:
+        """Answer for parsed examples.
+
+        Raises:
+            OverloadedError: Too many texts wait already.
+            ArtifactCorruptError: The version's files cannot be loaded.
+            UnavailableError: The answer took longer than allowed.
+        """
+        self._admit(len(examples))
+        started = time.monotonic()
+        try:
+            model = await self.get(version)
+            encoded = await self._encode(model.predictor, examples)
+            futures = model.batcher.submit(encoded)
+            logits = await self._gather(futures)
+        finally:
+            self._waiting -= len(examples)
+        self._learn((time.monotonic() - started) / max(1, len(examples)))
+        rows = zip(logits, examples, encoded, strict=True)
+        return [model.predictor.decode(values, example, e, options) for values, example, e in rows]
+
+    async def parse(self, version: ModelVersion, items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
+        """Examples of the items, and (index, message) of each item that is none."""
+        task = (await self.get(version)).predictor.task
+        examples, problems = [], []
+        for index, item in enumerate(items):
+            try:
+                examples.append(task.parse(item))
+            except ValueError as error:
+                problems.append((index, str(error)))
+        return examples, problems
+
+    async def get(self, version: ModelVersion) -> LoadedModel:
+        """The loaded model; parallel callers share one load."""
+        key = version.artifact
+        if (model := self._loaded.get(key)) is not None:
+            self._loaded.move_to_end(key)
+            return model
+        task = self._loading.get(key)
+        if task is None:
+            task = self._loading[key] = asyncio.create_task(self._load(key, version.size_bytes))
+            task.add_done_callback(lambda _: self._loading.pop(key, None))
+        return await asyncio.shield(task)
+
+    def close(self) -> None:
+        """Unload everything."""
+        while self._loaded:
+            self._loaded.popitem()[1].batcher.close()
+
+    async def _load(self, key: str, size_bytes: int) -> LoadedModel:
+        started = time.monotonic()
+        model = await asyncio.to_thread(self._load_now, key, size_bytes)
+        log.info("model loaded", artifact=key, seconds=round(time.monotonic() - started, 2))
+        self._loaded[key] = model
+        while (
+            len(self._loaded) > 1
+            and sum(m.size_bytes for m in self._loaded.values()) > self._settings.model_cache_bytes
+        ):
+            oldest, evicted = self._loaded.popitem(last=False)
+            log.info("model unloaded", artifact=oldest)
+            closing = asyncio.create_task(asyncio.to_thread(evicted.batcher.close))
+            self._retiring.add(closing)
+            closing.add_done_callback(self._retiring.discard)
+        return model
+
+    def _load_now(self, key: str, size_bytes: int) -> LoadedModel:
+        predictor = Predictor.load(self._store.verified_path(key), threads=1)
+        runners = self._settings.predict_runners or len(os.sched_getaffinity(0))
+        batcher = MicroBatcher(predictor.infer, runners=runners, batch_tokens=self._settings.predict_batch_tokens)
+        return LoadedModel(predictor, batcher, size_bytes)
+
+    def _admit(self, items: int) -> None:
+        if self._waiting + items > self._settings.predict_queue_items and self._waiting:
+            seconds = max(1, math.ceil(self._waiting * self._seconds_per_item))
+            raise OverloadedError(f"{self._waiting} texts are waiting; try again in {seconds} s", seconds)
+        self._waiting += items
+
+    def _learn(self, seconds: float) -> None:
+        self._seconds_per_item = 0.95 * self._seconds_per_item + 0.05 * seconds
+
+    async def _encode(self, predictor: Predictor, examples: Sequence[Any]) -> Any:
+        if len(examples) == 1 and len(str(examples[0])) < _INLINE_CHARACTERS:
+            return predictor.encode(examples)
+        return await asyncio.to_thread(predictor.encode, examples)
+
+    async def _gather(self, futures: list[Future[Logits]]) -> list[Logits]:
+        try:
+            async with asyncio.timeout(self._settings.predict_timeout_seconds):
+                return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"no answer within {self._settings.predict_timeout_seconds:g} s", code="deadline_exceeded"
+            ) from error

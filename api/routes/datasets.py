@@ -1,0 +1,98 @@
+"""``/datasets``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi.concurrency import run_in_threadpool
+
+from api.routes.common import After, Limit, problems
+from api.schemas import DatasetOut, ListOut
+from api.services import ServicesDep
+from models_store import datasets
+from models_store.datasets import Upload
+from models_store.errors import InvalidInputError, Problem
+from models_store.tasks import TaskName
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+_FIELDS = {"file", "validation_file", "test_file", "task", "name", "columns"}
+
+
+@router.post("", status_code=201, operation_id="createDataset", responses=problems(413, 422))
+async def create_dataset(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    file: Annotated[UploadFile, File(description="Training rows: CSV with a header, or CoNLL for tagging")],
+    task: Annotated[TaskName, Form()],
+    validation_file: Annotated[UploadFile | None, File(description="Cut off the training rows where absent")] = None,
+    test_file: Annotated[UploadFile | None, File()] = None,
+    name: Annotated[str | None, Form(min_length=1, max_length=200)] = None,
+    columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
+) -> DatasetOut:
+    """Upload a data set. Every row is validated; with any error nothing is stored."""
+    if unknown := sorted(set(await request.form()) - _FIELDS):
+        message = f"unknown form field(s): {', '.join(unknown)}; known are {', '.join(sorted(_FIELDS))}"
+        raise InvalidInputError(message, [Problem("unknown_field", message, column=field) for field in unknown])
+    given = {"train": file, "validation": validation_file, "test": test_file}
+    uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
+    dataset = await run_in_threadpool(
+        datasets.create,
+        services.db,
+        services.store,
+        uploads,
+        task=task,
+        name=name,
+        columns=_parse_columns(columns),
+    )
+    response.headers["Location"] = f"/datasets/{dataset.id}"
+    return DatasetOut.of(dataset)
+
+
+@router.get("", operation_id="listDatasets")
+def list_datasets(
+    services: ServicesDep, limit: Limit = 20, after: After = None, task: TaskName | None = None
+) -> ListOut[DatasetOut]:
+    """Data sets, the newest first."""
+    rows = datasets.list_datasets(services.db, limit=limit + 1, after=after, task=task)
+    return ListOut.page([DatasetOut.of(row) for row in rows], limit)
+
+
+@router.get("/{dataset_id}", operation_id="getDataset", responses=problems(404))
+def get_dataset(dataset_id: str, services: ServicesDep) -> DatasetOut:
+    """One data set."""
+    return DatasetOut.of(datasets.get(services.db, dataset_id))
+
+
+@router.get("/{dataset_id}/preview", operation_id="previewDataset", responses=problems(404))
+def preview_dataset(
+    dataset_id: str,
+    services: ServicesDep,
+    split: Annotated[str, Query(pattern="^(train|validation|test)$")] = "train",
+    limit: Limit = 10,
+) -> ListOut[dict[str, Any]]:
+    """The first rows of a split, as they will be trained on."""
+    dataset = datasets.get(services.db, dataset_id)
+    rows = datasets.preview(services.store, dataset, split=split, limit=limit + 1)
+    return ListOut.page([dict(row) for row in rows], limit)
+
+
+@router.delete("/{dataset_id}", status_code=204, operation_id="deleteDataset", responses=problems(404, 409))
+def delete_dataset(dataset_id: str, services: ServicesDep) -> None:
+    """Delete a data set that no running or queued job uses."""
+    datasets.delete(services.db, services.store, dataset_id)
+
+
+def _parse_columns(text: str | None) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        columns = json.loads(text)
+    except ValueError:
+        columns = None
+    if not isinstance(columns, dict):
+        message = 'columns must be a JSON object such as {"text": "body", "label": "topic"}'
+        raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
+    return columns

@@ -1,0 +1,121 @@
+"""``/jobs``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+
+from api.routes.common import After, Limit, problems
+from api.schemas import EventOut, JobOut, ListOut
+from api.services import Services, ServicesDep
+from models_store import datasets, jobs
+from models_store.encoders import encoder_names
+from models_store.specs import JobRequest, resolve_spec
+from models_store.tables import TERMINAL_STATUSES, JobStatus
+from models_store.tasks import TaskName
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+_STREAM_POLL_SECONDS = 0.5
+_KEEPALIVE_SECONDS = 15.0
+
+
+@router.post("", status_code=202, operation_id="createJob", responses=problems(404, 409, 422))
+def create_job(
+    body: JobRequest,
+    response: Response,
+    services: ServicesDep,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> JobOut:
+    """Start a training job. With the same ``Idempotency-Key`` the same job is answered, however often it is sent."""
+    dataset = datasets.get(services.db, body.dataset_id)
+    names = encoder_names(services.settings.encoders_path)
+    spec = resolve_spec(body, TaskName(dataset.task), dataset.splits["train"]["rows"], names)
+    job = jobs.submit(
+        services.db,
+        body,
+        spec,
+        max_attempts=services.settings.max_attempts,
+        idempotency_key=idempotency_key,
+    )
+    if job.enqueued_at is None and job.status == JobStatus.QUEUED and services.queue.enqueue(job.id):
+        jobs.mark_enqueued(services.db, job.id)
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return JobOut.of(job)
+
+
+@router.get("", operation_id="listJobs")
+def list_jobs(
+    services: ServicesDep,
+    limit: Limit = 20,
+    after: After = None,
+    status: JobStatus | None = None,
+    model: Annotated[str | None, Query(max_length=63)] = None,
+) -> ListOut[JobOut]:
+    """Jobs, the newest first."""
+    rows = jobs.list_jobs(services.db, limit=limit + 1, after=after, status=status, model=model)
+    return ListOut.page([JobOut.of(row) for row in rows], limit)
+
+
+@router.get("/{job_id}", operation_id="getJob", responses=problems(404))
+def get_job(job_id: str, services: ServicesDep) -> JobOut:
+    """One job: where it stands, and what came of it."""
+    return JobOut.of(jobs.get(services.db, job_id))
+
+
+@router.post("/{job_id}/cancel", operation_id="cancelJob", responses=problems(404, 409))
+def cancel_job(job_id: str, services: ServicesDep) -> JobOut:
+    """Cancel a queued job at once, a running one within seconds."""
+    return JobOut.of(jobs.request_cancel(services.db, job_id))
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="listJobEvents",
+    response_model=ListOut[EventOut],
+    responses={200: {"content": {"text/event-stream": {}}}, **problems(404)},
+)
+async def list_events(
+    job_id: str,
+    request: Request,
+    services: ServicesDep,
+    after: Annotated[int, Query(ge=0, description="List what follows this event")] = 0,
+    limit: Limit = 100,
+    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+) -> Response:
+    """The events of a job; with ``Accept: text/event-stream`` a live stream that ends when the job does."""
+    after = last_event_id if last_event_id is not None else after
+    if "text/event-stream" in request.headers.get("accept", ""):
+        await run_in_threadpool(jobs.get, services.db, job_id)  # 404 before the stream begins
+        return StreamingResponse(
+            _stream(services, request, job_id, after),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+    rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=limit + 1)
+    page = ListOut[EventOut].page([EventOut.of(row) for row in rows], limit)
+    return JSONResponse(page.model_dump(mode="json"))
+
+
+async def _stream(services: Services, request: Request, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Events as they come. The table is the truth: it is asked twice a second."""
+    silent = 0.0
+    while not await request.is_disconnected():
+        job = await run_in_threadpool(jobs.get, services.db, job_id)  # before the events, so that none is missed
+        rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=100)
+        for row in rows:
+            event = EventOut.of(row)
+            after = event.id
+            yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
+        if job.status in TERMINAL_STATUSES and len(rows) < 100:
+            return
+        silent = 0.0 if rows else silent + _STREAM_POLL_SECONDS
+        if silent >= _KEEPALIVE_SECONDS:
+            silent = 0.0
+            yield KEEPALIVE_COMMENT
+        await asyncio.sleep(_STREAM_POLL_SECONDS)

@@ -1,0 +1,47 @@
+"""``/predict``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.routes.common import problems
+from api.schemas import PredictIn, PredictionOut, PredictOut
+from api.services import ServicesDep
+from models_store.errors import InvalidInputError, Problem
+from models_store.tasks import PredictOptions, TaskName
+
+router = APIRouter(tags=["predict"])
+
+
+@router.post(
+    "/predict/{model}",
+    operation_id="predict",
+    response_model=PredictOut,
+    response_model_exclude_none=True,
+    responses=problems(404, 422, 429, 503),
+)
+async def predict(
+    model: Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])],
+    body: PredictIn,
+    services: ServicesDep,
+) -> Response:
+    """Ask a model; a bare name means its production version."""
+    version = await services.resolver.resolve(model)
+    items = body.inputs if isinstance(body.inputs, list) else [body.inputs]
+    most = services.settings.predict_queue_items
+    if len(items) > most:
+        raise InvalidInputError(f"{len(items)} inputs are too many for one call; send at most {most}")
+    examples, refused = await services.predictors.parse(version, items)
+    if refused:
+        errors = [Problem("invalid_input", message, column=f"inputs.{index}") for index, message in refused]
+        raise InvalidInputError(f"inputs.{refused[0][0]}: {refused[0][1]}", errors)
+    predictions = await services.predictors.predict(version, examples, PredictOptions(top_k=body.top_k))
+    answer = PredictOut(
+        model=version.model,
+        version=version.version,
+        task=TaskName(version.task),
+        predictions=[PredictionOut.model_construct(**prediction) for prediction in predictions],
+    )
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

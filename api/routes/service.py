@@ -1,0 +1,68 @@
+"""Health, metrics and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlmodel import select
+
+from api.services import Services, ServicesDep
+from models_store.errors import ThawlineError, UnavailableError
+from models_store.tables import Model
+
+router = APIRouter(tags=["service"])
+metrics_router = APIRouter(tags=["service"])
+WEB = Path(__file__).parents[1] / "web"
+
+
+@router.get("/healthz", operation_id="healthz")
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", operation_id="readyz", responses={503: {"description": "A part does not answer"}})
+def readyz(services: ServicesDep) -> Response:
+    """The service can do its work: the database has its tables, and the broker answers."""
+    checks = {"database": _check(_database, services), "broker": _check(_broker, services)}
+    ready = all(check == "ok" for check in checks.values())
+    body: dict[str, Any] = {"status": "ok" if ready else "unavailable", "checks": checks}
+    return JSONResponse(body, status_code=200 if ready else 503)
+
+
+@metrics_router.get("/metrics", operation_id="metrics", response_class=Response)
+def metrics() -> Response:
+    """Figures for Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+def page() -> FileResponse:
+    """The web page."""
+    return FileResponse(WEB / "index.html")
+
+
+def _check(probe: Callable[[Services], None], services: Services) -> str:
+    try:
+        probe(services)
+    except ThawlineError as error:
+        return error.message
+    except Exception as error:  # noqa: BLE001 (whatever it is, the answer is "not ready")
+        return f"{type(error).__name__}: {error}"
+    return "ok"
+
+
+def _database(services: Services) -> None:
+    with services.db.reading() as session:
+        session.exec(select(Model).limit(1)).first()
+
+
+def _broker(services: Services) -> None:
+    if not services.queue.configured:
+        raise UnavailableError("THAWLINE_BROKER_URL is not set")
+    services.queue.depth()

@@ -1,0 +1,284 @@
+"""What travels over HTTP. Never the tables themselves: a column that is added does not leak."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_store.specs import TrainingSpec
+from models_store.tables import Dataset, JobEvent, JobStatus, Model, ModelVersion, TrainingJob
+from models_store.tasks import TaskName
+
+T = TypeVar("T")
+
+
+class ListOut(BaseModel, Generic[T]):
+    """A page of a list; ask for what follows with ``after=<id of the last>``."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool
+
+    @classmethod
+    def page(cls, items: list[T], limit: int) -> Self:
+        """A page out of ``limit + 1`` items, the surplus one telling that there are more."""
+        return cls(data=items[:limit], has_more=len(items) > limit)
+
+
+class ProblemItem(BaseModel):
+    """One thing that is wrong."""
+
+    file: str | None = None
+    line: int | None = Field(None, description="1-based physical line")
+    column: str | None = None
+    code: str
+    message: str
+
+
+class ProblemOut(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str | None
+    errors: list[ProblemItem] = []
+    error_count: int | None = None
+
+
+class LabelCount(BaseModel):
+    """A label and how often it stands in the training file."""
+
+    label: str
+    count: int
+
+
+class SplitOut(BaseModel):
+    """Rows of a split, and whether it was uploaded or cut off the training file."""
+
+    rows: int
+    source: Literal["uploaded", "auto"]
+
+
+class WarningOut(BaseModel):
+    """Something about the data that is no error and yet worth knowing."""
+
+    code: str
+    message: str
+    file: str | None = None
+    lines: list[int]
+
+
+class DatasetOut(BaseModel):
+    """A data set."""
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    name: str
+    task: TaskName
+    format: str
+    size_bytes: int
+    sha256: str
+    columns: dict[str, str]
+    labels: list[LabelCount]
+    splits: dict[str, SplitOut]
+    warnings: list[WarningOut]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Dataset) -> DatasetOut:
+        """The data set of a table row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class ProgressOut(BaseModel):
+    """How far a job is."""
+
+    fraction: float = 0.0
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    examples_per_second: float | None = None
+    eta_seconds: int | None = None
+
+
+class JobModel(BaseModel):
+    """The model a job trains; the version is known once it is published."""
+
+    name: str
+    version: int | None
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class JobOut(BaseModel):
+    """A job."""
+
+    id: str
+    object: Literal["job"] = "job"
+    status: JobStatus
+    phase: Literal["prepare", "head", "full", "evaluate", "export"] | None
+    progress: ProgressOut
+    dataset_id: str
+    task: TaskName
+    model: JobModel
+    spec: TrainingSpec
+    result: dict[str, Any] | None
+    error: JobError | None
+    attempt: int
+    cancel_requested: bool
+    metadata: dict[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: TrainingJob) -> JobOut:
+        """The job of a table row."""
+        error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
+        return cls.model_validate(
+            {
+                **row.model_dump(),
+                "model": JobModel(name=row.model, version=row.version),
+                "metadata": row.metadata_,
+                "error": error,
+            }
+        )
+
+
+class EventOut(BaseModel):
+    """Something that happened to a job."""
+
+    id: int
+    object: Literal["job.event"] = "job.event"
+    created_at: datetime
+    level: Literal["info", "warning", "error"]
+    type: Literal["phase", "metrics", "message", "status"]
+    message: str
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: JobEvent) -> EventOut:
+        """The event of a table row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class VersionOut(BaseModel):
+    """A version of a model."""
+
+    object: Literal["model.version"] = "model.version"
+    model: str
+    version: int
+    task: TaskName
+    job_id: str
+    dataset_id: str
+    base_model: str
+    strategy: str
+    head: str
+    metrics: dict[str, Any]
+    size_bytes: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: ModelVersion) -> VersionOut:
+        """The version of a table row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class ModelOut(BaseModel):
+    """A model with its versions, the newest first."""
+
+    object: Literal["model"] = "model"
+    name: str
+    task: TaskName
+    aliases: dict[str, int]
+    versions: list[VersionOut]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Model, aliases: dict[str, int], versions: list[ModelVersion]) -> ModelOut:
+        """The model of table rows."""
+        return cls(
+            name=row.name,
+            task=TaskName(row.task),
+            aliases=aliases,
+            versions=[VersionOut.of(version) for version in versions],
+            created_at=row.created_at,
+        )
+
+
+class PredictIn(BaseModel):
+    """The body of ``POST /predict/{model}``: one input or a list of them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"inputs": ["Where is my parcel?"], "top_k": 3},
+                {"inputs": ["Ada met Bob on Monday."]},
+                {"inputs": [{"text": "Where is my parcel?", "text_pair": "When will my order arrive?"}]},
+            ]
+        },
+    )
+
+    inputs: Any = Field(
+        description="classification: texts; tagging: texts or lists of tokens; similarity: objects with text, text_pair"
+    )
+    top_k: Annotated[int, Field(ge=1, le=1000, description="Labels to list with their scores")] = 1
+
+
+class LabelScore(BaseModel):
+    """A label with its probability."""
+
+    label: str
+    score: float
+
+
+class EntityOut(BaseModel):
+    """An entity; ``text[start:end]`` of the input, in characters."""
+
+    label: str
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+class TokenOut(BaseModel):
+    """A word and its tag."""
+
+    text: str
+    start: int
+    end: int
+    tag: str
+    score: float
+
+
+class PredictionOut(BaseModel):
+    """One answer; which members it has depends on the task."""
+
+    label: str | None = None
+    score: float | None = None
+    scores: list[LabelScore] | None = None
+    entities: list[EntityOut] | None = None
+    tokens: list[TokenOut] | None = None
+    truncated: bool | None = Field(None, description="Present and true where the text was too long and was cut")
+
+
+class PredictOut(BaseModel):
+    """Answers in the order of the inputs."""
+
+    model: str
+    version: int
+    task: TaskName
+    predictions: list[PredictionOut]

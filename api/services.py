@@ -1,0 +1,54 @@
+"""What the routes work with: built once per application, handed out by dependency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from api.predictors import PredictorPool, VersionResolver
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.queue import JobQueue
+from models_store.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one running application."""
+
+    settings: Settings
+    db: Database
+    store: ArtifactStore
+    queue: JobQueue
+    resolver: VersionResolver
+    predictors: PredictorPool
+
+    @classmethod
+    def build(cls, settings: Settings) -> Services:
+        """Connect the parts that the settings name."""
+        db = Database(settings.resolved_database_url)
+        store = ArtifactStore(settings.artifacts_dir)
+        return cls(
+            settings=settings,
+            db=db,
+            store=store,
+            queue=JobQueue(settings.broker_url),
+            resolver=VersionResolver(db),
+            predictors=PredictorPool(store, settings),
+        )
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self.predictors.close()
+        self.queue.close()
+        self.db.dispose()
+
+
+def get_services(request: Request) -> Services:
+    """The services of the application that answers this request."""
+    return cast("Services", request.app.state.services)
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]

@@ -1,0 +1,1 @@
+"""Everything durable, and the one way to run a finished model."""

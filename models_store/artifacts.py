@@ -1,0 +1,127 @@
+"""Artifacts: folders that appear whole or not at all.
+
+A folder is filled in a staging area, described by a manifest with the SHA-256 of every file, forced to disk, and
+renamed into place. What a reader finds under a key is therefore complete; a crash leaves at most a staging folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models_store.errors import ArtifactCorruptError, NotFoundError
+
+MANIFEST = "manifest.json"
+_KEY = re.compile(r"(datasets|models)/[a-z0-9_][a-z0-9_.-]*")
+_STAGING = ".staging"
+
+
+class ArtifactStore:
+    """A local folder of artifacts. Keys are made from ids only, never from a request."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A fresh folder on the store's own disk; whatever is not published is removed at the end."""
+        parent = self.root / _STAGING
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path, key: str, info: dict[str, Any]) -> int:
+        """Move a staged folder to its key, with a manifest of ``info`` and of every file.
+
+        Returns:
+            The size of the artifact in bytes.
+
+        Raises:
+            FileExistsError: The key is taken; artifacts are immutable.
+        """
+        target = self._path(key)
+        if target.exists():
+            raise FileExistsError(key)
+        files = {}
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            _fsync(path)
+            files[path.relative_to(folder).as_posix()] = {
+                "sha256": file_sha256(path),
+                "bytes": path.stat().st_size,
+            }
+        manifest = folder / MANIFEST
+        manifest.write_text(json.dumps({**info, "files": files}, indent=2, ensure_ascii=False), encoding="utf-8")
+        _fsync(manifest)
+        _fsync(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+        _fsync(target.parent)
+        return sum(entry["bytes"] for entry in files.values()) + (target / MANIFEST).stat().st_size
+
+    def path(self, key: str) -> Path:
+        """The folder of an artifact, unchecked.
+
+        Raises:
+            NotFoundError: There is none under this key.
+        """
+        folder = self._path(key)
+        if not (folder / MANIFEST).is_file():
+            raise NotFoundError(f"artifact {key!r} does not exist")
+        return folder
+
+    def verified_path(self, key: str) -> Path:
+        """The folder of an artifact after every file was compared with the manifest.
+
+        Raises:
+            NotFoundError: There is none under this key.
+            ArtifactCorruptError: A file is missing, cut short or altered.
+        """
+        folder = self.path(key)
+        try:
+            files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        except (ValueError, KeyError) as error:
+            raise ArtifactCorruptError(f"artifact {key!r}: the manifest is unreadable") from error
+        for name, entry in files.items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
+                raise ArtifactCorruptError(f"artifact {key!r}: {name} differs from its manifest")
+        return folder
+
+    def delete(self, key: str) -> None:
+        """Remove an artifact: out of sight by one rename first, then from the disk."""
+        folder = self._path(key)
+        grave = self.root / _STAGING / f"deleted-{folder.name}"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            folder.rename(grave)
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key) or ".." in key:
+            raise ValueError(f"not an artifact key: {key!r}")
+        return self.root / key
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,25 @@
+"""Uploaded data: read, validate row by row, split, store as Arrow; all or nothing."""
+
+from models_store.datasets.service import (
+    SPLITS,
+    Upload,
+    create,
+    dataset_key,
+    delete,
+    get,
+    list_datasets,
+    preview,
+    read_split,
+)
+
+__all__ = [
+    "SPLITS",
+    "Upload",
+    "create",
+    "dataset_key",
+    "delete",
+    "get",
+    "list_datasets",
+    "preview",
+    "read_split",
+]

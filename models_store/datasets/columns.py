@@ -1,0 +1,116 @@
+"""Which column of a file holds what: the common spellings, or the mapping that came with the upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from models_store.datasets.source import SourceFile
+from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList
+from models_store.tasks import TaskName
+
+_TEXT = (
+    "text", "sentence", "content", "review", "message", "utterance", "question", "document", "body", "comment",
+    "tweet", "query", "input", "description",
+)  # fmt: skip
+_LABEL = (
+    "label", "category", "class", "labels", "target", "intent", "topic", "sentiment", "gold_label", "tag",
+    "is_duplicate",
+)  # fmt: skip
+_SCORE = ("score", "similarity", "similarity_score", "relatedness_score", "gold_score", "rating")
+_PAIRS = (
+    ("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"),
+    ("text_a", "text_b"), ("text1", "text2"), ("sentence_a", "sentence_b"), ("sentence_1", "sentence_2"),
+    ("text_1", "text_2"), ("query", "passage"),
+)  # fmt: skip
+
+FIELDS: dict[TaskName, tuple[str, ...]] = {
+    TaskName.CLASSIFICATION: ("text", "label"),
+    TaskName.SIMILARITY: ("text", "text_pair", "score", "label"),
+    TaskName.TAGGING: (),
+}
+
+
+def map_columns(
+    source: SourceFile, header: Sequence[str], task: TaskName, mapping: Mapping[str, str]
+) -> dict[str, str]:
+    """Our field → column of the file.
+
+    Raises:
+        InvalidDatasetError: A field has no column; the message lists what was found and what would be understood.
+    """
+    problems = ProblemList()
+    _check_header(source, header, problems)
+    for field, column in mapping.items():
+        if column not in header:
+            problems.add(_problem(source, f"column {column!r} (given for {field!r}) is not in the header", column))
+    if problems.count:
+        raise InvalidDatasetError(problems)
+    by_key = {_key(column): column for column in header}
+    found = dict(mapping)
+    if task is TaskName.CLASSIFICATION:
+        _find(found, "text", _TEXT, by_key)
+        _find(found, "label", _LABEL, by_key)
+        missing = [field for field in ("text", "label") if field not in found]
+    else:
+        _find_pair(found, by_key)
+        if "label" not in mapping:
+            _find(found, "score", _SCORE, by_key)
+        if "score" not in found:
+            _find(found, "label", _LABEL, by_key)
+        missing = [field for field in ("text", "text_pair") if field not in found]
+        if "score" not in found and "label" not in found:
+            missing.append("score (or label)")
+    for field in missing:
+        message = (
+            f"no column for {field}: the header has {', '.join(map(repr, header))}. Rename the column, or send "
+            f'columns={{"{field.split()[0]}": "<your column>"}} with the upload'
+        )
+        problems.add(_problem(source, message, field, "missing_column"))
+    if problems.count:
+        raise InvalidDatasetError(problems)
+    return found
+
+
+def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, str]:
+    """The ``columns`` form field, checked.
+
+    Raises:
+        InvalidInputError: A name on the left that the task does not have, or no text on the right.
+    """
+    checked: dict[str, str] = {}
+    for field, column in mapping.items():
+        if field not in FIELDS[task] or not isinstance(column, str):
+            known = ", ".join(FIELDS[task]) or "none (CoNLL has no header)"
+            message = f"columns: {field!r} cannot be mapped; fields of {task.value}: {known}"
+            raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
+        checked[field] = column
+    return checked
+
+
+def _check_header(source: SourceFile, header: Sequence[str], problems: ProblemList) -> None:
+    keys: set[str] = set()
+    for column in header:
+        if _key(column) in keys:
+            problems.add(_problem(source, f"column {column!r} stands twice in the header", column, "duplicate_column"))
+        keys.add(_key(column))
+
+
+def _find(found: dict[str, str], field: str, spellings: Sequence[str], by_key: Mapping[str, str]) -> None:
+    taken = set(found.values())
+    for spelling in spellings:
+        if field not in found and spelling in by_key and by_key[spelling] not in taken:
+            found[field] = by_key[spelling]
+
+
+def _find_pair(found: dict[str, str], by_key: Mapping[str, str]) -> None:
+    for first, second in _PAIRS:
+        if first in by_key and second in by_key and not {"text", "text_pair"} & set(found):
+            found.update(text=by_key[first], text_pair=by_key[second])
+
+
+def _key(column: str) -> str:
+    return column.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _problem(source: SourceFile, message: str, column: str, code: str = "unknown_column") -> Problem:
+    return Problem(code, message, source.name, 1, column)

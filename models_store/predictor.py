@@ -1,0 +1,131 @@
+"""The one way to run a finished model: tokenizer + ONNX session + task. No torch, no database.
+
+Evaluation, the parity gate and serving all use it, so what was measured is what is served.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models_store.errors import ArtifactCorruptError
+from models_store.tasks import Encoded, Prediction, PredictOptions, Task, task_from_config
+from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
+
+ONNX_FILE = "model.onnx"
+CONFIG_FILE = "model.json"
+DEFAULT_OPTIONS = PredictOptions()
+_LOGITS = "logits"
+
+
+class Predictor:
+    """A finished model, ready to answer. `encode`, `infer` and `decode` are separate so that a server can batch."""
+
+    def __init__(self, task: Task[Any], tokenizer: Tokenizer, session: ort.InferenceSession, pad_id: int) -> None:
+        self.task = task
+        self._tokenizer = tokenizer
+        self._session = session
+        self._pad_id = pad_id
+        self._input_names = {entry.name for entry in session.get_inputs()}
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 0) -> Self:
+        """Load the files of one version.
+
+        Args:
+            folder: Holds ``model.onnx``, ``model.json`` and ``tokenizer.json``.
+            threads: CPU threads of one inference; 0 lets onnxruntime decide.
+
+        Raises:
+            ArtifactCorruptError: A file is missing or not what it should be.
+        """
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            tokenizer = load_tokenizer(folder / TOKENIZER_FILE, config["max_length"])
+            session = _session(folder / ONNX_FILE, threads)
+            return cls(task_from_config(config["task"]), tokenizer, session, config["pad_id"])
+        except Exception as error:  # the libraries raise bare Exceptions of their own
+            raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
+
+    def encode(self, examples: Sequence[Any]) -> list[Encoded]:
+        """Word pieces of parsed examples. Cheap and safe to call from several threads."""
+        return self.task.encode(self._tokenizer, examples)
+
+    def infer(self, batch: Sequence[Encoded]) -> list[NDArray[np.float32]]:
+        """Run one batch.
+
+        Returns:
+            The logits of each example: (n_outputs,), or (length, n_outputs) for a task per token.
+        """
+        logits = self._session.run([_LOGITS], self._feed(batch))[0]
+        if self.task.per_token:
+            return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
+        return list(logits)
+
+    def decode(
+        self, logits: NDArray[np.float32], example: Any, encoded: Encoded, options: PredictOptions
+    ) -> Prediction:
+        """The answer for one example; says so when its text was cut."""
+        prediction = self.task.decode(logits, example, encoded, options)
+        if encoded.truncated:
+            prediction["truncated"] = True
+        return prediction
+
+    def logits(self, encoded: Sequence[Encoded], batch_tokens: int = 4096) -> list[NDArray[np.float32]]:
+        """Logits of any number of examples, batched by length, in the order given."""
+        results: list[NDArray[np.float32] | None] = [None] * len(encoded)
+        for indices in batches_by_length([len(e) for e in encoded], batch_tokens):
+            for index, values in zip(indices, self.infer([encoded[i] for i in indices]), strict=True):
+                results[index] = values
+        return [values for values in results if values is not None]
+
+    def predict(
+        self, examples: Sequence[Any], options: PredictOptions = DEFAULT_OPTIONS, batch_tokens: int = 4096
+    ) -> list[Prediction]:
+        """Answers for parsed examples, in the order given."""
+        encoded = self.encode(examples)
+        rows = zip(self.logits(encoded, batch_tokens), examples, encoded, strict=True)
+        return [self.decode(values, example, e, options) for values, example, e in rows]
+
+    def _feed(self, batch: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
+        shape = (len(batch), max(len(encoded) for encoded in batch))
+        ids = np.full(shape, self._pad_id, dtype=np.int64)
+        mask = np.zeros(shape, dtype=np.int64)
+        types = np.zeros(shape, dtype=np.int64)
+        for row, encoded in enumerate(batch):
+            length = len(encoded)
+            ids[row, :length] = encoded.input_ids
+            mask[row, :length] = 1
+            types[row, :length] = encoded.type_ids
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return {name: array for name, array in feed.items() if name in self._input_names}
+
+
+def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Cut indices into batches of similar length with at most ``batch_tokens`` padded tokens (or one example)."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        # Sorted by length, so the newest member is the longest and sets the padded width.
+        if batch and lengths[index] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _session(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would steal the cores that the web server and other models need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

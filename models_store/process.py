@@ -1,0 +1,38 @@
+"""Processes that die with their parent, so that no failure leaves an orphan behind.
+
+``python -m models_store.process PROGRAM ARG …`` becomes PROGRAM, which the kernel then ends with the parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when its parent ends (Linux; elsewhere nothing happens).
+
+    Args:
+        parent: The parent's process id, taken by the parent itself: if it has died before this call,
+            the kernel would never send the signal, so the process ends at once.
+        sig: The signal to be sent.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), sig)
+
+
+def guarded(command: list[str], sig: signal.Signals = signal.SIGKILL) -> list[str]:
+    """The command line that runs ``command`` as a process that dies with the caller."""
+    return [sys.executable, "-m", "models_store.process", str(os.getpid()), str(int(sig)), *command]
+
+
+if __name__ == "__main__":
+    die_with_parent(int(sys.argv[1]), signal.Signals(int(sys.argv[2])))
+    os.execvp(sys.argv[3], sys.argv[3:])  # noqa: S606

@@ -1,0 +1,85 @@
+"""The way to the workers: a Celery message that carries a job's id and nothing else.
+
+The database is the truth and the message only a hint: losing it delays a job until the next sweep, no more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from models_store.errors import UnavailableError
+from models_store.logging import get_logger
+
+TASK_NAME = "thawline.train"
+QUEUE_NAME = "thawline"
+
+log = get_logger(__name__)
+
+
+def celery_app(broker_url: str | None) -> Celery:
+    """A Celery app with the settings that sender and worker share."""
+    app = Celery("thawline", broker=broker_url or "memory://", set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=QUEUE_NAME,
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,  # an idle worker must not wait for a message that a busy one reserved
+        broker_connection_timeout=3,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "socket_connect_timeout": 3,
+            "socket_timeout": 10,
+            "socket_keepalive": True,
+        },
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        enable_utc=True,
+    )
+    return app
+
+
+class JobQueue:
+    """Sends job ids; never raises for a broker that is away, because the sweep sends again."""
+
+    def __init__(self, broker_url: str | None) -> None:
+        self.configured = broker_url is not None
+        self._app = celery_app(broker_url)
+
+    def enqueue(self, job_id: str) -> bool:
+        """Send the hint that a job waits. False when the broker did not take it."""
+        try:
+            self._app.send_task(
+                TASK_NAME,
+                args=[job_id],
+                retry=True,
+                retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
+            )
+        except (OperationalError, OSError) as error:
+            log.warning("broker took no message; the sweep will send it again", job_id=job_id, error=str(error))
+            return False
+        return True
+
+    def depth(self) -> int:
+        """Messages that wait in the broker.
+
+        Raises:
+            UnavailableError: The broker does not answer.
+        """
+        try:
+            with self._app.connection_for_read() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+                channel: Any = connection.default_channel
+                return int(channel.queue_declare(QUEUE_NAME, durable=True).message_count)
+        except (OperationalError, OSError) as error:
+            raise UnavailableError(f"the broker does not answer: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._app.close()

@@ -1,0 +1,130 @@
+"""Settings: the environment (``THAWLINE_*``) and ``.env``, read once per process."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models_store.errors import ConfigurationError
+
+MIB = 1024 * 1024
+
+
+def default_home() -> Path:
+    """The folder ``.thawline`` of the checkout, or of the user's home where the package is installed."""
+    checkout = Path(__file__).resolve().parents[1]
+    base = checkout if (checkout / "pyproject.toml").is_file() else Path.home()
+    return base / ".thawline"
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Each field is the environment variable ``THAWLINE_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="THAWLINE_", env_file=".env", extra="ignore")
+
+    home: Path = Field(default_factory=default_home, description="Folder of all state")
+    host: str = Field("127.0.0.1", description="Address the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on")
+    api_key: SecretStr | None = Field(None, description="Bearer token asked of every call; needed off loopback")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Further values of the Host header to accept, separated by commas"
+    )
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home")
+    broker_url: str | None = Field(None, description="Celery broker; default: the embedded one of `thawline serve`")
+    artifacts_url: str | None = Field(None, description="Where artifacts lie: a folder or file:// URL")
+    encoders_dir: Path | None = Field(None, description="Folder of further base encoders, one sub-folder each")
+
+    max_upload_bytes: int = Field(512 * MIB, ge=1, description="Largest body of POST /datasets")
+    max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
+
+    worker_concurrency: int = Field(1, ge=1, description="Jobs that one worker trains at a time")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train")
+    training_threads: int = Field(0, ge=0, description="CPU threads of a training process; 0: torch's default")
+    max_attempts: int = Field(3, ge=1, description="Attempts of a job before it is given up")
+    lease_seconds: float = Field(60, gt=0, description="A worker silent for so long has lost its job")
+    heartbeat_seconds: float = Field(10, gt=0, description="Interval between heartbeats")
+    sweep_seconds: float = Field(15, gt=0, description="Interval between sweeps for lost jobs")
+    stall_seconds: float = Field(900, gt=0, description="A training process without an event for so long is stopped")
+
+    predict_runners: int = Field(0, ge=0, description="Inference threads per loaded model; 0: one per core")
+    predict_batch_tokens: int = Field(512, ge=1, description="Padded tokens of one inference batch")
+    predict_queue_items: int = Field(1024, ge=1, description="Texts waiting or running before a call is refused (429)")
+    predict_timeout_seconds: float = Field(30, gt=0, description="Longest wait for one prediction call")
+    model_cache_bytes: int = Field(2048 * MIB, ge=1, description="ONNX files kept loaded, least recently used out")
+
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("home", "encoders_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().resolve()
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        """The database's URL; PostgreSQL always through psycopg 3."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home / 'thawline.db'}"
+        for scheme in ("postgres://", "postgresql://"):
+            if self.database_url.startswith(scheme):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
+        return self.database_url
+
+    @cached_property
+    def artifacts_dir(self) -> Path:
+        """The folder of the artifacts.
+
+        Raises:
+            ConfigurationError: The URL names a kind of store that this version does not have.
+        """
+        if self.artifacts_url is None:
+            return self.home / "artifacts"
+        path = self.artifacts_url.removeprefix("file://")
+        if "://" in path:
+            raise ConfigurationError(
+                f"THAWLINE_ARTIFACTS_URL={self.artifacts_url!r}: only a folder or a file:// URL is supported"
+            )
+        return Path(path).expanduser().resolve()
+
+    @cached_property
+    def encoders_path(self) -> Path:
+        """The folder in which an operator puts further encoders."""
+        return self.encoders_dir or self.home / "encoders"
+
+    def check_exposure(self) -> None:
+        """Refuse to listen beyond this machine without a key.
+
+        Raises:
+            ConfigurationError: The host is not a loopback address and no API key is set.
+        """
+        if self.api_key is None and not is_loopback(self.host):
+            raise ConfigurationError(
+                f"THAWLINE_HOST={self.host} is reachable from other machines: set THAWLINE_API_KEY to a long random "
+                "secret (for example `openssl rand -hex 32`), or listen on 127.0.0.1"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

@@ -1,0 +1,245 @@
+"""What can be asked for: tasks, strategies, heads, hyperparameters, and their defaults.
+
+The API validates with these models and the worker obeys them, so the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from models_store.encoders import DEFAULT_ENCODER
+from models_store.errors import InvalidInputError, Problem
+from models_store.tasks import TaskName
+
+MODEL_NAME = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
+
+
+class HeadName(StrEnum):
+    """The networks between the encoder's hidden states and the logits."""
+
+    LINEAR = "linear"
+    BILSTM = "bilstm"
+
+
+HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
+    TaskName.CLASSIFICATION: (HeadName.LINEAR,),
+    TaskName.TAGGING: (HeadName.LINEAR, HeadName.BILSTM),
+    TaskName.SIMILARITY: (HeadName.LINEAR,),
+}
+
+
+class PhaseName(StrEnum):
+    """A stretch of training: the head on a frozen encoder, or everything."""
+
+    HEAD = "head"
+    FULL = "full"
+
+
+class Strategy(StrEnum):
+    """Which phases a job runs."""
+
+    HYBRID = "hybrid"
+    FINETUNE = "finetune"
+    FROZEN = "frozen"
+
+
+PHASES_OF_STRATEGY: dict[Strategy, tuple[PhaseName, ...]] = {
+    Strategy.HYBRID: (PhaseName.HEAD, PhaseName.FULL),
+    Strategy.FINETUNE: (PhaseName.FULL,),
+    Strategy.FROZEN: (PhaseName.HEAD,),
+}
+
+
+class PhaseSpec(BaseModel):
+    """One phase, as data.
+
+    Attributes:
+        name: ``head`` trains the head alone, ``full`` head and encoder.
+        trains_encoder: Whether the encoder learns too; a frozen one is run only once.
+        epochs: Most passes over the training split; early stopping may end it before.
+        learning_rate: Peak of the schedule (linear warm-up, then linear decay to zero).
+        patience: Epochs without a better validation metric before the phase stops.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: PhaseName
+    trains_encoder: bool
+    epochs: int
+    learning_rate: float
+    patience: int
+
+
+class Hyperparameters(BaseModel):
+    """Knobs that nobody has to turn: each has a default that fits the data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    head_epochs: Annotated[int, Field(ge=1, le=1000, description="Epochs of the head on the frozen encoder")] | None = (
+        None
+    )
+    head_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    full_epochs: Annotated[int, Field(ge=1, le=200, description="Epochs of head and encoder together")] | None = None
+    full_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    max_length: (
+        Annotated[int, Field(ge=8, le=8192, description="Longest input in word pieces")] | Literal["auto"] | None
+    ) = None
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
+    warmup_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class ExportOptions(BaseModel):
+    """How the finished model is written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
+
+
+class JobRequest(BaseModel):
+    """The body of ``POST /jobs``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_id: Annotated[str, StringConstraints(max_length=64)]
+    model: ModelName
+    base_model: Annotated[str, StringConstraints(max_length=63)] = DEFAULT_ENCODER
+    strategy: Strategy = Strategy.HYBRID
+    head: HeadName | Literal["auto"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+    hyperparameters: Hyperparameters = Hyperparameters()
+    export: ExportOptions = ExportOptions()
+    metadata: Annotated[
+        dict[
+            Annotated[str, StringConstraints(min_length=1, max_length=64)],
+            Annotated[str, StringConstraints(max_length=512)],
+        ],
+        Field(max_length=16),
+    ] = {}
+
+
+class ResolvedHyperparameters(BaseModel):
+    """The hyperparameters with every default filled in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    head_epochs: int
+    head_learning_rate: float
+    full_epochs: int
+    full_learning_rate: float
+    batch_size: int
+    max_length: int | Literal["auto"]
+    weight_decay: float
+    warmup_fraction: float
+    dropout: float
+    max_grad_norm: float
+    patience: int
+
+
+class TrainingSpec(BaseModel):
+    """The request with every default filled in; what the worker obeys and the job shows."""
+
+    dataset_id: str
+    model: str
+    task: TaskName
+    base_model: str
+    strategy: Strategy
+    head: HeadName
+    seed: int
+    hyperparameters: ResolvedHyperparameters
+    export: ExportOptions
+
+    def phases(self) -> list[PhaseSpec]:
+        """The phases of the strategy, in order."""
+        values = self.hyperparameters
+        specs = {
+            PhaseName.HEAD: PhaseSpec(
+                name=PhaseName.HEAD,
+                trains_encoder=False,
+                epochs=values.head_epochs,
+                learning_rate=values.head_learning_rate,
+                patience=values.patience,
+            ),
+            PhaseName.FULL: PhaseSpec(
+                name=PhaseName.FULL,
+                trains_encoder=True,
+                epochs=values.full_epochs,
+                learning_rate=values.full_learning_rate,
+                patience=values.patience,
+            ),
+        }
+        return [specs[name] for name in PHASES_OF_STRATEGY[self.strategy]]
+
+
+def default_hyperparameters(task: TaskName, train_rows: int) -> ResolvedHyperparameters:
+    """Defaults that depend on the task and the amount of data (measured in docs/benchmarks.md).
+
+    Small data gets more epochs: fine-tuning needs a number of *steps*, not of passes, to settle
+    (Mosbach et al. 2021, arXiv 2006.04884).
+    """
+    batch_size = 16 if train_rows < 5_000 else 32
+    steps_per_epoch = max(1, math.ceil(train_rows / batch_size))
+    return ResolvedHyperparameters(
+        head_epochs=min(60, max(10, math.ceil(600 / steps_per_epoch))),
+        head_learning_rate=1e-3,
+        full_epochs=min(20, max(3, math.ceil(300 / steps_per_epoch))),
+        full_learning_rate=1e-4,
+        batch_size=batch_size,
+        max_length="auto",
+        weight_decay=0.01,
+        warmup_fraction=0.1,
+        dropout=0.1,
+        max_grad_norm=1.0,
+        patience=3,
+    )
+
+
+def resolve_head(requested: HeadName | Literal["auto"], task: TaskName) -> HeadName:
+    """The head to train.
+
+    Raises:
+        InvalidInputError: The head does not fit the task.
+    """
+    fitting = HEADS_OF_TASK[task]
+    if requested == "auto":
+        return fitting[0]
+    if requested not in fitting:
+        message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"
+        raise InvalidInputError(message, [Problem("head_does_not_fit_task", message, column="head")])
+    return requested
+
+
+def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_models: list[str]) -> TrainingSpec:
+    """Check a request against its data set and fill in every default.
+
+    Raises:
+        InvalidInputError: Head, encoder or precision cannot be had.
+    """
+    if request.base_model not in base_models:
+        message = f"base_model {request.base_model!r} is not in the catalogue; choose one of: {', '.join(base_models)}"
+        raise InvalidInputError(message, [Problem("unknown_base_model", message, column="base_model")])
+    if request.export.precision not in ("auto", "fp32"):
+        message = f"precision {request.export.precision!r} is not offered by this version; use auto or fp32"
+        raise InvalidInputError(message, [Problem("unsupported_precision", message, column="export.precision")])
+    defaults = default_hyperparameters(task, train_rows)
+    chosen = request.hyperparameters.model_dump(exclude_none=True)
+    return TrainingSpec(
+        dataset_id=request.dataset_id,
+        model=request.model,
+        task=task,
+        base_model=request.base_model,
+        strategy=request.strategy,
+        head=resolve_head(request.head, task),
+        seed=request.seed,
+        hyperparameters=defaults.model_copy(update=chosen),
+        export=request.export,
+    )

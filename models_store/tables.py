@@ -1,0 +1,159 @@
+"""The SQL tables. An ORM class is a *table*; the trained thing is a *model* with *versions*."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, Index, Integer
+from sqlmodel import Field, SQLModel, UniqueConstraint
+from ulid import ULID
+
+from models_store.database import UtcDateTime
+
+
+def utc_now() -> datetime:
+    """The present moment, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str) -> str:
+    """An id such as ``job_01j…``: the prefix and a ULID, so that ids sort by the time they were made."""
+    return f"{prefix}_{str(ULID()).lower()}"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL_STATUSES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class Dataset(SQLModel, table=True):
+    """An uploaded, validated, immutable data set; its rows lie in the artifact store."""
+
+    __tablename__: ClassVar[str] = "datasets"
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("ds"))
+    name: str
+    task: str
+    format: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    sha256: str
+    columns: dict[str, str] = Field(sa_type=JSON)
+    schema_: dict[str, Any] = Field(sa_type=JSON, sa_column_kwargs={"name": "schema"})
+    labels: list[dict[str, Any]] = Field(sa_type=JSON)
+    splits: dict[str, Any] = Field(sa_type=JSON)
+    warnings: list[dict[str, Any]] = Field(sa_type=JSON)
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class TrainingJob(SQLModel, table=True):
+    """A request to train a model, and everything that happened to it."""
+
+    __tablename__: ClassVar[str] = "training_jobs"
+    __table_args__ = (
+        Index("ix_training_jobs_status_id", "status", "id"),
+        Index("ix_training_jobs_model_id", "model", "id"),
+    )
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("job"))
+    status: str = JobStatus.QUEUED
+    dataset_id: str = Field(index=True)  # no foreign key: the history of a job outlives its data
+    model: str
+    task: str
+    spec: dict[str, Any] = Field(sa_type=JSON)
+    metadata_: dict[str, str] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"name": "metadata"})
+    idempotency_key: str | None = Field(default=None, unique=True)
+    request_sha256: str
+
+    phase: str | None = None
+    progress: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    result: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    error_code: str | None = None
+    error_message: str | None = None
+    version: int | None = None
+
+    # `attempt` is the fencing token: it only ever rises, and every write of an attempt is guarded by it.
+    # Handing a job back without blame (a deploy) raises `max_attempts` instead of lowering `attempt`.
+    attempt: int = 0
+    max_attempts: int = 3
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    worker: str | None = None
+    cancel_requested: bool = False
+
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    enqueued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class JobEvent(SQLModel, table=True):
+    """Something worth telling about a job, in order."""
+
+    __tablename__: ClassVar[str] = "job_events"
+    __table_args__ = (Index("ix_job_events_job_id_id", "job_id", "id"),)
+
+    id: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),  # type: ignore[call-overload]
+    )
+    job_id: str = Field(foreign_key="training_jobs.id")
+    attempt: int
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    level: str
+    type: str
+    message: str
+    data: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class Model(SQLModel, table=True):
+    """A name that holds the versions trained for it."""
+
+    __tablename__: ClassVar[str] = "models"
+
+    name: str = Field(primary_key=True)
+    task: str
+    # Numbers are never given twice, so a version that is deleted cannot come back as another model.
+    last_version: int = 0
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class ModelVersion(SQLModel, table=True):
+    """A finished model. Its files lie in the artifact store under ``artifact``."""
+
+    __tablename__: ClassVar[str] = "model_versions"
+    # One job publishes at most one version: the database itself refuses a second.
+    __table_args__ = (UniqueConstraint("job_id", name="uq_model_versions_job_id"),)
+
+    model: str = Field(primary_key=True, foreign_key="models.name")
+    version: int = Field(primary_key=True)
+    job_id: str = Field(foreign_key="training_jobs.id")
+    dataset_id: str
+    task: str
+    artifact: str
+    base_model: str
+    strategy: str
+    head: str
+    metrics: dict[str, Any] = Field(sa_type=JSON)
+    size_bytes: int = Field(sa_type=BigInteger)
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class ModelAlias(SQLModel, table=True):
+    """A movable name for a version; a bare model name means the alias ``production``."""
+
+    __tablename__: ClassVar[str] = "model_aliases"
+
+    model: str = Field(primary_key=True, foreign_key="models.name")
+    alias: str = Field(primary_key=True)
+    version: int
+    updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -1,0 +1,145 @@
+"""What every machine-learning task answers, without torch: parse, encode, decode, score.
+
+Training, evaluation and serving go through the same functions, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+FloatArray = NDArray[np.floating[Any]]
+Prediction = dict[str, Any]
+Row = Mapping[str, Any]
+
+
+class TaskName(StrEnum):
+    """The kinds of problem that Thawline solves."""
+
+    CLASSIFICATION = "classification"
+    TAGGING = "tagging"
+    SIMILARITY = "similarity"
+
+
+class ObjectiveName(StrEnum):
+    """The losses; `worker.training.objectives` holds them under these names."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    TOKEN_CROSS_ENTROPY = "token_cross_entropy"  # noqa: S105 (a loss, not a secret)
+    GRADED = "graded"
+
+
+IGNORED_TARGET = -100  # positions that carry no label, e.g. every word piece of a word but its first
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One example as the encoder sees it.
+
+    Attributes:
+        input_ids: Word-piece ids with the special tokens, at most the maximum length.
+        type_ids: Segment of each piece: 0, or 1 for the second text of a pair.
+        truncated: Whether text was cut away to fit.
+        first_pieces: Tagging only: for each word the position of its first piece, −1 where it has none.
+    """
+
+    input_ids: list[int]
+    type_ids: list[int]
+    truncated: bool
+    first_pieces: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """What a caller may ask of a prediction. ``top_k`` > 1 lists that many labels with their scores."""
+
+    top_k: int = 1
+
+
+ExampleT = TypeVar("ExampleT")
+
+
+class Task(Protocol[ExampleT]):
+    """One task with its label space."""
+
+    name: ClassVar[TaskName]
+
+    @property
+    def objective(self) -> ObjectiveName:
+        """The loss that trains it."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of the logits."""
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric, higher is better, that early stopping watches."""
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the logits are one row per word piece rather than one per example."""
+
+    def parse(self, item: Any) -> ExampleT:
+        """An input of ``POST /predict``; raises ValueError with a message for the caller."""
+
+    def example(self, row: Row) -> ExampleT:
+        """A row of a data set."""
+
+    def encode(self, tokenizer: Tokenizer, examples: Sequence[ExampleT]) -> list[Encoded]:
+        """Word pieces of each example."""
+
+    def target(self, row: Row, encoded: Encoded) -> int | float | list[int]:
+        """What the objective compares the logits with."""
+
+    def decode(self, logits: FloatArray, example: ExampleT, encoded: Encoded, options: PredictOptions) -> Prediction:
+        """The answer for one example from its logits: (n_outputs,), or (length, n_outputs) per token."""
+
+    def score(self, logits: Sequence[FloatArray], rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, float]:
+        """Metrics over a split."""
+
+    def to_config(self) -> dict[str, Any]:
+        """The label space as JSON; ``from_config`` reads it back."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The task with the label space that ``to_config`` wrote."""
+
+
+def encoded_from(encoding: Encoding, first_pieces: list[int] | None = None) -> Encoded:
+    """Keep what the model needs of a tokenizer's encoding."""
+    return Encoded(
+        input_ids=encoding.ids,
+        type_ids=encoding.type_ids,
+        truncated=bool(encoding.overflowing),
+        first_pieces=first_pieces,
+    )
+
+
+def softmax(logits: FloatArray) -> NDArray[np.float64]:
+    """Probabilities over the last axis."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def label_prediction(labels: Sequence[str], logits: FloatArray, options: PredictOptions) -> Prediction:
+    """The likeliest label with its probability, and the ``top_k`` likeliest when more than one is asked for."""
+    probabilities = softmax(logits)
+    order = np.argsort(-probabilities, kind="stable")
+    best = int(order[0])
+    prediction: Prediction = {"label": labels[best], "score": float(probabilities[best])}
+    if options.top_k > 1:
+        prediction["scores"] = [
+            {"label": labels[int(i)], "score": float(probabilities[i])} for i in order[: options.top_k]
+        ]
+    return prediction

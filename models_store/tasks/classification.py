@@ -1,0 +1,82 @@
+"""Classification: one label out of several for a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from tokenizers import Tokenizer
+
+from models_store.tasks.base import (
+    Encoded,
+    FloatArray,
+    ObjectiveName,
+    Prediction,
+    PredictOptions,
+    Row,
+    TaskName,
+    encoded_from,
+    label_prediction,
+)
+from models_store.tasks.metrics import label_metrics
+
+
+@dataclass(frozen=True)
+class ClassificationTask:
+    """A text gets exactly one of ``labels``."""
+
+    name: ClassVar[TaskName] = TaskName.CLASSIFICATION
+    per_token: ClassVar[bool] = False
+    objective: ClassVar[ObjectiveName] = ObjectiveName.CROSS_ENTROPY
+    primary_metric: ClassVar[str] = "accuracy"
+
+    labels: tuple[str, ...]
+
+    @property
+    def n_outputs(self) -> int:
+        """One logit a label."""
+        return len(self.labels)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {label: index for index, label in enumerate(self.labels)}
+
+    def parse(self, item: Any) -> str:
+        """A text."""
+        if not isinstance(item, str):
+            raise ValueError("expected a text (a JSON string)")
+        if not item.strip():
+            raise ValueError("the text is empty")
+        return item
+
+    def example(self, row: Row) -> str:
+        """The text of a row."""
+        return str(row["text"])
+
+    def encode(self, tokenizer: Tokenizer, examples: Sequence[str]) -> list[Encoded]:
+        """Word pieces of each text."""
+        return [encoded_from(encoding) for encoding in tokenizer.encode_batch_fast(list(examples))]
+
+    def target(self, row: Row, encoded: Encoded) -> int:
+        """Index of the label."""
+        return self._index[row["label"]]
+
+    def decode(self, logits: FloatArray, example: str, encoded: Encoded, options: PredictOptions) -> Prediction:
+        """Label and probability from logits (n_labels,)."""
+        return label_prediction(self.labels, logits, options)
+
+    def score(self, logits: Sequence[FloatArray], rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, float]:
+        """Accuracy and macro F1."""
+        predicted = [self.labels[int(values.argmax())] for values in logits]
+        return label_metrics([row["label"] for row in rows], predicted)
+
+    def to_config(self) -> dict[str, Any]:
+        """The labels as JSON."""
+        return {"task": self.name.value, "labels": list(self.labels)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The task with the labels that ``to_config`` wrote."""
+        return cls(labels=tuple(config["labels"]))

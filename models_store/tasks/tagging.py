@@ -1,0 +1,179 @@
+"""Tagging: a tag for every word, read as entities (BIO) or as plain tags such as parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from models_store.tasks.base import (
+    IGNORED_TARGET,
+    Encoded,
+    FloatArray,
+    ObjectiveName,
+    Prediction,
+    PredictOptions,
+    Row,
+    TaskName,
+    encoded_from,
+    softmax,
+)
+from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
+from models_store.tasks.metrics import entity_metrics, token_accuracy
+from models_store.tasks.words import Word, WordSplitter
+
+
+@dataclass(frozen=True, slots=True)
+class TaggingExample:
+    """A text and its words. A list of tokens becomes the text in which one blank parts them."""
+
+    text: str
+    words: list[Word]
+
+    @classmethod
+    def from_tokens(cls, tokens: Sequence[str]) -> Self:
+        """The example of an already tokenised sentence."""
+        words, position = [], 0
+        for token in tokens:
+            words.append(Word(token, position, position + len(token)))
+            position += len(token) + 1
+        return cls(" ".join(tokens), words)
+
+
+@dataclass(frozen=True)
+class TaggingTask:
+    """Every word gets one of ``tags``; for entity schemes these are BIO tags.
+
+    Attributes:
+        tags: The tags, index = output of the network.
+        scheme: How the training file was tagged; anything but ``plain`` means entities.
+        splitter: Splits raw texts at prediction time as the training data was split.
+    """
+
+    name: ClassVar[TaskName] = TaskName.TAGGING
+    per_token: ClassVar[bool] = True
+    objective: ClassVar[ObjectiveName] = ObjectiveName.TOKEN_CROSS_ENTROPY
+
+    tags: tuple[str, ...]
+    scheme: Scheme
+    splitter: WordSplitter
+
+    @property
+    def n_outputs(self) -> int:
+        """One logit a tag."""
+        return len(self.tags)
+
+    @property
+    def primary_metric(self) -> str:
+        """Entity F1, or token accuracy for plain tags."""
+        return "accuracy" if self.scheme is Scheme.PLAIN else "f1"
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {tag: index for index, tag in enumerate(self.tags)}
+
+    @cached_property
+    def _default(self) -> str:
+        """The tag of a word that the encoder does not see (cut away, or nothing but control characters)."""
+        return OUTSIDE if self.scheme is not Scheme.PLAIN else self.tags[0]
+
+    def parse(self, item: Any) -> TaggingExample:
+        """A text, or a list of tokens taken as they are."""
+        if isinstance(item, str):
+            example = TaggingExample(item, self.splitter.split(item))
+        elif isinstance(item, list) and all(isinstance(token, str) for token in item):
+            if not all(token.strip() for token in item):
+                raise ValueError("a token is empty")
+            example = TaggingExample.from_tokens(item)
+        else:
+            raise ValueError("expected a text (a JSON string) or a list of tokens")
+        if not example.words:
+            raise ValueError("the text is empty")
+        return example
+
+    def example(self, row: Row) -> TaggingExample:
+        """The sentence of a row."""
+        return TaggingExample.from_tokens(row["tokens"])
+
+    def encode(self, tokenizer: Tokenizer, examples: Sequence[TaggingExample]) -> list[Encoded]:
+        """Word pieces of each sentence, with the place of every word's first piece."""
+        batch = [[word.text for word in example.words] for example in examples]
+        encodings = tokenizer.encode_batch(batch, is_pretokenized=True)
+        return [
+            encoded_from(encoding, _first_pieces(encoding, len(words)))
+            for encoding, words in zip(encodings, batch, strict=True)
+        ]
+
+    def target(self, row: Row, encoded: Encoded) -> list[int]:
+        """The tag's index at the first piece of each word, `IGNORED_TARGET` at every other piece."""
+        targets = [IGNORED_TARGET] * len(encoded)
+        for tag, position in zip(row["tags"], encoded.first_pieces or [], strict=True):
+            if position >= 0:
+                targets[position] = self._index[tag]
+        return targets
+
+    def decode(
+        self, logits: FloatArray, example: TaggingExample, encoded: Encoded, options: PredictOptions
+    ) -> Prediction:
+        """Tags and entities from logits (length, n_tags)."""
+        tags, scores = self._tags_and_scores(logits, encoded)
+        tokens = [
+            {"text": word.text, "start": word.start, "end": word.end, "tag": tag, "score": score}
+            for word, tag, score in zip(example.words, tags, scores, strict=True)
+        ]
+        return {"entities": self._entities(example, tags, scores), "tokens": tokens}
+
+    def score(self, logits: Sequence[FloatArray], rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, float]:
+        """Entity precision, recall and F1 with token accuracy; for plain tags the accuracy alone."""
+        truth = [row["tags"] for row in rows]
+        predicted = [self._tags_and_scores(x, e)[0] for x, e in zip(logits, encoded, strict=True)]
+        if self.scheme is Scheme.PLAIN:
+            return {"accuracy": token_accuracy(truth, predicted)}
+        return entity_metrics(truth, predicted)
+
+    def to_config(self) -> dict[str, Any]:
+        """Tags, scheme and splitter as JSON."""
+        return {
+            "task": self.name.value,
+            "tags": list(self.tags),
+            "scheme": self.scheme.value,
+            "splitter": self.splitter.to_config(),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The task that ``to_config`` wrote."""
+        splitter = WordSplitter.from_config(config["splitter"])
+        return cls(tags=tuple(config["tags"]), scheme=Scheme(config["scheme"]), splitter=splitter)
+
+    def _tags_and_scores(self, logits: FloatArray, encoded: Encoded) -> tuple[list[str], list[float]]:
+        positions = np.asarray(encoded.first_pieces, dtype=np.int64)
+        probabilities = softmax(logits[np.maximum(positions, 0)])
+        best = probabilities.argmax(axis=-1)
+        tags = [self.tags[i] if p >= 0 else self._default for i, p in zip(best, positions, strict=True)]
+        scores = [float(row[i]) if p >= 0 else 0.0 for row, i, p in zip(probabilities, best, positions, strict=True)]
+        return tags, scores
+
+    def _entities(self, example: TaggingExample, tags: list[str], scores: list[float]) -> list[dict[str, Any]]:
+        if self.scheme is Scheme.PLAIN:
+            return []
+        entities = []
+        for label, first, last in entity_spans(tags):
+            start, end = example.words[first].start, example.words[last - 1].end
+            score = float(np.mean(scores[first:last]))
+            entities.append(
+                {"label": label, "text": example.text[start:end], "start": start, "end": end, "score": score}
+            )
+        return entities
+
+
+def _first_pieces(encoding: Encoding, n_words: int) -> list[int]:
+    first = [-1] * n_words
+    for position, word in enumerate(encoding.word_ids):
+        if word is not None and first[word] < 0:
+            first[word] = position
+    return first

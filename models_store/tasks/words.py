@@ -1,0 +1,88 @@
+"""Raw text → words with character offsets, split the way the training data was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
+
+# Scripts written without blanks: each character is a word of its own, as in most tagged corpora.
+_SOLITARY = r"\p{Han}\p{Hiragana}\p{Katakana}"
+_MIN_SHARE = 0.5
+
+
+class Word(NamedTuple):
+    """A word of a text: ``text[start:end]``."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class WordSplitter:
+    """Splits at blanks and punctuation, except where the training data keeps a sign inside or before a word.
+
+    Attributes:
+        joiners: Signs that hold a word together, such as ``-`` in ``BK-204``.
+        prefixes: Signs that belong to the word they stand before, such as ``#`` in ``#204``.
+    """
+
+    joiners: str = "'’-_."
+    prefixes: str = "#@$"
+
+    @classmethod
+    def from_words(cls, sentences: Iterable[Iterable[str]]) -> Self:
+        """Learn from tokenised sentences which signs are kept: those seen in a word more often than alone."""
+        alone: Counter[str] = Counter()
+        inside: Counter[str] = Counter()
+        before: Counter[str] = Counter()
+        for sentence in sentences:
+            for word in sentence:
+                if len(word) == 1:
+                    alone[word] += 1
+                    continue
+                inside.update({c for c in word[1:-1] if _is_sign(c)})
+                if _is_sign(word[0]) and word[1].isalnum():
+                    before[word[0]] += 1
+        return cls(joiners=_kept(inside, alone), prefixes=_kept(before, alone))
+
+    @cached_property
+    def _splitter(self) -> Split:
+        word = rf"[\w&&[^{_SOLITARY}]]+"
+        joiners, prefixes = _char_class(self.joiners), _char_class(self.prefixes)
+        joined = rf"{word}(?:{joiners}{word})*" if joiners else word
+        prefixed = rf"{prefixes}?{joined}" if prefixes else joined
+        pattern = rf"https?://\S+|www\.\S+|[{_SOLITARY}]|{prefixed}|\.\.+|\X"
+        return Split(Regex(pattern), behavior="removed", invert=True)
+
+    def split(self, text: str) -> list[Word]:
+        """The words of a text with their offsets in characters."""
+        pieces = self._splitter.pre_tokenize_str(text)
+        return [Word(text[start:end], start, end) for _, (start, end) in pieces if text[start:end].strip()]
+
+    def to_config(self) -> dict[str, Any]:
+        """The splitter as JSON."""
+        return {"joiners": self.joiners, "prefixes": self.prefixes}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The splitter that ``to_config`` wrote."""
+        return cls(joiners=config["joiners"], prefixes=config["prefixes"])
+
+
+def _is_sign(character: str) -> bool:
+    return not character.isalnum() and not character.isspace() and character != "_"
+
+
+def _kept(kept: Counter[str], alone: Counter[str]) -> str:
+    return "".join(sorted(c for c, n in kept.items() if n > 1 and n / (n + alone[c]) > _MIN_SHARE))
+
+
+def _char_class(characters: str) -> str:
+    return "[" + "".join(f"\\x{{{ord(c):x}}}" for c in characters) + "]" if characters else ""

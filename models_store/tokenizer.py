@@ -1,0 +1,17 @@
+"""The raw `tokenizers` library, set up one way for training and serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+TOKENIZER_FILE = "tokenizer.json"
+
+
+def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
+    """A tokenizer that truncates to ``max_length`` pieces and never pads; safe for use by several threads."""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    return tokenizer

@@ -1,0 +1,20 @@
+"""``python -m worker``: take jobs until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+
+from models_store.settings import get_settings
+from worker.app import app
+
+
+def main() -> None:
+    """Run the worker in the foreground."""
+    settings = get_settings()
+    if settings.broker_url is None:
+        sys.exit("THAWLINE_BROKER_URL is not set; `thawline serve` brings a broker of its own")
+    app.worker_main(["worker", f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"])
+
+
+if __name__ == "__main__":
+    main()

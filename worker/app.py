@@ -1,0 +1,56 @@
+"""The Celery app of the worker and its one task.
+
+The pool is of threads: each only watches over a training process, which is a fresh interpreter, so nothing here ever
+forks with CUDA or torch loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.logging import configure_logging, get_logger
+from models_store.queue import TASK_NAME, JobQueue, celery_app
+from models_store.settings import Settings, get_settings
+from worker.runner import JobRunner
+from worker.sweeper import Sweeper
+
+log = get_logger(__name__)
+
+
+def create_app(settings: Settings) -> Celery:
+    """The app, with its task registered and its parts tied to the worker's life."""
+    celery = celery_app(settings.broker_url)
+    celery.conf.update(worker_pool="threads", worker_concurrency=settings.worker_concurrency)
+    db = Database(settings.resolved_database_url)
+    queue = JobQueue(settings.broker_url)
+    runner = JobRunner(settings, db, ArtifactStore(settings.artifacts_dir))
+    sweeper = Sweeper(db, queue, settings.sweep_seconds)
+
+    @celery.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
+    def train(job_id: str) -> None:
+        runner.run(job_id)
+
+    def start(**_: Any) -> None:
+        sweeper.start()
+        log.info("worker ready", concurrency=settings.worker_concurrency)
+
+    def stop_jobs(**_: Any) -> None:
+        runner.stopping.set()  # running jobs go back to the queue, with all their attempts
+
+    def stop(**_: Any) -> None:
+        sweeper.stop()
+        queue.close()
+        db.dispose()
+
+    signals.worker_ready.connect(start, weak=False)
+    signals.worker_shutting_down.connect(stop_jobs, weak=False)
+    signals.worker_shutdown.connect(stop, weak=False)
+    return celery
+
+
+configure_logging(get_settings())
+app = create_app(get_settings())

@@ -1,0 +1,55 @@
+"""The training process: reads a request from stdin, writes events to a pipe, and dies with its parent.
+
+python -m worker.child EVENTS_FD PARENT_PID
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+
+from models_store.errors import ThawlineError
+from models_store.process import die_with_parent
+from worker.training.events import Event, Failed
+
+
+def main(events_fd: int) -> int:
+    """Run one pipeline; the exit status is 0 when the run ended as it said, well or badly."""
+    # torch is imported here and not above, so that whatever goes wrong in it is told, too.
+    with os.fdopen(events_fd, "w", encoding="utf-8", buffering=1) as pipe:
+
+        def send(event: Event) -> None:
+            pipe.write(event.model_dump_json() + "\n")
+
+        try:
+            import torch
+
+            from worker.pipeline import run
+            from worker.request import PipelineRequest
+
+            request = PipelineRequest.model_validate_json(sys.stdin.read())
+            if request.threads:
+                torch.set_num_threads(request.threads)
+            for event in run(request):
+                send(event)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the job must say so)
+            traceback.print_exc()
+            send(_failure(error))
+    return 0
+
+
+def _failure(error: Exception) -> Failed:
+    if isinstance(error, ThawlineError):
+        return Failed(code=error.code, message=error.message)
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+        return Failed(code="out_of_memory", message=f"out of memory: {error}; try a smaller batch_size or max_length")
+    return Failed(code="training_failed", message=f"{name}: {error}")
+
+
+if __name__ == "__main__":
+    die_with_parent(int(sys.argv[2]))
+    faulthandler.enable()
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,145 @@
+"""One job from rows to files: data → train → export → parity gate → evaluate. Runs in the training process."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from models_store.datasets import read_split
+from models_store.encoders import find_encoder
+from models_store.predictor import Predictor
+from models_store.specs import TrainingSpec
+from models_store.tasks import Row, Task, task_from_config
+from worker.request import PipelineRequest
+from worker.training.data import Split, TrainingData, tokenise
+from worker.training.encoder import LoadedEncoder, load_encoder
+from worker.training.events import Event, Finished, Message, PhaseFinished, StageStarted
+from worker.training.export import check_parity, export_model
+from worker.training.loop import TrainingOptions, train
+from worker.training.model import TaskModel
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "thawline")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    data: TrainingData
+    test: Split
+    max_length: int
+
+
+def run(request: PipelineRequest) -> Iterator[Event]:
+    """Train, export and evaluate; the files lie in ``output_dir`` when `Finished` is yielded."""
+    spec = request.spec
+    yield StageStarted(stage="prepare")
+    encoder = load_encoder(find_encoder(spec.base_model, request.encoders_dir))
+    task = task_from_config(request.dataset_schema)
+    prepared = _prepare(request, task, encoder)
+    yield from _report_truncation(prepared)
+
+    torch.manual_seed(spec.seed)  # before the head's weights are drawn
+    model = TaskModel(encoder.model, task, spec.head, spec.hyperparameters.dropout)
+    device = _device(request.device)
+    yield Message(message=f"training on {device}", data={"device": str(device), "threads": torch.get_num_threads()})
+    options = TrainingOptions(spec.hyperparameters, spec.seed, device, request.scratch_dir)
+    phases: list[PhaseFinished] = []
+    validation: dict[str, float] = {}
+    for event in train(model, spec.phases(), prepared.data, options):
+        if isinstance(event, PhaseFinished):
+            phases.append(event)
+        yield event
+
+    yield StageStarted(stage="export")
+    export_model(model, encoder, task, request.output_dir, max_length=prepared.max_length)
+    predictor = Predictor.load(request.output_dir, request.threads)
+    difference = check_parity(model, predictor, prepared.data.validation)
+    yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
+
+    yield StageStarted(stage="evaluate")
+    started = time.monotonic()
+    validation = _score(predictor, prepared.data.validation)
+    test = _score(predictor, prepared.test) if len(prepared.test) else None
+    yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
+    metrics = {"validation": validation, "test": test}
+    yield Finished(result=_result(spec, phases, metrics), manifest=_manifest(spec, task, metrics, difference))
+
+
+def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) -> _Prepared:
+    rows = {split: read_split(request.dataset_dir, split) for split in ("train", "validation", "test")}
+    asked = request.spec.hyperparameters.max_length
+    limit = encoder.max_length if asked == "auto" else min(asked, encoder.max_length)
+    # Batches hold texts of similar length, so a long limit costs nothing where texts are short.
+    tokenizer = encoder.tokenizer(limit)
+    splits = {name: tokenise(task, tokenizer, members) for name, members in rows.items()}
+    data = TrainingData(task, splits["train"], splits["validation"], encoder.pad_id)
+    return _Prepared(data, splits["test"], limit)
+
+
+def _report_truncation(prepared: _Prepared) -> Iterator[Message]:
+    for name, split in (
+        ("train", prepared.data.train),
+        ("validation", prepared.data.validation),
+        ("test", prepared.test),
+    ):
+        if split.truncated:
+            yield Message(
+                level="warning",
+                message=f"{split.truncated} of {len(split)} {name} rows are longer than {prepared.max_length} "
+                "word pieces and were cut",
+                data={"split": name, "truncated": split.truncated, "max_length": prepared.max_length},
+            )
+
+
+def _score(predictor: Predictor, split: Split) -> dict[str, float]:
+    rows: list[Row] = list(split.rows)
+    encoded = predictor.encode([predictor.task.example(row) for row in rows])
+    return predictor.task.score(predictor.logits(encoded), rows, encoded)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _result(spec: TrainingSpec, phases: list[PhaseFinished], metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "head": spec.head.value,
+        "metrics": metrics,
+        "phases": [
+            {
+                "name": phase.phase,
+                "epochs": phase.epochs,
+                "best_epoch": phase.best_epoch,
+                "seconds": round(phase.seconds, 2),
+                "metrics": phase.metrics,
+            }
+            for phase in phases
+        ],
+    }
+
+
+def _manifest(spec: TrainingSpec, task: Task[Any], metrics: dict[str, Any], parity: float) -> dict[str, Any]:
+    return {
+        "kind": "model",
+        "task": task.to_config(),
+        "labels": task.to_config().get("labels", task.to_config().get("tags")),
+        "metrics": metrics,
+        "base_encoder": spec.base_model,
+        "spec": spec.model_dump(mode="json"),
+        "parity_max_difference": parity,
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES if _installed(name)},
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

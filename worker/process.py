@@ -1,0 +1,109 @@
+"""The parent's view of a training process: start it, read its events, stop it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from types import TracebackType
+from typing import IO, Self
+
+from worker.training.events import EVENTS, Event
+
+_STOP_SECONDS = 5.0
+_TAIL_BYTES = 4000
+
+
+class TrainingProcess:
+    """A fresh interpreter that trains one model. A context manager: at its end the process is gone."""
+
+    def __init__(self, request_json: str) -> None:
+        self._request = request_json
+        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        read_fd, write_fd = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker.child", str(write_fd), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=self._stderr,
+            stderr=self._stderr,
+            pass_fds=[write_fd],
+            start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
+        )
+        os.close(write_fd)
+        self._reader = threading.Thread(target=self._read, args=(read_fd,), daemon=True)
+        self._reader.start()
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(self._request.encode())
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has died already; `next_event` will say so
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._reader.join()
+        self._stderr.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last event has been read."""
+        return self._ended
+
+    def next_event(self, timeout: float) -> Event | None:
+        """The next event, or None when none came in time or the process has `ended`."""
+        if self._ended:
+            return None
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        self._ended = event is None
+        return event
+
+    def stop(self) -> None:
+        """End the process: first politely, then for good."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+    def describe_end(self) -> str:
+        """How a process ended that did not say so itself, for a job's error message."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return "the training process was killed (SIGKILL), perhaps for using too much memory"
+        if code < 0:
+            return f"the training process was ended by {signal.Signals(-code).name}"
+        last = self.log_tail().strip().splitlines()
+        return f"the training process exited with status {code}" + (f": {last[-1]}" if last else "")
+
+    def log_tail(self) -> str:
+        """The last of what the process printed."""
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _TAIL_BYTES))
+        return self._stderr.read().decode("utf-8", "replace")
+
+    def _read(self, fd: int) -> None:
+        with os.fdopen(fd, encoding="utf-8") as pipe:
+            for line in pipe:
+                self._events.put(EVENTS.validate_json(line))
+        self._events.put(None)

@@ -1,0 +1,23 @@
+"""What the training process is told: everything it needs, for it has no database and no broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from models_store.specs import TrainingSpec
+
+
+class PipelineRequest(BaseModel):
+    """One job for `worker.pipeline.run`."""
+
+    spec: TrainingSpec
+    dataset_schema: dict[str, Any]
+    dataset_dir: Path
+    encoders_dir: Path
+    output_dir: Path
+    scratch_dir: Path
+    device: str
+    threads: int

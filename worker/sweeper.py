@@ -1,0 +1,55 @@
+"""A thread of every worker that finds lost jobs and sends them again."""
+
+from __future__ import annotations
+
+import threading
+
+from models_store import jobs
+from models_store.database import Database
+from models_store.errors import UnavailableError
+from models_store.logging import get_logger
+from models_store.queue import JobQueue
+
+log = get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps at once and then at an interval. Any number of workers may do so at the same time."""
+
+    def __init__(self, db: Database, queue: JobQueue, interval: float) -> None:
+        self._db = db
+        self._queue = queue
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread and wait for it."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def sweep(self) -> None:
+        """One sweep: take back what was lost, and send every job whose message is missing."""
+        rescued = jobs.sweep(self._db)
+        if rescued:
+            log.warning("jobs taken back from lost workers", job_ids=rescued)
+        try:
+            waiting = self._queue.depth()
+        except UnavailableError as error:
+            log.warning("sweep cannot see the queue", error=error.message)
+            return
+        for job_id in jobs.unheard(self._db, waiting_messages=waiting, older_than=self._interval):
+            if self._queue.enqueue(job_id):
+                jobs.mark_enqueued(self._db, job_id)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.sweep()
+            except Exception:
+                log.exception("sweep failed; the next one tries again")
+            self._stop.wait(self._interval)

@@ -1,0 +1,1 @@
+"""Pure torch: model, heads, objectives, phases, data, loop, evaluation, export. No Celery, no SQL, no HTTP."""

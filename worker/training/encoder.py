@@ -1,0 +1,75 @@
+"""Load a base encoder from a local folder: safetensors only, no code from the folder, checksum where known."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from models_store.encoders import EncoderSource
+from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
+from worker.training.errors import EncoderError
+
+_WEIGHTS = "model.safetensors"
+_MAX_LENGTH = 512  # longer inputs want windows, not quadratic attention
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEncoder:
+    """An encoder and what its inputs must look like."""
+
+    model: PreTrainedModel
+    tokenizer_path: Path
+    max_length: int
+    pad_id: int
+
+    @property
+    def width(self) -> int:
+        """Width of the hidden states."""
+        return int(self.model.config.hidden_size)
+
+    def tokenizer(self, max_length: int) -> Tokenizer:
+        """The raw tokenizer, truncating to ``max_length`` pieces."""
+        return load_tokenizer(self.tokenizer_path, max_length)
+
+
+def load_encoder(source: EncoderSource) -> LoadedEncoder:
+    """Load configuration, weights and tokenizer.
+
+    Raises:
+        EncoderError: A file is missing, the weights are altered, or the configuration asks for code of its own.
+    """
+    for name in ("config.json", _WEIGHTS, TOKENIZER_FILE):
+        if not (source.folder / name).is_file():
+            raise EncoderError(f"base_model {source.name!r} lacks {name}")
+    _check_weights(source)
+    try:
+        config = AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+        # Eager attention: its exported graph is the one that onnxruntime fuses (decision 0003).
+        model = AutoModel.from_pretrained(
+            source.folder,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="eager",
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise EncoderError(f"base_model {source.name!r} cannot be loaded: {error}") from error
+    if hasattr(model, "pooler"):
+        model.pooler = None  # an untrained or foreign pooler; heads read the hidden states
+    positions = int(getattr(config, "max_position_embeddings", _MAX_LENGTH))
+    pad_id = int(getattr(config, "pad_token_id", 0) or 0)
+    return LoadedEncoder(model, source.folder / TOKENIZER_FILE, min(positions, _MAX_LENGTH), pad_id)
+
+
+def _check_weights(source: EncoderSource) -> None:
+    if source.weights_sha256 is None:
+        return
+    with (source.folder / _WEIGHTS).open("rb") as stream:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != source.weights_sha256:
+        raise EncoderError(f"base_model {source.name!r}: the weights differ from the official file")

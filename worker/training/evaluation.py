@@ -1,0 +1,55 @@
+"""Loss and metrics of a module over a split, in torch, between epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models_store.tasks import Task
+from worker.training.data import Inputs, Split, evaluation_batches
+from worker.training.errors import DivergedError
+from worker.training.features import autocast
+from worker.training.objectives import OBJECTIVES
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a module is on a split."""
+
+    loss: float
+    metrics: dict[str, float]
+    score: float
+
+    def beats(self, other: Evaluation | None) -> bool:
+        """A higher primary metric, or the same one with a lower loss."""
+        return other is None or (self.score, -self.loss) > (other.score, -other.loss)
+
+
+def evaluate(module: nn.Module, inputs: Inputs, split: Split, task: Task[Any], device: torch.device) -> Evaluation:
+    """Run the module over the split in evaluation mode.
+
+    Raises:
+        DivergedError: A logit is not finite.
+    """
+    module.eval()
+    objective = OBJECTIVES[task.objective]
+    logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split)
+    total = 0.0
+    with torch.inference_mode():
+        for batch in evaluation_batches(inputs):
+            moved = batch.to(device)
+            with autocast(device):
+                output = module(**moved.inputs)
+            total += float(objective(output, moved.targets)) * len(batch.indices)
+            values = output.float().cpu().numpy()
+            if not np.isfinite(values).all():
+                raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
+            for row, index in zip(values, batch.indices, strict=True):
+                logits[index] = row[: len(split.encoded[index])] if task.per_token else row
+    metrics = task.score(logits, split.rows, split.encoded)
+    return Evaluation(total / len(split), metrics, metrics[task.primary_metric])

@@ -1,0 +1,86 @@
+"""What a training run tells while it goes on. Plain data, so that it travels between processes as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+StageName = Literal["prepare", "head", "full", "export", "evaluate"]
+
+
+class StageStarted(BaseModel):
+    """The run entered another stage; `head` and `full` are the training phases."""
+
+    kind: Literal["stage_started"] = "stage_started"
+    stage: StageName
+
+
+class Step(BaseModel):
+    """Where a phase stands; sent a few times a second at most."""
+
+    kind: Literal["step"] = "step"
+    phase: StageName
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    examples_per_second: float
+
+
+class EpochFinished(BaseModel):
+    """An epoch's losses and validation metrics. Epoch 0 is the state in which the phase began."""
+
+    kind: Literal["epoch_finished"] = "epoch_finished"
+    phase: StageName
+    epoch: int
+    epochs: int
+    train_loss: float | None
+    validation_loss: float
+    metrics: dict[str, float]
+    learning_rate: float
+    seconds: float
+    best: bool
+
+
+class PhaseFinished(BaseModel):
+    """A phase ended; the weights are those of its best epoch."""
+
+    kind: Literal["phase_finished"] = "phase_finished"
+    phase: StageName
+    epochs: int
+    best_epoch: int
+    seconds: float
+    metrics: dict[str, float]
+
+
+class Message(BaseModel):
+    """Something a person should know."""
+
+    kind: Literal["message"] = "message"
+    level: Literal["info", "warning"] = "info"
+    message: str
+    data: dict[str, Any] = {}
+
+
+class Finished(BaseModel):
+    """The run is over and its files are complete."""
+
+    kind: Literal["finished"] = "finished"
+    result: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+class Failed(BaseModel):
+    """The run is over without a model."""
+
+    kind: Literal["failed"] = "failed"
+    code: str
+    message: str
+
+
+Event = Annotated[
+    StageStarted | Step | EpochFinished | PhaseFinished | Message | Finished | Failed,
+    Field(discriminator="kind"),
+]
+EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

@@ -1,0 +1,129 @@
+"""The finished model as one fused ONNX file, and the gate that compares it with torch.
+
+The TorchScript exporter with eager attention gives the graph whose attention, GELU and skip-layer-norm
+onnxruntime's transformer optimiser recognises; docs/decisions/0003-onnx-export.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
+
+from models_store.predictor import CONFIG_FILE, ONNX_FILE, Predictor
+from models_store.tasks import Task
+from models_store.tokenizer import TOKENIZER_FILE
+from worker.training.data import Split
+from worker.training.encoder import LoadedEncoder
+from worker.training.errors import ParityError
+from worker.training.model import TaskModel
+
+OPSET = 17
+PARITY_TOLERANCE = 1e-3
+_MAX_FILE_BYTES = 2 * 1024**3 - 1  # a protobuf ends here; larger weights would need external data
+
+
+def export_model(model: TaskModel, encoder: LoadedEncoder, task: Task[Any], folder: Path, *, max_length: int) -> None:
+    """Write ``model.onnx``, ``model.json`` and ``tokenizer.json``: everything that `Predictor.load` reads."""
+    model.eval().to("cpu")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        raw = Path(scratch) / "raw.onnx"
+        _trace(model, task, raw)
+        _fuse(raw, folder / ONNX_FILE, model)
+    config = {"task": task.to_config(), "max_length": max_length, "pad_id": encoder.pad_id}
+    (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")
+    shutil.copyfile(encoder.tokenizer_path, folder / TOKENIZER_FILE)
+
+
+def _trace(model: TaskModel, task: Task[Any], path: Path) -> None:
+    ids = torch.ones((2, 9), dtype=torch.int64)
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0  # real padding, so that nothing is traced as constant
+    types = torch.zeros_like(ids)
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if model.uses_types else [])]
+    tokens = {0: "batch", 1: "length"}
+    axes = dict.fromkeys(names, tokens) | {"logits": tokens if task.per_token else {0: "batch"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter is deprecated, and tracing warns of every shape it reads
+        torch.onnx.export(
+            model,
+            (ids, mask, types),
+            str(path),
+            input_names=["input_ids", "attention_mask", "token_type_ids"],
+            output_names=["logits"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _fuse(raw: Path, target: Path, model: TaskModel) -> None:
+    config = model.encoder.config
+    options = FusionOptions("bert")
+    # The default turns the mask into a length, which is wrong wherever padding is not at the end.
+    options.use_raw_attention_mask(True)
+    # On a CPU this fused operator is slower than Add and LayerNormalization (decision 0003), and with the embedding
+    # fusion on, onnxruntime would bring it back while loading.
+    options.enable_skip_layer_norm = False
+    options.enable_embed_layer_norm = False
+    fused = optimize_model(
+        str(raw),
+        model_type="bert",
+        num_heads=int(getattr(config, "num_attention_heads", 0) or 0),
+        hidden_size=int(config.hidden_size),
+        optimization_options=options,
+        opt_level=1,
+        use_gpu=False,
+    )
+    graph = fused.model
+    if graph.ByteSize() > _MAX_FILE_BYTES:
+        raise ParityError("the model is larger than one ONNX file can hold (2 GiB)")
+    onnx.save_model(graph, str(target), save_as_external_data=False)
+
+
+def check_parity(model: TaskModel, predictor: Predictor, split: Split, *, limit: int = 64) -> float:
+    """Compare the production predictor with torch on real rows, single and batched.
+
+    Returns:
+        The largest absolute difference of a logit.
+
+    Raises:
+        ParityError: It is above `PARITY_TOLERANCE`.
+    """
+    rows = split.rows[:limit]
+    encoded = predictor.encode([predictor.task.example(row) for row in rows])
+    expected = [_torch_logits(model, e.input_ids, e.type_ids) for e in encoded]
+    worst = max(
+        _difference(expected, predictor.logits(encoded)),
+        _difference(expected[:8], _one_by_one(predictor, encoded[:8])),
+    )
+    if not worst <= PARITY_TOLERANCE:
+        raise ParityError(
+            f"the exported model's logits differ from the trained one's by {worst:.2g} (allowed: {PARITY_TOLERANCE:g})"
+        )
+    return worst
+
+
+def _torch_logits(model: TaskModel, ids: list[int], types: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    with torch.inference_mode():
+        logits = model(torch.tensor([ids]), torch.ones((1, len(ids)), dtype=torch.int64), torch.tensor([types]))
+    result: np.ndarray[Any, np.dtype[np.float32]] = logits[0].numpy()
+    return result
+
+
+def _one_by_one(predictor: Predictor, encoded: Sequence[Any]) -> list[Any]:
+    return [predictor.infer([e])[0] for e in encoded]
+
+
+def _difference(expected: Sequence[Any], actual: Sequence[Any]) -> float:
+    return max(float(np.abs(a - b).max()) for a, b in zip(expected, actual, strict=True))

@@ -1,0 +1,51 @@
+"""Two fully connected layers: on the first token for a text or pair, on every token for tagging."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from worker.training.heads.base import init_kaiming
+
+
+def _two_layers(width: int, n_outputs: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, n_outputs),
+    )
+
+
+class LinearHead(nn.Module):
+    """The baseline of arXiv 1907.05338: [CLS] and two fully connected layers."""
+
+    needs: ClassVar[Literal["first_token", "all_tokens"]] = "first_token"
+
+    def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = _two_layers(width, n_outputs, dropout)
+        init_kaiming(self)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, length, width) → (batch, n_outputs)."""
+        logits: Tensor = self.layers(hidden_states[:, 0])
+        return logits
+
+
+class TokenLinearHead(nn.Module):
+    """The same two layers on every token."""
+
+    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+
+    def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = _two_layers(width, n_outputs, dropout)
+        init_kaiming(self)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, length, width) → (batch, length, n_outputs)."""
+        logits: Tensor = self.layers(hidden_states)
+        return logits

@@ -1,0 +1,230 @@
+"""The training loop: phases in order, each a generator of events. Logging, saving and cancelling are the caller's."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from models_store.specs import PhaseSpec, ResolvedHyperparameters
+from worker.training.data import Batch, Inputs, Split, TokenInputs, TrainingData, shuffled_batches
+from worker.training.errors import DivergedError
+from worker.training.evaluation import Evaluation, evaluate
+from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step
+from worker.training.features import FeatureInputs, autocast, cache_features
+from worker.training.model import TaskModel
+from worker.training.objectives import OBJECTIVES
+
+_STEP_INTERVAL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How to train, beside the phases themselves."""
+
+    values: ResolvedHyperparameters
+    seed: int
+    device: torch.device
+    scratch: Path
+
+
+def train(
+    model: TaskModel, phases: Sequence[PhaseSpec], data: TrainingData, options: TrainingOptions
+) -> Iterator[Event]:
+    """Train the model in place, one phase after the other; each ends with the weights of its best epoch.
+
+    Raises:
+        DivergedError: The loss is no longer finite.
+    """
+    torch.manual_seed(options.seed)
+    model.to(options.device)
+    for number, phase in enumerate(phases):
+        yield StageStarted(stage=phase.name.value)
+        yield from _run_phase(model, phase, data, options, np.random.default_rng([options.seed, number]))
+
+
+def _run_phase(
+    model: TaskModel, phase: PhaseSpec, data: TrainingData, options: TrainingOptions, rng: np.random.Generator
+) -> Iterator[Event]:
+    started = time.monotonic()
+    module: nn.Module
+    train_inputs: Inputs
+    validation_inputs: Inputs
+    if phase.trains_encoder:
+        module = model
+        train_inputs = TokenInputs(data.train, data.pad_id)
+        validation_inputs = TokenInputs(data.validation, data.pad_id)
+    else:
+        module = model.head
+        train_inputs = yield from _features(model, data.train, phase, data.pad_id, options)
+        validation_inputs = yield from _features(model, data.validation, phase, data.pad_id, options)
+
+    best = evaluate(module, validation_inputs, data.validation, data.task, options.device)
+    best_epoch, best_weights = 0, _copy(module)
+    yield _epoch_event(phase, 0, None, best, 0.0, time.monotonic() - started, best=True)
+
+    stepper = _Stepper(module, phase, data, train_inputs, options)
+    epoch = 0
+    for epoch in range(1, phase.epochs + 1):
+        epoch_started = time.monotonic()
+        train_loss = yield from stepper.run_epoch(epoch, rng)
+        now = evaluate(module, validation_inputs, data.validation, data.task, options.device)
+        improved = now.beats(best)
+        if improved:
+            best, best_epoch, best_weights = now, epoch, _copy(module)
+        seconds = time.monotonic() - epoch_started
+        yield _epoch_event(phase, epoch, train_loss, now, stepper.learning_rate, seconds, best=improved)
+        if epoch - best_epoch >= phase.patience:
+            break
+
+    module.load_state_dict(best_weights)
+    yield PhaseFinished(
+        phase=phase.name.value,
+        epochs=epoch,
+        best_epoch=best_epoch,
+        seconds=time.monotonic() - started,
+        metrics=best.metrics,
+    )
+
+
+def _features(
+    model: TaskModel, split: Split, phase: PhaseSpec, pad_id: int, options: TrainingOptions
+) -> Iterator[Step]:
+    """Cache the encoder's outputs, telling how far it is; returns the features (``yield from``)."""
+    started = time.monotonic()
+    report_at = started + _STEP_INTERVAL_SECONDS
+    for done in cache_features(model, split, pad_id, options.device, options.scratch):
+        if isinstance(done, FeatureInputs):
+            return done
+        if (now := time.monotonic()) >= report_at:
+            report_at = now + _STEP_INTERVAL_SECONDS
+            rate = done / (now - started)
+            yield Step(
+                phase=phase.name.value,
+                epoch=0,
+                epochs=phase.epochs,
+                step=done,
+                steps=len(split),
+                examples_per_second=rate,
+            )
+    raise AssertionError("cache_features ends with the features")
+
+
+class _Stepper:
+    """Optimizer and schedule of one phase; runs its epochs."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        phase: PhaseSpec,
+        data: TrainingData,
+        inputs: Inputs,
+        options: TrainingOptions,
+    ) -> None:
+        self._module = module
+        self._phase = phase
+        self._inputs = inputs
+        self._values = options.values
+        self._device = options.device
+        self._objective = OBJECTIVES[data.task.objective]
+        self.steps = math.ceil(len(data.train) / self._values.batch_size)
+        self._optimizer = _adamw(module, phase.learning_rate, self._values.weight_decay)
+        total = self.steps * phase.epochs
+        warmup = max(1, round(total * self._values.warmup_fraction))
+        self._schedule = LambdaLR(self._optimizer, lambda step: _warmup_then_linear_decay(step, warmup, total))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate that the next step will use."""
+        return float(self._schedule.get_last_lr()[0])
+
+    def run_epoch(self, epoch: int, rng: np.random.Generator) -> Iterator[Step]:
+        """One pass over the training split; returns its mean loss (``yield from``)."""
+        self._module.train()
+        losses = torch.zeros((), device=self._device)  # summed there: asking for each value would stall a GPU
+        started = time.monotonic()
+        report_at, seen = started + _STEP_INTERVAL_SECONDS, 0
+        batches = shuffled_batches(self._inputs.lengths, self._values.batch_size, rng)
+        for step, indices in enumerate(batches, start=1):
+            losses += self._step(self._inputs.collate(indices).to(self._device))
+            seen += len(indices)
+            if (now := time.monotonic()) >= report_at:
+                report_at = now + _STEP_INTERVAL_SECONDS
+                _check_finite(float(losses))
+                yield Step(
+                    phase=self._phase.name.value,
+                    epoch=epoch,
+                    epochs=self._phase.epochs,
+                    step=step,
+                    steps=self.steps,
+                    examples_per_second=seen / (now - started),
+                )
+        mean = float(losses) / len(batches)
+        _check_finite(mean)
+        return mean
+
+    def _step(self, batch: Batch) -> Tensor:
+        with autocast(self._device):
+            logits = self._module(**batch.inputs)
+        loss = self._objective(logits, batch.targets)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._module.parameters(), self._values.max_grad_norm)
+        self._optimizer.step()
+        self._schedule.step()
+        return loss.detach()
+
+
+def _adamw(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with bias correction; no weight decay on biases and normalisation, which are the one-dimensional ones."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def _warmup_then_linear_decay(step: int, warmup: int, total: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def _check_finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(f"the training loss became {loss}; try a smaller learning rate")
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()}
+
+
+def _epoch_event(
+    phase: PhaseSpec,
+    epoch: int,
+    train_loss: float | None,
+    evaluation: Evaluation,
+    learning_rate: float,
+    seconds: float,
+    *,
+    best: bool,
+) -> EpochFinished:
+    return EpochFinished(
+        phase=phase.name.value,
+        epoch=epoch,
+        epochs=phase.epochs,
+        train_loss=train_loss,
+        validation_loss=evaluation.loss,
+        metrics=evaluation.metrics,
+        learning_rate=learning_rate,
+        seconds=seconds,
+        best=best,
+    )

@@ -1,0 +1,41 @@
+"""The task model: an encoder with a head."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from models_store.specs import HeadName
+from models_store.tasks import Task
+from worker.training.heads import HEADS, Head
+
+
+class TaskModel(nn.Module):
+    """Encoder and head; `forward` is what is exported."""
+
+    def __init__(self, encoder: PreTrainedModel, task: Task[Any], head: HeadName, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = HEADS[task.name, head](int(encoder.config.hidden_size), task.n_outputs, dropout)
+        self.uses_types = int(getattr(encoder.config, "type_vocab_size", 0) or 0) > 1
+
+    @property
+    def needs(self) -> str:
+        """What the head reads: ``first_token`` or ``all_tokens``."""
+        return cast("Head", self.head).needs
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Ids, mask and segments (batch, length) → last hidden states (batch, length, width)."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.uses_types:
+            inputs["token_type_ids"] = token_type_ids
+        hidden: Tensor = self.encoder(**inputs).last_hidden_state
+        return hidden
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Ids, mask and segments (batch, length) → logits."""
+        hidden = self.encode(input_ids, attention_mask, token_type_ids)
+        logits: Tensor = self.head(hidden, attention_mask)
+        return logits
