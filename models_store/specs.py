@@ -191,7 +191,7 @@ def default_hyperparameters(task: TaskName, train_rows: int) -> ResolvedHyperpar
     return ResolvedHyperparameters(
         head_epochs=min(60, max(10, math.ceil(600 / steps_per_epoch))),
         head_learning_rate=1e-3,
-        full_epochs=min(20, max(3, math.ceil(300 / steps_per_epoch))),
+        full_epochs=min(12, max(3, math.ceil(1200 / steps_per_epoch))),
         full_learning_rate=1e-4,
         batch_size=batch_size,
         max_length="auto",
@@ -199,7 +199,7 @@ def default_hyperparameters(task: TaskName, train_rows: int) -> ResolvedHyperpar
         warmup_fraction=0.1,
         dropout=0.1,
         max_grad_norm=1.0,
-        patience=3,
+        patience=4,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
+from pydantic_core import to_json
 
 from api.routes.common import problems
-from api.schemas import PredictIn, PredictionOut, PredictOut
+from api.schemas import PredictIn, PredictOut
 from api.services import ServicesDep
 from models_store.errors import InvalidInputError, Problem
-from models_store.tasks import PredictOptions, TaskName
+from models_store.tasks import PredictOptions
 
 router = APIRouter(tags=["predict"])
 
@@ -38,10 +39,5 @@ async def predict(
         errors = [Problem("invalid_input", message, column=f"inputs.{index}") for index, message in refused]
         raise InvalidInputError(f"inputs.{refused[0][0]}: {refused[0][1]}", errors)
     predictions = await services.predictors.predict(version, examples, PredictOptions(top_k=body.top_k))
-    answer = PredictOut(
-        model=version.model,
-        version=version.version,
-        task=TaskName(version.task),
-        predictions=[PredictionOut.model_construct(**prediction) for prediction in predictions],
-    )
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+    answer = {"model": version.model, "version": version.version, "task": version.task, "predictions": predictions}
+    return Response(to_json(answer), media_type="application/json")

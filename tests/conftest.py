@@ -1,0 +1,11 @@
+"""Shared fixtures: real servers, a tiny real encoder, and models trained once per session."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything reads the settings: a test must not see the developer's own environment or .env file.
+for _name in [name for name in os.environ if name.startswith("THAWLINE_")]:
+    del os.environ[_name]
+
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.encoders", "tests.fixtures.models"]

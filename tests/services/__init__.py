@@ -1,0 +1,1 @@
+"""Whole-service tests: real API, worker, broker and database."""
