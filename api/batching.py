@@ -24,6 +24,10 @@ _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then w
 _MAX_ITEMS = 64
 
 
+class ClosedError(RuntimeError):
+    """The model was unloaded meanwhile."""
+
+
 class NotFiniteError(RuntimeError):
     """The model answered with something that is no number."""
 
@@ -42,11 +46,15 @@ class MicroBatcher:
             thread.start()
 
     def submit(self, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
-        """Queue texts; each future ends with the logits of its text."""
+        """Queue texts; each future ends with the logits of its text.
+
+        Raises:
+            ClosedError: `close` was called before.
+        """
         futures: list[Future[Logits]] = [Future() for _ in encoded]
         with self._changed:
             if self._closed:
-                raise RuntimeError("the model was unloaded")
+                raise ClosedError("the model was unloaded")
             self._waiting.extend(zip(encoded, futures, strict=True))
             self._changed.notify(len(futures))
         return futures

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from models_store.errors import (
@@ -40,6 +43,10 @@ class ProblemResponse(JSONResponse):
 
     media_type = "application/problem+json"
 
+    def render(self, content: Any) -> bytes:
+        """ASCII only: a message may quote a half of a surrogate pair, which UTF-8 cannot hold."""
+        return json.dumps(content).encode()
+
 
 def problem(
     request: Request,
@@ -69,14 +76,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _database_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(PoolTimeoutError, _database_error)
+    app.add_exception_handler(DataError, _unstorable)
 
 
 async def _domain_error(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, ThawlineError)  # noqa: S101
     status = next((s for kind, s in STATUS_OF_ERROR.items() if isinstance(error, kind)), None)
     if status is None:
-        return await _unexpected(request, error)
+        return unexpected(request, error)
     members: dict[str, Any] = {}
     if isinstance(error, InvalidInputError):
         members = {"errors": [p.to_json() for p in error.problems], "error_count": error.error_count}
@@ -86,10 +94,10 @@ async def _domain_error(request: Request, error: Exception) -> ProblemResponse:
 
 async def _invalid_request(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    problems = [
-        Problem(str(e["type"]), str(e["msg"]), column=".".join(str(part) for part in e["loc"][1:]) or None)
-        for e in error.errors()
-    ]
+    if (wanted := _other_media_type(request, error.body)) is not None:
+        detail = f"send the body as {wanted}, with the Content-Type to match"
+        return problem(request, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, code="unsupported_media_type")
+    problems = [_problem_of(dict(e), error.body) for e in error.errors()]
     detail = "; ".join(f"{p.column}: {p.message}" if p.column else p.message for p in problems[:5])
     return problem(
         request,
@@ -99,6 +107,35 @@ async def _invalid_request(request: Request, error: Exception) -> ProblemRespons
         errors=[p.to_json() for p in problems],
         error_count=len(problems),
     )
+
+
+def _other_media_type(request: Request, body: object) -> str | None:
+    """What the body should have been; None where its kind was right."""
+    if isinstance(body, bytes):  # FastAPI decodes nothing but JSON
+        return "application/json"
+    form = isinstance(body, FormData) and not request.headers.get("content-type", "").startswith("multipart/form-data")
+    return "multipart/form-data" if form else None
+
+
+def _problem_of(error: dict[str, Any], body: object) -> Problem:
+    kind, where, *path = str(error["type"]), *error["loc"]
+    if kind == "json_invalid":
+        return Problem(kind, f"the body is not JSON: {error['ctx']['error']} at character {int(path[0]) + 1}")
+    return Problem(kind, str(error["msg"]), column=".".join(_fields(path, body if where == "body" else None)) or None)
+
+
+def _fields(path: list[Any], body: object) -> list[str]:
+    """The path without what pydantic adds below a plain value: the branches of a union."""
+    fields = []
+    for part in path:
+        fields.append(str(part))
+        if isinstance(body, dict):
+            body = body.get(part, {})
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            body = body[part]
+        if isinstance(body, str | int | float | bool):
+            break
+    return fields
 
 
 async def _http_error(request: Request, error: Exception) -> ProblemResponse:
@@ -112,7 +149,13 @@ async def _database_error(request: Request, error: Exception) -> ProblemResponse
     return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer", code="unavailable")
 
 
-async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
+async def _unstorable(request: Request, error: Exception) -> ProblemResponse:
+    detail = "the request holds a value that the database cannot take, such as a NUL character"
+    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, code="invalid_input", errors=[], error_count=0)
+
+
+def unexpected(request: Request, error: Exception) -> ProblemResponse:
+    """The answer to an exception that nobody foresaw."""
     log.error("unexpected error", path=request.url.path, exc_info=error)
     detail = "an unexpected error; the server's log has it under this request_id"
     return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, code="internal_error")

@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 from api import errors
 from api.middleware import RequestMiddleware
 from api.routes import datasets, jobs, models, predict, service
-from api.security import require_key
+from api.security import bearer
 from api.services import Services
 from models_store.settings import Settings, get_settings
 
@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(RequestMiddleware, settings=settings)
-    keyed = [Depends(require_key)]
+    keyed = [Depends(bearer)]
     app.include_router(service.router)
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed, max_body_size=settings.max_upload_bytes)

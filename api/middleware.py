@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from api.errors import problem
+from api.errors import problem, unexpected
+from api.security import refusal
 from models_store.settings import Settings
 
 REQUESTS = Counter("thawline_http_requests_total", "HTTP requests", ["method", "route", "status"])
@@ -34,6 +35,7 @@ _DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 )
 _DOCS = ("/docs", "/redoc")
+_READING = ("GET", "HEAD", "OPTIONS")
 
 
 class RequestMiddleware:
@@ -42,7 +44,9 @@ class RequestMiddleware:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         # A page of another site that resolves its own name to 127.0.0.1 must not reach the API (DNS rebinding).
-        self._hosts = {"localhost", "127.0.0.1", "[::1]", settings.host, *settings.allowed_hosts}
+        hosts = ("localhost", "127.0.0.1", "[::1]", settings.host, *settings.allowed_hosts)
+        self._hosts = {host.lower() for host in hosts}
+        self._key = settings.api_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -55,30 +59,41 @@ class RequestMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
-        status = 500
+        status, begun = 500, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 response = MutableHeaders(scope=message)
                 response["X-Request-ID"] = request_id
                 response.update(_SAFE_HEADERS)
                 response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
             await send(message)
 
+        answer: ASGIApp = self._refusal(Request(scope)) or self._app
         try:
-            if _hostname(headers.get("host", "")) in self._hosts:
-                await self._app(scope, receive, send_with_headers)
-            else:
-                detail = "this Host is not served here; add it to THAWLINE_ALLOWED_HOSTS"
-                refusal = problem(Request(scope), 400, detail, code="unknown_host")
-                await refusal(scope, receive, send_with_headers)
+            await answer(scope, receive, send_with_headers)
+        except Exception as error:
+            if begun:
+                raise
+            await unexpected(Request(scope), error)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             REQUESTS.labels(scope["method"], route, status).inc()
             SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
 
+    def _refusal(self, request: Request) -> ASGIApp | None:
+        """The answer to a request that is not looked into, before any of its body is read."""
+        if _hostname(request.headers.get("host", "")) not in self._hosts:
+            detail = "this Host is not served here; add it to THAWLINE_ALLOWED_HOSTS"
+            return problem(request, 400, detail, code="unknown_host")
+        if request.method not in _READING and request.headers.get("sec-fetch-site") == "cross-site":
+            # Without a key, a form on any page that the user's browser has open could upload and delete.
+            return problem(request, 403, "a page of another site may not call this", code="cross_site")
+        return refusal(request, self._key)
+
 
 def _hostname(host: str) -> str:
+    host = host.lower()
     return host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host

@@ -77,9 +77,8 @@ def submit(
         InvalidInputError: The idempotency key belongs to another request.
         ConflictError: The model's name belongs to another task.
     """
-    fingerprint = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-    if idempotency_key and (earlier := _by_key(db, idempotency_key)):
-        return _same_request(earlier, fingerprint)
+    if (earlier := submitted_before(db, request, idempotency_key)) is not None:
+        return earlier
     job = TrainingJob(
         dataset_id=request.dataset_id,
         model=request.model,
@@ -87,7 +86,7 @@ def submit(
         spec=spec.model_dump(mode="json"),
         metadata_=request.metadata,
         idempotency_key=idempotency_key,
-        request_sha256=fingerprint,
+        request_sha256=_fingerprint(request),
         max_attempts=max_attempts,
     )
     try:
@@ -97,10 +96,31 @@ def submit(
             session.flush()
             _add_event(session, job.id, 0, NewEvent("status", "queued", data={"status": JobStatus.QUEUED}))
     except IntegrityError:  # a parallel call with the same key was faster
-        if idempotency_key and (earlier := _by_key(db, idempotency_key)):
-            return _same_request(earlier, fingerprint)
+        if (earlier := submitted_before(db, request, idempotency_key)) is not None:
+            return earlier
         raise
     return job
+
+
+def submitted_before(db: Database, request: JobRequest, idempotency_key: str | None) -> TrainingJob | None:
+    """The job that was made under this key, even if its data set or its encoder is gone by now.
+
+    Raises:
+        InvalidInputError: The key belongs to another request.
+    """
+    if not idempotency_key:
+        return None
+    with db.reading() as session:
+        job = session.exec(select(J).where(J.idempotency_key == idempotency_key)).first()
+    if job is not None and job.request_sha256 != _fingerprint(request):
+        raise InvalidInputError(
+            f"this Idempotency-Key was used for another request (job {job.id})", code="idempotency_key_reused"
+        )
+    return job
+
+
+def _fingerprint(request: JobRequest) -> str:
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 
 
 def _check_names(session: Session, job: TrainingJob) -> None:
@@ -109,19 +129,6 @@ def _check_names(session: Session, job: TrainingJob) -> None:
     model = session.get(Model, job.model)
     if model is not None and model.task != job.task:
         raise ConflictError(f"model {job.model!r} is a {model.task} model; choose another name", code="other_task")
-
-
-def _by_key(db: Database, key: str) -> TrainingJob | None:
-    with db.reading() as session:
-        return session.exec(select(J).where(J.idempotency_key == key)).first()
-
-
-def _same_request(job: TrainingJob, fingerprint: str) -> TrainingJob:
-    if job.request_sha256 != fingerprint:
-        raise InvalidInputError(
-            f"this Idempotency-Key was used for another request (job {job.id})", code="idempotency_key_reused"
-        )
-    return job
 
 
 def get(db: Database, job_id: str) -> TrainingJob:

@@ -17,7 +17,7 @@ from api.services import Services, ServicesDep
 from models_store import datasets, jobs
 from models_store.encoders import encoder_names
 from models_store.specs import JobRequest, resolve_spec
-from models_store.tables import TERMINAL_STATUSES, JobStatus
+from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
 from models_store.tasks import TaskName
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -33,20 +33,24 @@ def create_job(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobOut:
     """Start a training job. With the same ``Idempotency-Key`` the same job is answered, however often it is sent."""
+    job = jobs.submitted_before(services.db, body, idempotency_key) or _submit(body, services, idempotency_key)
+    if job.enqueued_at is None and job.status == JobStatus.QUEUED and services.queue.enqueue(job.id):
+        jobs.mark_enqueued(services.db, job.id)
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return JobOut.of(job)
+
+
+def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
     dataset = datasets.get(services.db, body.dataset_id)
     names = encoder_names(services.settings.encoders_path)
     spec = resolve_spec(body, TaskName(dataset.task), dataset.splits["train"]["rows"], names)
-    job = jobs.submit(
+    return jobs.submit(
         services.db,
         body,
         spec,
         max_attempts=services.settings.max_attempts,
         idempotency_key=idempotency_key,
     )
-    if job.enqueued_at is None and job.status == JobStatus.QUEUED and services.queue.enqueue(job.id):
-        jobs.mark_enqueued(services.db, job.id)
-    response.headers["Location"] = f"/jobs/{job.id}"
-    return JobOut.of(job)
 
 
 @router.get("", operation_id="listJobs")
@@ -84,9 +88,9 @@ async def list_events(
     job_id: str,
     request: Request,
     services: ServicesDep,
-    after: Annotated[int, Query(ge=0, description="List what follows this event")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="List what follows this event")] = 0,
     limit: Limit = 100,
-    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
 ) -> Response:
     """The events of a job; with ``Accept: text/event-stream`` a live stream that ends when the job does."""
     after = last_event_id if last_event_id is not None else after

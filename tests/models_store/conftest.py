@@ -1,0 +1,36 @@
+"""What the tests of `models_store` share: a real SQLite database, an artifact store, the packaged tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlmodel import SQLModel
+from tokenizers import Tokenizer
+
+import models_store.tables  # noqa: F401 (fills SQLModel.metadata)
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.encoders import find_encoder
+from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    SQLModel.metadata.create_all(database.engine)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Tokenizer]:
+    """The tokenizer of MiniLM, cut off at the length given."""
+    path = find_encoder("minilm-l6", tmp_path_factory.mktemp("no-encoders")).folder / TOKENIZER_FILE
+    return lambda max_length: load_tokenizer(path, max_length)

@@ -1,0 +1,86 @@
+"""Classification: one label out of several for a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from models_store.tasks import PredictOptions, TaskName, task_from_config
+from models_store.tasks.base import Encoded, ObjectiveName
+from models_store.tasks.classification import ClassificationTask
+
+TASK = ClassificationTask(("ham", "maybe", "spam"))
+ANY = Encoded([101, 102], [0, 0], truncated=False)
+
+
+def test_shape_of_the_task() -> None:
+    assert (TASK.name, TASK.n_outputs, TASK.per_token) == (TaskName.CLASSIFICATION, 3, False)
+    assert (TASK.objective, TASK.primary_metric) == (ObjectiveName.CROSS_ENTROPY, "accuracy")
+
+
+def test_a_text_is_taken_as_sent() -> None:
+    assert TASK.parse("  Buy now! ") == "  Buy now! "
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("", "the text is empty"),
+        (" \n\t", "the text is empty"),
+        (7, "expected a text"),
+        (None, "expected a text"),
+        (["a"], "expected a text"),
+        ({"text": "a"}, "expected a text"),
+    ],
+)
+def test_what_is_no_text_is_refused(item: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TASK.parse(item)
+
+
+def test_a_row_becomes_text_and_target() -> None:
+    row = {"text": "Buy now!", "label": "spam"}
+    assert TASK.example(row) == "Buy now!"
+    assert TASK.target(row, ANY) == 2
+
+
+def test_encoding_marks_only_the_texts_that_were_cut(tokenizer_of: Callable[[int], Tokenizer]) -> None:
+    long, short = TASK.encode(tokenizer_of(8), ["one two three four five six seven", "one two three four five six"])
+    assert (long.truncated, short.truncated) == (True, False)
+    assert long.input_ids == short.input_ids == [101, 2028, 2048, 2093, 2176, 2274, 2416, 102]
+    assert long.type_ids == [0] * len(long)
+
+
+def test_the_likeliest_label_with_its_probability() -> None:
+    logits = np.log(np.array([0.2, 0.1, 0.7], dtype=np.float32))
+    prediction = TASK.decode(logits, "x", ANY, PredictOptions())
+    assert prediction == {"label": "spam", "score": pytest.approx(0.7)}
+    assert type(prediction["score"]) is float
+
+
+@pytest.mark.parametrize(("top_k", "labels"), [(2, ["spam", "ham"]), (9, ["spam", "ham", "maybe"])])
+def test_top_k_lists_the_likeliest_labels(top_k: int, labels: list[str]) -> None:
+    logits = np.log(np.array([0.2, 0.1, 0.7], dtype=np.float32))
+    scores = TASK.decode(logits, "x", ANY, PredictOptions(top_k))["scores"]
+    assert [entry["label"] for entry in scores] == labels
+    assert [entry["score"] for entry in scores] == pytest.approx([0.7, 0.2, 0.1][:top_k])
+
+
+def test_huge_logits_stay_finite() -> None:
+    prediction = TASK.decode(np.array([1e4, -1e4, 0], dtype=np.float32), "x", ANY, PredictOptions())
+    assert prediction == {"label": "ham", "score": 1.0}
+
+
+def test_score() -> None:
+    logits = [np.eye(3, dtype=np.float32)[i] for i in (0, 2, 2, 2)]
+    rows = [{"text": "x", "label": label} for label in ("ham", "spam", "spam", "ham")]
+    metrics = TASK.score(logits, rows, [ANY] * 4)
+    assert metrics == {"accuracy": 0.75, "f1_macro": pytest.approx((2 / 3 + 4 / 5) / 2)}
+
+
+def test_config_round_trip() -> None:
+    assert task_from_config(TASK.to_config()) == TASK
