@@ -16,6 +16,8 @@ from worker.training.events import EVENTS, Event
 
 _STOP_SECONDS = 5.0
 _TAIL_BYTES = 4000
+# Encoders are local: nothing is ever looked up on a hub, and progress bars have no reader.
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 class TrainingProcess:
@@ -35,6 +37,7 @@ class TrainingProcess:
             stdout=self._stderr,
             stderr=self._stderr,
             pass_fds=[write_fd],
+            env={**os.environ, **_ENVIRONMENT},
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
         os.close(write_fd)

@@ -33,7 +33,7 @@ def test_a_finished_job_has_every_field_of_the_contract(trained_models: dict[str
 
 @pytest.mark.parametrize(
     ("kind", "metric", "floor"),
-    [("classification", "accuracy", 0.9), ("tagging", "f1", 0.8), ("similarity", "accuracy", 0.4), ("graded", "spearman", -1)],
+    [("classification", "accuracy", 0.7), ("tagging", "f1", 0.8), ("similarity", "accuracy", 0.4), ("graded", "spearman", -1)],
 )
 def test_training_learns_what_can_be_learnt(
     trained_models: dict[str, TrainedModel], kind: str, metric: str, floor: float

@@ -1,0 +1,82 @@
+"""Batches and the features of the frozen encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models_store.specs import HeadName
+from tests.worker.conftest import CPU, Bench
+from worker.training import features
+from worker.training.data import TokenInputs, shuffled_batches
+from worker.training.features import FeatureInputs, cache_features
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300), batch_size=st.integers(1, 40))
+def test_an_epoch_meets_every_example_once(lengths: list[int], batch_size: int) -> None:
+    batches = shuffled_batches(lengths, batch_size, np.random.default_rng(0))
+
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert max(len(batch) for batch in batches) <= batch_size
+
+
+def test_batches_waste_little_padding() -> None:
+    lengths = np.random.default_rng(3).integers(3, 100, 2000).tolist()
+
+    batches = shuffled_batches(lengths, 16, np.random.default_rng(0))
+
+    padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+    assert padded < 1.1 * sum(lengths)
+
+
+def test_the_order_differs_from_epoch_to_epoch_and_repeats_with_the_seed() -> None:
+    lengths = list(range(1, 65))
+    rng = np.random.default_rng(5)
+    first, second = shuffled_batches(lengths, 4, rng), shuffled_batches(lengths, 4, rng)
+
+    assert first != second
+    assert first == shuffled_batches(lengths, 4, np.random.default_rng(5))
+
+
+def cached(bench: Bench, head: HeadName) -> FeatureInputs:
+    *progress, inputs = cache_features(bench.model(head), bench.data.train, 0, CPU, bench.scratch)
+    assert progress[-1] == len(bench.data.train)
+    assert isinstance(inputs, FeatureInputs)
+    return inputs
+
+
+@pytest.mark.parametrize(
+    ("bench", "head"),
+    [("classification", HeadName.LINEAR), ("tagging", HeadName.LINEAR), ("tagging", HeadName.BILSTM)],
+    indirect=["bench"],
+)
+def test_the_head_on_remembered_features_answers_as_the_whole_model_does(bench: Bench, head: HeadName) -> None:
+    model = bench.model(head).eval()
+    indices = [0, 3, 8]
+
+    batch = cached(bench, head).collate(indices)
+    whole = TokenInputs(bench.data.train, 0).collate(indices)
+
+    with torch.inference_mode():
+        remembered, computed = model.head(**batch.inputs), model(**whole.inputs)
+    if bench.task.per_token:  # what a network says about padding is of no concern
+        real = whole.inputs["attention_mask"].bool()
+        remembered, computed = remembered[real], computed[real]
+    torch.testing.assert_close(remembered, computed, atol=1e-5, rtol=1e-4)
+    assert torch.equal(batch.targets, whole.targets)
+
+
+def test_features_spill_to_a_file_when_they_are_large(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory = cached(bench, HeadName.LINEAR)
+
+    monkeypatch.setattr(features, "MEMORY_LIMIT_BYTES", 100)
+    on_disk = cached(bench, HeadName.LINEAR)
+
+    assert [path.suffix for path in Path(bench.scratch).iterdir()] == [".f32"]
+    left, right = in_memory.collate([1, 2]), on_disk.collate([1, 2])
+    torch.testing.assert_close(left.inputs["hidden_states"], right.inputs["hidden_states"])

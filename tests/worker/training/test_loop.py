@@ -1,0 +1,116 @@
+"""The loop: what learns in which phase, the best epoch, early stopping, seeds, divergence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from models_store.specs import HeadName, PhaseName, PhaseSpec
+from tests.worker.conftest import LEGAL_PAIRS, Bench, make_bench, phase
+from worker.training.errors import DivergedError
+from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted
+from worker.training.loop import train
+from worker.training.model import TaskModel
+
+
+def run(bench: Bench, model: TaskModel, phases: list[PhaseSpec], seed: int = 7) -> list[Event]:
+    return list(train(model, phases, bench.data, bench.options(seed)))
+
+
+def weights(model: TaskModel) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    """The parts of the model (encoder, head) that differ."""
+    return {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize(("kind", "head"), LEGAL_PAIRS)
+def test_every_legal_pair_trains_through_both_phases(
+    kind: str, head: HeadName, encoders_dir: Path, tmp_path: Path
+) -> None:
+    bench = make_bench(kind, encoders_dir, tmp_path)
+
+    events = run(bench, bench.model(head), [phase(PhaseName.HEAD), phase(PhaseName.FULL)])
+
+    assert [event.stage for event in events if isinstance(event, StageStarted)] == ["head", "full"]
+    epochs = [event for event in events if isinstance(event, EpochFinished)]
+    assert [(event.phase, event.epoch) for event in epochs] == [
+        ("head", 0), ("head", 1), ("head", 2), ("full", 0), ("full", 1), ("full", 2),
+    ]  # fmt: skip
+    assert all(bench.task.primary_metric in event.metrics for event in epochs)
+
+
+def test_the_encoder_stays_as_it_is_in_phase_one(bench: Bench) -> None:
+    model = bench.model()
+    before = weights(model)
+
+    run(bench, model, [phase(PhaseName.HEAD, epochs=3, learning_rate=0.01)])
+
+    assert changed(before, weights(model)) == {"head"}
+
+
+def test_everything_learns_in_phase_two(bench: Bench) -> None:
+    model = bench.model()
+    before = weights(model)
+
+    run(bench, model, [phase(PhaseName.FULL, epochs=3)])
+
+    assert changed(before, weights(model)) == {"encoder", "head"}
+
+
+def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
+    model = bench.model(dropout=0.0)
+    # A rate that ruins the model: whatever an epoch brings, the state it began with must not be lost.
+    events = run(bench, model, [phase(PhaseName.HEAD, 5, learning_rate=0.01), phase(PhaseName.FULL, 2, learning_rate=5.0)])
+
+    head, full = [event for event in events if isinstance(event, PhaseFinished)]
+    assert full.metrics[bench.task.primary_metric] >= head.metrics[bench.task.primary_metric]
+    from tests.worker.conftest import CPU
+    from worker.training.data import TokenInputs
+    from worker.training.evaluation import evaluate
+
+    again = evaluate(model, TokenInputs(bench.data.validation, 0), bench.data.validation, bench.task, CPU)
+    assert again.metrics == pytest.approx(full.metrics)
+
+
+def test_patience_ends_a_phase_that_no_longer_improves(bench: Bench) -> None:
+    events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=50, patience=2, learning_rate=1e-12)])
+
+    (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
+    assert finished.epochs == finished.best_epoch + 2 < 50
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(bench: Bench, encoders_dir: Path) -> None:
+    results = []
+    for seed in (7, 7, 8):
+        fresh = make_bench("classification", encoders_dir, bench.scratch)
+        model = fresh.model()
+        run(fresh, model, [phase(PhaseName.HEAD), phase(PhaseName.FULL)], seed)
+        results.append(weights(model))
+
+    assert changed(results[0], results[1]) == set()
+    assert changed(results[0], results[2]) == {"encoder", "head"}
+
+
+def test_the_learning_rate_warms_up_and_decays_to_zero(bench: Bench) -> None:
+    events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=10, learning_rate=0.001)])
+
+    rates = [event.learning_rate for event in events if isinstance(event, EpochFinished)][1:]
+    assert rates == sorted(rates, reverse=True)
+    assert max(rates) <= 0.001
+    assert rates[-1] == 0.0
+
+
+def test_a_loss_that_is_no_number_is_an_error(encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench("classification", encoders_dir, tmp_path)
+    model = bench.model()
+    with torch.no_grad():
+        next(model.head.parameters()).fill_(float("inf"))
+
+    with pytest.raises(DivergedError, match="finite"):
+        run(bench, model, [phase(PhaseName.FULL)])
