@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,6 +28,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Uploads spool to the disk of the state, not to a /tmp that may be memory.
+        spool = settings.home / "tmp"
+        spool.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(spool)
         app.state.services = Services.build(settings)
         yield
         app.state.services.close()

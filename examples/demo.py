@@ -1,6 +1,6 @@
 """``make demo``: the whole product in one go, on the sample data of all three tasks.
 
-Starts the service (or uses the one that runs already), uploads, trains with progress bars, and asks the finished models.
+Starts the service (or uses the one that runs already), uploads, trains with progress bars, asks the finished models.
 """
 
 from __future__ import annotations

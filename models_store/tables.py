@@ -104,7 +104,7 @@ class JobEvent(SQLModel, table=True):
     id: int | None = Field(
         default=None,
         primary_key=True,
-        sa_type=BigInteger().with_variant(Integer, "sqlite"),  # type: ignore[call-overload]
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
     )
     job_id: str = Field(foreign_key="training_jobs.id")
     attempt: int

@@ -57,14 +57,16 @@ HYPERPARAMETERS = ResolvedHyperparameters(
 
 def rows_of(kind: str, n: int = 16) -> list[Row]:
     """Rows of different lengths for each kind of task."""
-    filler = "please help the my want need where is today hello".split()
+    filler = ["please", "help", "the", "my", "want", "need", "where", "is", "today", "hello"]
     rows: list[Row] = []
     for i in range(n):
         text = " ".join(filler[: 1 + i % 9])
         if kind == "classification":
             rows.append({"text": f"{text} {'parcel' if i % 2 else 'invoice'}", "label": "parcel" if i % 2 else "money"})
         elif kind == "tagging":
-            rows.append({"tokens": [*text.split(), "Ada", "Bob"], "tags": ["O"] * (1 + i % 9) + ["B-PERSON", "I-PERSON"]})
+            rows.append(
+                {"tokens": [*text.split(), "Ada", "Bob"], "tags": ["O"] * (1 + i % 9) + ["B-PERSON", "I-PERSON"]}
+            )
         elif kind == "pos":
             rows.append({"tokens": [*text.split(), "met"], "tags": ["NOUN"] * (1 + i % 9) + ["VERB"]})
         elif kind == "labelled pairs":

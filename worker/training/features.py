@@ -59,7 +59,7 @@ def cache_features(
     lengths = [1 if first_only else len(encoded) for encoded in split.encoded]
     width = int(model.encoder.config.hidden_size)
     features = FeatureInputs(split, lengths, _allocate(sum(lengths), width, scratch))
-    model.encoder.eval()
+    model.encoder.eval()  # type: ignore[no-untyped-call]
     done = 0
     for batch in evaluation_batches(TokenInputs(split, pad_id)):
         with torch.inference_mode(), autocast(device):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def _run_phase(
 
 def _features(
     model: TaskModel, split: Split, phase: PhaseSpec, pad_id: int, options: TrainingOptions
-) -> Iterator[Step]:
+) -> Generator[Step, None, FeatureInputs]:
     """Cache the encoder's outputs, telling how far it is; returns the features (``yield from``)."""
     started = time.monotonic()
     report_at = started + _STEP_INTERVAL_SECONDS
@@ -145,7 +145,7 @@ class _Stepper:
         """The learning rate that the next step will use."""
         return float(self._schedule.get_last_lr()[0])
 
-    def run_epoch(self, epoch: int, rng: np.random.Generator) -> Iterator[Step]:
+    def run_epoch(self, epoch: int, rng: np.random.Generator) -> Generator[Step, None, float]:
         """One pass over the training split; returns its mean loss (``yield from``)."""
         self._module.train()
         losses = torch.zeros((), device=self._device)  # summed there: asking for each value would stall a GPU

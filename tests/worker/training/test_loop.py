@@ -66,7 +66,9 @@ def test_everything_learns_in_phase_two(bench: Bench) -> None:
 def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
     model = bench.model(dropout=0.0)
     # A rate that ruins the model: whatever an epoch brings, the state it began with must not be lost.
-    events = run(bench, model, [phase(PhaseName.HEAD, 5, learning_rate=0.01), phase(PhaseName.FULL, 2, learning_rate=5.0)])
+    events = run(
+        bench, model, [phase(PhaseName.HEAD, 5, learning_rate=0.01), phase(PhaseName.FULL, 2, learning_rate=5.0)]
+    )
 
     head, full = [event for event in events if isinstance(event, PhaseFinished)]
     assert full.metrics[bench.task.primary_metric] >= head.metrics[bench.task.primary_metric]
