@@ -63,7 +63,8 @@ class PhaseSpec(BaseModel):
         trains_encoder: Whether the encoder learns too; a frozen one is run only once.
         epochs: Most passes over the training split; early stopping may end it before.
         learning_rate: Peak of the schedule (linear warm-up, then linear decay to zero).
-        patience: Epochs without a better validation metric before the phase stops.
+        watch: What the best epoch is judged by: the validation metric (ties broken by the loss), or the loss.
+        patience: Epochs without a better one before the phase stops.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,7 @@ class PhaseSpec(BaseModel):
     trains_encoder: bool
     epochs: int
     learning_rate: float
+    watch: Literal["metric", "loss"]
     patience: int
 
 
@@ -167,6 +169,8 @@ class TrainingSpec(BaseModel):
                 trains_encoder=False,
                 epochs=values.head_epochs,
                 learning_rate=values.head_learning_rate,
+                # Before a second phase the head must not learn the training rows by heart (decision 0005).
+                watch="loss" if self.strategy is Strategy.HYBRID else "metric",
                 patience=values.patience,
             ),
             PhaseName.FULL: PhaseSpec(
@@ -174,6 +178,7 @@ class TrainingSpec(BaseModel):
                 trains_encoder=True,
                 epochs=values.full_epochs,
                 learning_rate=values.full_learning_rate,
+                watch="metric",
                 patience=values.patience,
             ),
         }

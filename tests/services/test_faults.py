@@ -18,7 +18,7 @@ from tests.fixtures.servers import Service, Valkey, wait_for
 pytestmark = pytest.mark.services
 
 # Long enough to be interrupted, short enough to finish.
-LONG = {**QUICK, "full_epochs": 200, "patience": 1000, "full_learning_rate": 0.0001}
+LONG = {**QUICK, "full_epochs": 200, "batch_size": 1, "patience": 1000, "full_learning_rate": 0.0001}
 FAST_RECOVERY = {
     "THAWLINE_LEASE_SECONDS": "3",
     "THAWLINE_HEARTBEAT_SECONDS": "0.5",
@@ -88,7 +88,7 @@ def test_a_job_whose_process_is_killed_each_time_fails_with_its_history(
 def test_a_running_job_is_cancelled_within_seconds(
     fragile_service: Service, sample_files: dict[str, SampleFiles]
 ) -> None:
-    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 200, "batch_size": 1})
+    job_id = submit(fragile_service, sample_files["classification"], LONG)
     wait_for_phase(fragile_service, job_id, "full")
 
     answer = fragile_service.client.post(f"/jobs/{job_id}/cancel")
@@ -182,9 +182,7 @@ def test_the_broker_may_go_while_the_worker_waits(
     assert api.wait_for_job(second)["status"] == "succeeded"
 
 
-def test_a_home_with_a_long_path_leaves_nothing_in_the_temporary_folder(
-    tmp_path: Path, encoders_dir: Path
-) -> None:
+def test_a_home_with_a_long_path_leaves_nothing_in_the_temporary_folder(tmp_path: Path, encoders_dir: Path) -> None:
     before = set(Path(tempfile.gettempdir()).glob("thawline-*"))
     running = Service(tmp_path / ("x" * 120), {"THAWLINE_ENCODERS_DIR": str(encoders_dir)})
     running.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.fixtures.models import TASKS, TrainedModel
@@ -33,7 +35,12 @@ def test_a_finished_job_has_every_field_of_the_contract(trained_models: dict[str
 
 @pytest.mark.parametrize(
     ("kind", "metric", "floor"),
-    [("classification", "accuracy", 0.7), ("tagging", "f1", 0.8), ("similarity", "accuracy", 0.4), ("graded", "spearman", -1)],
+    [
+        ("classification", "accuracy", 0.7),
+        ("tagging", "f1", 0.8),
+        ("similarity", "accuracy", 0.4),
+        ("graded", "spearman", -1),
+    ],
 )
 def test_training_learns_what_can_be_learnt(
     trained_models: dict[str, TrainedModel], kind: str, metric: str, floor: float
@@ -51,4 +58,12 @@ def test_a_bare_input_and_a_list_give_the_same_answer(
 
     assert {key: one[key] for key in ("model", "version")} == {"model": f"tiny-{kind}", "version": 1}
     assert len(many["predictions"]) == 3
-    assert many["predictions"][0] == pytest.approx(one["predictions"][0], abs=1e-4) or kind == "tagging"
+    for answer in many["predictions"]:
+        assert without_scores(answer) == without_scores(one["predictions"][0])
+
+
+def without_scores(answer: Any) -> Any:
+    """An answer's labels, tags and places; scores may differ in the last digits between batch shapes."""
+    if isinstance(answer, dict):
+        return {key: without_scores(value) for key, value in answer.items() if key != "score"}
+    return [without_scores(item) for item in answer] if isinstance(answer, list) else answer

@@ -99,6 +99,7 @@ def phase(name: PhaseName, epochs: int = 2, patience: int = 10, learning_rate: f
         trains_encoder=name is PhaseName.FULL,
         epochs=epochs,
         learning_rate=learning_rate,
+        watch="metric",
         patience=patience,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,9 +25,11 @@ class Evaluation:
     metrics: dict[str, float]
     score: float
 
-    def beats(self, other: Evaluation | None) -> bool:
-        """A higher primary metric, or the same one with a lower loss."""
-        return other is None or (self.score, -self.loss) > (other.score, -other.loss)
+    def beats(self, other: Evaluation, watch: Literal["metric", "loss"]) -> bool:
+        """A lower loss; or a higher primary metric, or the same one with a lower loss."""
+        if watch == "loss":
+            return self.loss < other.loss
+        return (self.score, -self.loss) > (other.score, -other.loss)
 
 
 def evaluate(module: nn.Module, inputs: Inputs, split: Split, task: Task[Any], device: torch.device) -> Evaluation:

@@ -76,7 +76,7 @@ def _run_phase(
         epoch_started = time.monotonic()
         train_loss = yield from stepper.run_epoch(epoch, rng)
         now = evaluate(module, validation_inputs, data.validation, data.task, options.device)
-        improved = now.beats(best)
+        improved = now.beats(best, phase.watch)
         if improved:
             best, best_epoch, best_weights = now, epoch, _copy(module)
         seconds = time.monotonic() - epoch_started

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
-from tests.worker.conftest import LEGAL_PAIRS, Bench, make_bench, phase
+from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase
+from worker.training.data import TokenInputs
 from worker.training.errors import DivergedError
+from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted
 from worker.training.loop import train
 from worker.training.model import TaskModel
@@ -72,10 +74,6 @@ def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
 
     head, full = [event for event in events if isinstance(event, PhaseFinished)]
     assert full.metrics[bench.task.primary_metric] >= head.metrics[bench.task.primary_metric]
-    from tests.worker.conftest import CPU
-    from worker.training.data import TokenInputs
-    from worker.training.evaluation import evaluate
-
     again = evaluate(model, TokenInputs(bench.data.validation, 0), bench.data.validation, bench.task, CPU)
     assert again.metrics == pytest.approx(full.metrics)
 
@@ -116,3 +114,20 @@ def test_a_loss_that_is_no_number_is_an_error(encoders_dir: Path, tmp_path: Path
 
     with pytest.raises(DivergedError, match="finite"):
         run(bench, model, [phase(PhaseName.FULL)])
+
+
+@pytest.mark.parametrize(
+    ("score", "loss", "by_metric", "by_loss"),
+    [
+        (0.9, 0.6, True, False),  # better answers, less sure of them
+        (0.8, 0.4, True, True),  # a tie, and surer
+        (0.8, 0.5, False, False),  # the same is not better
+        (0.7, 0.4, False, True),
+    ],
+)
+def test_an_epoch_is_judged_by_the_metric_or_by_the_loss(
+    score: float, loss: float, *, by_metric: bool, by_loss: bool
+) -> None:
+    before, now = Evaluation(0.5, {}, 0.8), Evaluation(loss, {}, score)
+
+    assert (now.beats(before, "metric"), now.beats(before, "loss")) == (by_metric, by_loss)
