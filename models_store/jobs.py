@@ -36,6 +36,7 @@ from models_store.tables import (
 )
 
 J = TrainingJob
+_QUEUED_AGAIN: dict[str, Any] = {"status": JobStatus.QUEUED, "lease_until": None, "enqueued_at": None, "phase": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,7 @@ def request_cancel(db: Database, job_id: str) -> TrainingJob:
         ConflictError: The job has already ended otherwise.
     """
     with db.transaction() as session:
+        session.get(J, job_id, with_for_update=True)  # it must not change from running to queued between the two
         values = {
             "status": JobStatus.CANCELLED,
             "cancel_requested": True,
@@ -311,7 +313,7 @@ def cancelled(db: Database, claim: Claim) -> None:
 
 
 def release(db: Database, claim: Claim, *, reason: str, spend_attempt: bool) -> None:
-    """Hand the job back to the queue, or fail it when its attempts are used up.
+    """Hand the job back to the queue, or fail it when its attempts are used up; end it if its cancellation was asked.
 
     Args:
         db: The database.
@@ -325,16 +327,14 @@ def release(db: Database, claim: Claim, *, reason: str, spend_attempt: bool) -> 
     if spend_attempt and claim.attempt >= claim.max_attempts:
         fail(db, claim, code="attempts_exhausted", message=_exhausted(claim.attempt, reason))
         return
-    values: dict[str, Any] = {
-        "status": JobStatus.QUEUED,
-        "lease_until": None,
-        "enqueued_at": None,
-        "phase": None,
-    }
+    values = dict(_QUEUED_AGAIN)
     if not spend_attempt:
         values["max_attempts"] = J.max_attempts + 1
     with db.transaction() as session:
-        _guarded(session, claim, values)
+        if _guarded(session, claim, values).cancel_requested:  # nobody would claim it any more
+            _update(session, col(J.id) == claim.job_id, _ended(JobStatus.CANCELLED))
+            _add_event(session, claim.job_id, claim.attempt, _status_event(JobStatus.CANCELLED))
+            return
         event = NewEvent("status", f"queued again: {reason}", level="warning", data={"status": JobStatus.QUEUED})
         _add_event(session, claim.job_id, claim.attempt, event)
 
@@ -363,8 +363,10 @@ def sweep(db: Database) -> list[str]:
             data = {"status": JobStatus.FAILED, "code": "attempts_exhausted"}
             _add_event(session, job.id, job.attempt, NewEvent("status", _exhausted(None, lost), "error", data))
 
-        values = {"status": JobStatus.QUEUED, "lease_until": None, "enqueued_at": None, "phase": None}
-        rescued = _update(session, _lease_expired(), values)
+        # A lease may run out, or a cancellation come, between these statements: what nobody could claim waits
+        # for the next sweep.
+        claimable = and_(_lease_expired(), col(J.cancel_requested).is_(False), col(J.attempt) < col(J.max_attempts))
+        rescued = _update(session, claimable, _QUEUED_AGAIN)
         for job in rescued:
             data = {"status": JobStatus.QUEUED}
             message = f"queued again: {lost} in attempt {job.attempt}"

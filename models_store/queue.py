@@ -46,7 +46,7 @@ def celery_app(broker_url: str | None) -> Celery:
 
 
 class JobQueue:
-    """Sends job ids; never raises for a broker that is away, because the sweep sends again."""
+    """Sends job ids; never raises for a broker that does not take them, because the sweep sends again."""
 
     def __init__(self, broker_url: str | None) -> None:
         self.configured = broker_url is not None
@@ -61,7 +61,7 @@ class JobQueue:
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
             )
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (away, full, read-only, …: the job is stored, and the sweep sends again)
             log.warning("broker took no message; the sweep will send it again", job_id=job_id, error=str(error))
             return False
         return True

@@ -42,7 +42,8 @@ def map_columns(
     _check_header(source, header, problems)
     for field, column in mapping.items():
         if column not in header:
-            problems.add(_problem(source, f"column {column!r} (given for {field!r}) is not in the header", column))
+            message = f"no column {column!r} (given for {field!r}): the header has {', '.join(map(repr, header))}"
+            problems.add(_problem(source, message, column))
     if problems.count:
         raise InvalidDatasetError(problems)
     by_key = {_key(column): column for column in header}
@@ -75,13 +76,16 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
     """The ``columns`` form field, checked.
 
     Raises:
-        InvalidInputError: A name on the left that the task does not have, or no text on the right.
+        InvalidInputError: A name on the left that the task does not have, no text on the right, or one twice.
     """
     checked: dict[str, str] = {}
     for field, column in mapping.items():
         if field not in FIELDS[task] or not isinstance(column, str):
             known = ", ".join(FIELDS[task]) or "none (CoNLL has no header)"
             message = f"columns: {field!r} cannot be mapped; fields of {task.value}: {known}"
+            raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
+        if taken := [other for other, name in checked.items() if name == column]:
+            message = f"columns: {column!r} is given for both {taken[0]!r} and {field!r}"
             raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
         checked[field] = column
     return checked
@@ -90,7 +94,7 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
 def _check_header(source: SourceFile, header: Sequence[str], problems: ProblemList) -> None:
     keys: set[str] = set()
     for column in header:
-        if _key(column) in keys:
+        if _key(column) in keys - {""}:  # spreadsheets write columns without a name at the end
             problems.add(_problem(source, f"column {column!r} stands twice in the header", column, "duplicate_column"))
         keys.add(_key(column))
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from models_store.datasets.columns import map_columns
 from models_store.datasets.source import SourceFile
-from models_store.errors import Problem, ProblemList
+from models_store.errors import InvalidDatasetError, Problem, ProblemList
 from models_store.tasks import TaskName
 from models_store.tasks.bio import Scheme, check_tags, detect_scheme, to_bio
 
 _DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"[^"]*(?:"|$)')
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 csv.field_size_limit(16 * 1024 * 1024)
 
 
@@ -44,14 +48,14 @@ class Table:
 
 
 def read_table(source: SourceFile, task: TaskName, mapping: Mapping[str, str], problems: ProblemList) -> Table:
-    """Read one file; problems of single rows are collected.
+    """Read one file; problems of header and rows are collected.
 
     Raises:
         UnreadableFileError: The file cannot be decoded or parsed.
-        InvalidDatasetError: A column is missing.
     """
+    before = problems.count
     table = read_conll(source, problems) if task is TaskName.TAGGING else read_csv(source, task, mapping, problems)
-    if not table.rows and not problems.count:
+    if not table.rows and problems.count == before:
         problems.add(Problem("no_rows", "the file holds no rows", source.name))
     return table
 
@@ -67,7 +71,12 @@ def read_csv(source: SourceFile, task: TaskName, mapping: Mapping[str, str], pro
     except StopIteration:
         problems.add(Problem("empty_file", "the file is empty", source.name))
         return Table(source, [], {})
-    columns = map_columns(source, header, task, mapping)
+    try:
+        columns = map_columns(source, header, task, mapping)
+    except InvalidDatasetError as error:
+        for problem in error.problems:
+            problems.add(problem)
+        return Table(source, [], {})
     positions = {field: header.index(column) for field, column in columns.items()}
     rows = []
     for line, record in records:
@@ -83,24 +92,28 @@ def read_csv(source: SourceFile, task: TaskName, mapping: Mapping[str, str], pro
 
 def _csv_records(source: SourceFile) -> Iterator[tuple[int, list[str]]]:
     lines = source.lines()
-    first = next(lines, None)
-    if first is None:
+    head: list[str] = []  # blank lines and the first line of the header
+    for line in lines:
+        head.append(line)
+        if line.strip():
+            break
+    else:
         return
-    delimiter = max(_DELIMITERS, key=lambda d: (first.count(d), -_DELIMITERS.index(d)))
-    reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain(head, lines), delimiter=_delimiter(head[-1]), strict=True)
     start = 1
     try:
         for record in reader:
-            if record:  # a wholly blank line is no row
+            if len(record) > 1 or "".join(record).strip():  # a wholly blank line is no row
                 yield start, record
             start = reader.line_num + 1
     except csv.Error as error:
         raise source.unreadable("malformed_csv", f"{error} (the record starts here)", start) from error
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _delimiter(header: str) -> str:
+    """The separator that stands most often in the header outside quotes."""
+    bare = _QUOTED.sub("", header)
+    return max(_DELIMITERS, key=lambda d: (bare.count(d), -_DELIMITERS.index(d)))
 
 
 def _clean(
@@ -123,12 +136,11 @@ def _clean(
 
 
 def _number(value: str, place: tuple[str, int, str], problems: ProblemList) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
+    # float() alone would take 1_000 and digits of other scripts, too.
+    number = float(value) if _NUMBER.fullmatch(value.strip()) else math.nan
     if not math.isfinite(number):
-        problems.add(Problem("invalid_score", f"{_short(value)} is not a finite number", *place))
+        message = f"{_short(value)} is not a finite number such as 3.5 (with a decimal point)"
+        problems.add(Problem("invalid_score", message, *place))
     return number
 
 
@@ -139,48 +151,66 @@ def _short(value: str, limit: int = 40) -> str:
 # ---- CoNLL ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Sentence:
+    """Lines, tokens and tags; ``whole`` unless one of its lines was refused."""
+
+    lines: list[int]
+    tokens: list[str]
+    tags: list[str]
+    whole: bool = True
+
+
 def read_conll(source: SourceFile, problems: ProblemList) -> Table:
     """Read CoNLL columns: first the token, last the tag, a blank line between sentences."""
-    sentences = list(_conll_sentences(source, problems))
-    scheme = detect_scheme(tags for _, _, tags in sentences)
+    sentences = [sentence for sentence in _conll_sentences(source, problems) if sentence.whole]
+    scheme = detect_scheme(sentence.tags for sentence in sentences)
     rows = []
-    for lines, tokens, tags in sentences:
-        for bad in check_tags(tags, scheme):
-            problems.add(Problem("invalid_tag_sequence", bad.message, source.name, lines[bad.index], "tag"))
-        rows.append(LocatedRow(lines[0], {"tokens": tokens, "tags": to_bio(tags, scheme)}))
+    for sentence in sentences:
+        for bad in check_tags(sentence.tags, scheme):
+            line = sentence.lines[bad.index]
+            problems.add(Problem("invalid_tag_sequence", bad.message, source.name, line, "tag"))
+        values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
+        rows.append(LocatedRow(sentence.lines[0], values))
     return Table(source, rows, {}, scheme)
 
 
-def _conll_sentences(source: SourceFile, problems: ProblemList) -> Iterator[tuple[list[int], list[str], list[str]]]:
-    lines: list[int] = []
-    tokens: list[str] = []
-    tags: list[str] = []
+def _conll_sentences(source: SourceFile, problems: ProblemList) -> Iterator[_Sentence]:
+    sentence = _Sentence([], [], [])
     width = 0
     for number, raw in enumerate(source.lines(), start=1):
         text = raw.rstrip("\r\n")
         if not text.strip() or text.startswith("-DOCSTART-"):
-            if tokens:
-                yield lines, tokens, tags
-                lines, tokens, tags = [], [], []
+            if sentence.tokens:
+                yield sentence
+            sentence = _Sentence([], [], [])
             continue
-        fields = text.rstrip("\t ").split("\t") if "\t" in text else text.split()
-        width = width or len(fields)
+        fields = _conll_fields(text)
+        width = width or (len(fields) if len(fields) > 1 else 0)
         problem = _conll_problem(fields, width, source.name, number)
         if problem is not None:
             problems.add(problem)
+            sentence.whole = False
             continue
-        lines.append(number)
-        tokens.append(fields[0])
-        tags.append(fields[-1])
-    if tokens:
-        yield lines, tokens, tags
+        sentence.lines.append(number)
+        sentence.tokens.append(fields[0])
+        sentence.tags.append(fields[-1])
+    if sentence.tokens:
+        yield sentence
+
+
+def _conll_fields(text: str) -> list[str]:
+    """Columns parted by tabs or by blanks; other white space, such as a no-break space, belongs to the token."""
+    return text.rstrip("\t ").split("\t") if "\t" in text else [part for part in text.split(" ") if part]
 
 
 def _conll_problem(fields: list[str], width: int, name: str, line: int) -> Problem | None:
     if len(fields) < 2:
         return Problem("missing_label", f"only one column: {_short(fields[0])} has no tag", name, line, "tag")
     if len(fields) != width:
-        return Problem("ragged_row", f"{len(fields)} columns where the first line has {width}", name, line)
-    if "\0" in fields[0] or not fields[0].strip():
-        return Problem("nul_byte", "the token is empty or holds a NUL byte", name, line, "token")
+        return Problem("ragged_row", f"{len(fields)} columns where the lines before have {width}", name, line)
+    if not fields[0].strip():
+        return Problem("missing_text", "the token is empty", name, line, "token")
+    if "\0" in fields[0] + fields[-1]:
+        return Problem("nul_byte", "the line holds a NUL byte", name, line, "token" if "\0" in fields[0] else "tag")
     return None

@@ -57,6 +57,8 @@ def create(
         sources, sha256, size = _save(uploads, folder)
         problems = ProblemList()
         tables = {split: read_table(source, task, mapping, problems) for split, source in sources.items()}
+        if problems.count:  # what refused rows would have said about the others is unknown
+            raise InvalidDatasetError(problems)
         findings = examine(task, tables, problems)
         _check_size(tables["train"], problems)
         if problems.count:
@@ -107,6 +109,8 @@ def _write_splits(tables: Mapping[str, Table], folder: Path) -> dict[str, Any]:
     origin = dict.fromkeys(rows, "uploaded")
     if "validation" not in rows:
         train, validation = split_off_validation(rows["train"])
+        if not validation:
+            raise InvalidDatasetError(_nothing_to_validate_with(tables["train"]))
         rows["validation"] = [rows["train"][i] for i in validation]
         rows["train"] = [rows["train"][i] for i in train]
         origin["validation"] = "auto"
@@ -118,6 +122,13 @@ def _write_splits(tables: Mapping[str, Table], folder: Path) -> dict[str, Any]:
         ):
             writer.write_table(table, max_chunksize=10_000)
     return {split: {"rows": len(rows[split]), "source": origin[split]} for split in SPLITS if split in rows}
+
+
+def _nothing_to_validate_with(train: Table) -> ProblemList:
+    problems = ProblemList()
+    message = "no row can be spared for validation: give the labels more different texts, or send a validation file"
+    problems.add(Problem("too_few_rows", message, train.source.name))
+    return problems
 
 
 def _manifest(dataset: Dataset, findings: Findings) -> dict[str, Any]:

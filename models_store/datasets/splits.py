@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from models_store.datasets.validation import row_key
 from models_store.tasks import Row
@@ -25,7 +25,8 @@ def split_off_validation(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
     share, and a label that stands on one text alone stays in training.
 
     Returns:
-        Training indices and validation indices, both ascending.
+        Training indices and validation indices, both ascending. The latter are empty only where no text can be
+        spared: there is but one, or each carries a label of its own.
     """
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -35,20 +36,46 @@ def split_off_validation(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
         strata[_stratum(rows[group[0]])].append(group)
 
     shuffled = random.Random(SPLIT_SEED)  # noqa: S311 (a split, not a secret)
-    fraction = validation_size(len(rows)) / len(rows)
-    validation: list[int] = []
+    spared = _Spared(rows, groups.values())
+    size = validation_size(len(rows))
     owed = 0.0  # rows that earlier strata were too small to give
     for name in sorted(strata):
         members = strata[name]
         shuffled.shuffle(members)
-        owed += fraction * sum(len(group) for group in members)
+        owed += size / len(rows) * sum(len(group) for group in members)
         for group in members[1:]:  # the first group always stays in training
             if owed < len(group) * 0.5:
                 break
-            validation += group
-            owed -= len(group)
-    chosen = set(validation)
-    return [i for i in range(len(rows)) if i not in chosen], sorted(chosen)
+            if spared.take(group):
+                owed -= len(group)
+    if not spared.indices:  # every stratum is too small, as with sentences that all differ in their labels
+        for group in sorted((group for name in sorted(strata) for group in strata[name]), key=len):
+            if len(spared.indices) < size:
+                spared.take(group)
+    return [i for i in range(len(rows)) if i not in spared.indices], sorted(spared.indices)
+
+
+class _Spared:
+    """Rows taken out of training as long as it keeps a text of every label."""
+
+    def __init__(self, rows: Sequence[Row], groups: Iterable[list[int]]) -> None:
+        self._rows = rows
+        self._left = Counter(answer for group in groups for answer in self._answers(group))
+        self.indices: set[int] = set()
+
+    def take(self, group: list[int]) -> bool:
+        """Take a group of rows with one text, unless it is the last with one of its labels."""
+        answers = self._answers(group)
+        if any(self._left[answer] == 1 for answer in answers):
+            return False
+        self._left.subtract(answers)
+        self.indices.update(group)
+        return True
+
+    def _answers(self, group: list[int]) -> set[str]:
+        """Labels or tags of a group, and one name that all groups share."""
+        rows = [self._rows[index] for index in group]
+        return {"\0any", *(str(answer) for row in rows for answer in row.get("tags", [row.get("label", "")]))}
 
 
 def _stratum(row: Row) -> str:

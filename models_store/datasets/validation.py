@@ -130,7 +130,7 @@ def _labels(tables: Mapping[str, Table], problems: ProblemList) -> Counter[str]:
         message = f"only one class: every row is labelled {next(iter(counts))!r}"
         problems.add(Problem("single_class", message, train.source.name, None, train.columns["label"]))
     for split, table in tables.items():
-        if split == "train":
+        if split == "train" or "label" not in table.columns:
             continue
         for row in table.rows:
             label = row.values["label"]
@@ -144,7 +144,9 @@ def _check_tag_labels(tables: Mapping[str, Table], known: set[str], problems: Pr
     for split, table in tables.items():
         if split == "train":
             continue
-        if (table.scheme is Scheme.PLAIN) == entities and table.rows:
+        if entities and all(tag == OUTSIDE for row in table.rows for tag in row.values["tags"]):
+            continue
+        if (table.scheme is Scheme.PLAIN) == entities:
             message = "the tags are of another kind than those of the training file (entities against plain tags)"
             problems.add(Problem("other_scheme", message, table.source.name, None, "tag"))
             continue

@@ -146,6 +146,6 @@ class SimilarityTask:
         """Logits (n, 1) → scores (n,) in the data's own range."""
         assert self.score_range is not None  # noqa: S101 (narrows the type; callers have checked)
         low, high = self.score_range
-        share = 1.0 / (1.0 + np.exp(-logits[:, 0].astype(np.float64)))
+        share = 0.5 * (1.0 + np.tanh(0.5 * logits[:, 0].astype(np.float64)))  # the sigmoid, without overflow
         scores: NDArray[np.float64] = low + share * (high - low)
         return scores

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlmodel import SQLModel
 from tokenizers import Tokenizer
 
@@ -15,9 +16,12 @@ from models_store.database import Database
 from models_store.encoders import find_encoder
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 
+settings.register_profile("thawline", deadline=None)  # how long an example takes says nothing on a busy machine
+settings.load_profile("thawline")
+
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
+def sqlite(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/t.db")
     SQLModel.metadata.create_all(database.engine)
     yield database

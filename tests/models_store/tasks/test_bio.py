@@ -44,14 +44,16 @@ def iob1(entities: list[Entity], length: int) -> list[str]:
 def bioes(entities: list[Entity], length: int, last: str = "E", single: str = "S") -> list[str]:
     tags = ["O"] * length
     for label, start, end in entities:
-        tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 2), f"{last}-{label}"]
-        if end - start == 1:
-            tags[start:end] = [f"{single}-{label}"]
-    return tags[:length]
+        prefixes = ["B", *"I" * (end - start - 2), last] if end - start > 1 else [single]
+        tags[start:end] = [f"{prefix}-{label}" for prefix in prefixes]
+    return tags
 
 
 def io(entities: list[Entity], length: int) -> list[str]:
-    return [tag.replace("B-", "I-", 1) for tag in bio(entities, length)]
+    tags = ["O"] * length
+    for label, start, end in entities:
+        tags[start:end] = [f"I-{label}"] * (end - start)
+    return tags
 
 
 @given(sentences())

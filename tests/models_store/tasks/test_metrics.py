@@ -52,7 +52,7 @@ def test_correlation_that_is_not_defined_is_zero(truth: list[float], predicted: 
 def test_an_entity_counts_only_when_label_and_both_ends_are_right(
     predicted: str, precision: float, recall: float, f1: float
 ) -> None:
-    metrics = entity_metrics(["B-PER I-PER O B-LOC".split()], [predicted.split()])
+    metrics = entity_metrics([["B-PER", "I-PER", "O", "B-LOC"]], [predicted.split()])
     assert (metrics["precision"], metrics["recall"], metrics["f1"]) == pytest.approx((precision, recall, f1))
 
 

@@ -112,7 +112,7 @@ def test_scores_of_both_kinds() -> None:
     rows = [{"text": "a", "text_pair": "b", "label": label} for label in ("duplicate", "duplicate", "different")]
     logits = [np.array(pair, dtype=np.float32) for pair in ((0, 1), (1, 0), (1, 0))]
     metrics = YES_NO.score(logits, rows, [ANY] * 3)
-    assert (metrics["accuracy"], metrics["precision"], metrics["recall"]) == (pytest.approx(2 / 3), 1.0, 0.5)
+    assert (metrics["accuracy"], metrics["precision"], metrics["recall"]) == pytest.approx((2 / 3, 1.0, 0.5))
 
 
 @pytest.mark.parametrize("task", [GRADED, YES_NO])

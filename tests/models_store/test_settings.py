@@ -1,0 +1,147 @@
+"""Settings come from the environment and `.env`, and refuse what would be dangerous."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models_store.errors import ConfigurationError
+from models_store.settings import Settings, default_home, get_settings, is_loopback
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without a `.env` file."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_keep_everything_in_the_home_and_on_this_machine() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.home == default_home()
+    assert settings.resolved_database_url == f"sqlite:///{settings.home}/thawline.db"
+    assert settings.artifacts_dir == settings.home / "artifacts"
+    assert settings.encoders_path == settings.home / "encoders"
+    settings.check_exposure()
+
+
+def test_the_home_is_a_folder_of_the_checkout() -> None:
+    assert (default_home().parent / "pyproject.toml").is_file()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("THAWLINE_PORT=9001\nTHAWLINE_HOST=::1\nPOSTGRES_PASSWORD=other\n")
+    monkeypatch.setenv("THAWLINE_PORT", "9002")
+    settings = Settings()
+    assert (settings.host, settings.port) == ("::1", 9002)
+
+
+def test_the_home_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative folders would mean another place after a change of directory."""
+    monkeypatch.setenv("THAWLINE_HOME", "state/../state")
+    monkeypatch.setenv("THAWLINE_ENCODERS_DIR", "encoders")
+    settings = Settings()
+    assert settings.home == tmp_path / "state"
+    assert settings.encoders_path == tmp_path / "encoders"
+
+
+@pytest.mark.parametrize(
+    ("url", "resolved"),
+    [
+        ("postgres://u:p@db/t", "postgresql+psycopg://u:p@db/t"),
+        ("postgresql://u:p@db/t", "postgresql+psycopg://u:p@db/t"),
+        ("postgresql+psycopg://db/t", "postgresql+psycopg://db/t"),
+        ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+    ],
+)
+def test_database_urls(monkeypatch: pytest.MonkeyPatch, url: str, resolved: str) -> None:
+    monkeypatch.setenv("THAWLINE_DATABASE_URL", url)
+    assert Settings().resolved_database_url == resolved
+
+
+@pytest.mark.parametrize("url", ["{}/files", "file://{}/files", "files"])
+def test_artifacts_lie_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("THAWLINE_ARTIFACTS_URL", url.format(tmp_path))
+    assert Settings().artifacts_dir == tmp_path / "files"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/prefix", "https://example.org/x"])
+def test_other_artifact_stores_are_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("THAWLINE_ARTIFACTS_URL", url)
+    with pytest.raises(ConfigurationError, match=f"THAWLINE_ARTIFACTS_URL='{url}'"):
+        _ = Settings().artifacts_dir
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.0.7", False),
+        ("example.org", False),
+        ("localhost.example.org", False),
+        ("", False),
+    ],
+)
+def test_listening_beyond_this_machine_needs_a_key(
+    monkeypatch: pytest.MonkeyPatch, host: str, *, loopback: bool
+) -> None:
+    assert is_loopback(host) is loopback
+    monkeypatch.setenv("THAWLINE_API_KEY", "secret")
+    Settings(host=host).check_exposure()
+    monkeypatch.delenv("THAWLINE_API_KEY")
+    if loopback:
+        Settings(host=host).check_exposure()
+    else:
+        with pytest.raises(ConfigurationError, match="set THAWLINE_API_KEY"):
+            Settings(host=host).check_exposure()
+
+
+def test_the_key_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THAWLINE_API_KEY", "hunter2")
+    settings = Settings()
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "hunter2"
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THAWLINE_ALLOWED_HOSTS", "a.example.org, b.example.org,")
+    assert Settings().allowed_hosts == ["a.example.org", "b.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("WORKER_CONCURRENCY", "0"),
+        ("LEASE_SECONDS", "0"),
+        ("DEVICE", "tpu"),
+        ("LOG_LEVEL", "chatty"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"THAWLINE_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_a_process_reads_its_settings_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_settings.cache_clear()
+    first = get_settings()
+    monkeypatch.setenv("THAWLINE_PORT", "9003")
+    assert get_settings() is first
+    get_settings.cache_clear()
+
+
+def test_a_lease_outlives_several_heartbeats() -> None:
+    settings = Settings()
+    assert settings.lease_seconds >= 3 * settings.heartbeat_seconds

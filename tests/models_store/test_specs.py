@@ -1,0 +1,162 @@
+"""What can be asked for, and what the defaults make of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models_store.errors import InvalidInputError
+from models_store.specs import (
+    HEADS_OF_TASK,
+    HeadName,
+    Hyperparameters,
+    JobRequest,
+    PhaseName,
+    ResolvedHyperparameters,
+    Strategy,
+    TrainingSpec,
+    default_hyperparameters,
+    resolve_head,
+    resolve_spec,
+)
+from models_store.tasks import TaskName
+
+ENCODERS = ["bert-own", "minilm-l6"]
+
+
+def request(**fields: Any) -> JobRequest:
+    return JobRequest.model_validate({"dataset_id": "ds_1", "model": "question-type", **fields})
+
+
+def spec(task: TaskName = TaskName.CLASSIFICATION, **fields: Any) -> TrainingSpec:
+    return resolve_spec(request(**fields), task, 1000, ENCODERS)
+
+
+def test_a_minimal_request_asks_for_the_hybrid() -> None:
+    asked = request()
+    assert (asked.base_model, asked.strategy, asked.head, asked.seed) == ("minilm-l6", Strategy.HYBRID, "auto", 7)
+    assert asked.export.precision == "auto"
+    assert asked.metadata == {}
+
+
+@pytest.mark.parametrize("name", ["a", "question-type", "v1.2_b", "0", "a" * 63])
+def test_model_names(name: str) -> None:
+    assert request(model=name).model == name
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", "a-", "a/b", "a@1", "a b", "../a", "ä", "a\n", "a" * 64, 7])
+def test_model_names_that_are_refused(name: Any) -> None:
+    with pytest.raises(ValidationError, match="model"):
+        request(model=name)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"epochs": 3},
+        {"hyperparameters": {"epochs": 3}},
+        {"hyperparameters": {"head_epochs": 0}},
+        {"hyperparameters": {"full_learning_rate": 0}},
+        {"hyperparameters": {"full_learning_rate": float("nan")}},
+        {"hyperparameters": {"batch_size": 1.5}},
+        {"hyperparameters": {"max_length": 4}},
+        {"hyperparameters": {"max_length": "long"}},
+        {"hyperparameters": {"dropout": 1}},
+        {"export": {"precision": "fp8"}},
+        {"export": {"format": "onnx"}},
+        {"strategy": "magic"},
+        {"head": "transformer"},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"dataset_id": "d" * 65},
+        {"metadata": {"a": 1}},
+        {"metadata": {"": "a"}},
+        {"metadata": {"a": "x" * 513}},
+        {"metadata": {str(n): "x" for n in range(17)}},
+    ],
+)
+def test_requests_that_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        request(**fields)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "phases"),
+    [
+        ("hybrid", [(PhaseName.HEAD, False), (PhaseName.FULL, True)]),
+        ("finetune", [(PhaseName.FULL, True)]),
+        ("frozen", [(PhaseName.HEAD, False)]),
+    ],
+)
+def test_phases_of_a_strategy(strategy: str, phases: list[tuple[PhaseName, bool]]) -> None:
+    assert [(phase.name, phase.trains_encoder) for phase in spec(strategy=strategy).phases()] == phases
+
+
+def test_each_phase_has_its_own_epochs_and_rate() -> None:
+    chosen = {"head_epochs": 2, "head_learning_rate": 0.5, "full_epochs": 3, "full_learning_rate": 0.25, "patience": 9}
+    head, full = spec(hyperparameters=chosen).phases()
+    assert (head.epochs, head.learning_rate, head.patience) == (2, 0.5, 9)
+    assert (full.epochs, full.learning_rate, full.patience) == (3, 0.25, 9)
+
+
+def test_what_was_chosen_wins_and_the_rest_is_filled_in() -> None:
+    chosen = {"batch_size": 5, "max_length": 64, "weight_decay": 0.0, "warmup_fraction": 0.0, "dropout": 0.0}
+    values = spec(hyperparameters=chosen).hyperparameters
+    defaults = default_hyperparameters(TaskName.CLASSIFICATION, 1000)
+    assert values == defaults.model_copy(update=chosen)
+
+
+def test_every_hyperparameter_has_a_default() -> None:
+    assert set(Hyperparameters.model_fields) == set(ResolvedHyperparameters.model_fields)
+
+
+@pytest.mark.parametrize("task", list(TaskName))
+@pytest.mark.parametrize("rows", [4, 100, 5_000, 1_000_000])
+def test_defaults_are_values_that_a_caller_could_have_sent(task: TaskName, rows: int) -> None:
+    defaults = default_hyperparameters(task, rows)
+    assert Hyperparameters.model_validate(defaults.model_dump())
+    assert defaults.full_learning_rate < defaults.head_learning_rate
+
+
+def test_small_data_get_more_epochs() -> None:
+    small, large = (default_hyperparameters(TaskName.TAGGING, rows) for rows in (100, 100_000))
+    assert small.head_epochs > large.head_epochs
+    assert small.full_epochs > large.full_epochs
+
+
+@pytest.mark.parametrize("task", list(TaskName))
+def test_heads(task: TaskName) -> None:
+    assert resolve_head("auto", task) == HEADS_OF_TASK[task][0]
+    for head in HeadName:
+        if head in HEADS_OF_TASK[task]:
+            assert resolve_head(head, task) == head
+        else:
+            with pytest.raises(InvalidInputError, match=f"does not fit {task}; choose one of: auto, linear"):
+                resolve_head(head, task)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "column"),
+    [
+        ({"base_model": "gpt-5"}, "unknown_base_model", "base_model"),
+        ({"base_model": "../../etc"}, "unknown_base_model", "base_model"),
+        ({"head": "bilstm"}, "head_does_not_fit_task", "head"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_by_field(fields: dict[str, Any], code: str, column: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        spec(**fields)
+    assert [(problem.code, problem.column) for problem in caught.value.problems] == [(code, column)]
+
+
+def test_an_unknown_encoder_is_told_with_those_there_are() -> None:
+    with pytest.raises(InvalidInputError, match="choose one of: bert-own, minilm-l6"):
+        spec(base_model="gpt-5")
+
+
+def test_a_spec_survives_the_database() -> None:
+    for task in TaskName:
+        resolved = spec(task, base_model="bert-own", seed=2**32 - 1, strategy="frozen")
+        assert TrainingSpec.model_validate_json(resolved.model_dump_json()) == resolved
