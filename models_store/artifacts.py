@@ -17,11 +17,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from models_store.errors import ArtifactCorruptError, NotFoundError
 
 MANIFEST = "manifest.json"
 _KEY = re.compile(r"(datasets|models)/[a-z0-9_][a-z0-9_.-]*")
 _STAGING = ".staging"
+
+
+class _FileEntry(BaseModel):
+    """What a file must be."""
+
+    sha256: str
+    bytes: int
+
+
+class _Manifest(BaseModel):
+    """The part of a manifest that the store itself reads."""
+
+    files: dict[str, _FileEntry]
 
 
 class ArtifactStore:
@@ -48,10 +63,10 @@ class ArtifactStore:
             The size of the artifact in bytes.
 
         Raises:
-            FileExistsError: The key is taken; artifacts are immutable.
+            FileExistsError: The key is taken (artifacts are immutable), or a staged file is called like the manifest.
         """
         target = self._path(key)
-        if target.exists():
+        if target.exists() or (folder / MANIFEST).exists():
             raise FileExistsError(key)
         files = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -89,12 +104,12 @@ class ArtifactStore:
         """
         folder = self.path(key)
         try:
-            files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        except (ValueError, KeyError) as error:
+            manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        except ValueError as error:
             raise ArtifactCorruptError(f"artifact {key!r}: the manifest is unreadable") from error
-        for name, entry in files.items():
+        for name, entry in manifest.files.items():
             path = folder / name
-            if not path.is_file() or path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
+            if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
                 raise ArtifactCorruptError(f"artifact {key!r}: {name} differs from its manifest")
         return folder
 

@@ -4,8 +4,8 @@ ThawlineError
 ├── NotFoundError            an id or a name that does not exist
 ├── ConflictError            the thing exists but is in a state that forbids this
 ├── InvalidInputError        the request is understood and wrong
-│   └── InvalidDatasetError  … because of rows in an uploaded file
-├── UnreadableFileError      an uploaded file that cannot be decoded or parsed at all
+│   ├── InvalidDatasetError  … because of rows in an uploaded file
+│   └── UnreadableFileError  … because an uploaded file cannot be decoded or parsed at all
 ├── LeaseLostError           this attempt no longer owns the job; whatever it wanted to write is void
 ├── ArtifactCorruptError     files on disk differ from their manifest
 ├── OverloadedError          the bounded queue of predictions is full
@@ -105,7 +105,7 @@ class InvalidDatasetError(InvalidInputError):
 
     def __init__(self, problems: ProblemList) -> None:
         first = problems.kept[0]
-        place = f" ({first.file}, line {first.line})" if first.line else ""
+        place = f" ({first.file}, line {first.line})" if first.line else f" ({first.file})" if first.file else ""
         super().__init__(f"{problems.count} problem(s) in the data, the first{place}: {first.message}", problems.kept)
         self.error_count = problems.count
 

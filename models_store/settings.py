@@ -25,7 +25,13 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Everything an operator can set. Each field is the environment variable ``THAWLINE_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="THAWLINE_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        # An empty variable is an unset one: above all an empty API key must not count as a key.
+        env_prefix="THAWLINE_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+    )
 
     home: Path = Field(default_factory=default_home, description="Folder of all state")
     host: str = Field("127.0.0.1", description="Address the API listens on")

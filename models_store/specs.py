@@ -80,7 +80,7 @@ class PhaseSpec(BaseModel):
 class Hyperparameters(BaseModel):
     """Knobs that nobody has to turn: each has a default that fits the data."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     head_epochs: Annotated[int, Field(ge=1, le=1000, description="Epochs of the head on the frozen encoder")] | None = (
         None

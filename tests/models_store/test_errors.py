@@ -77,3 +77,15 @@ def test_an_invalid_input_counts_its_problems() -> None:
 
 def test_an_overload_says_when_to_come_back() -> None:
     assert OverloadedError("full", retry_after=3).retry_after == 3
+
+
+def test_the_tree_at_the_top_of_the_module_is_the_real_one() -> None:
+    """Each level is indented by four; the parent of a line is the nearest one further left."""
+    drawn: dict[str, str] = {}
+    path = ["ThawlineError"]
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"([│├└─ ]+)(\w+Error)", line):
+            depth = len(match[1]) // 4
+            drawn[match[2]] = path[depth - 1]
+            path[depth:] = [match[2]]
+    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in ALL}

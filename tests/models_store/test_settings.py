@@ -145,3 +145,14 @@ def test_a_process_reads_its_settings_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_lease_outlives_several_heartbeats() -> None:
     settings = Settings()
     assert settings.lease_seconds >= 3 * settings.heartbeat_seconds
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THAWLINE_API_KEY", "")
+    monkeypatch.setenv("THAWLINE_HOST", "0.0.0.0")
+
+    settings = Settings(_env_file=None)
+
+    assert settings.api_key is None
+    with pytest.raises(ConfigurationError, match="THAWLINE_API_KEY"):
+        settings.check_exposure()
