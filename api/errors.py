@@ -113,12 +113,14 @@ def _other_media_type(request: Request, body: object) -> str | None:
     """What the body should have been; None where its kind was right."""
     if isinstance(body, bytes):  # FastAPI decodes nothing but JSON
         return "application/json"
-    form = isinstance(body, FormData) and not request.headers.get("content-type", "").startswith("multipart/form-data")
-    return "multipart/form-data" if form else None
+    kind = request.headers.get("content-type", "").lower()
+    form_missing = isinstance(body, FormData) and not kind.startswith("multipart/form-data")
+    return "multipart/form-data" if form_missing else None
 
 
 def _problem_of(error: dict[str, Any], body: object) -> Problem:
-    kind, where, *path = str(error["type"]), *error["loc"]
+    kind = str(error["type"])
+    where, *path = tuple(error["loc"])
     if kind == "json_invalid":
         return Problem(kind, f"the body is not JSON: {error['ctx']['error']} at character {int(path[0]) + 1}")
     return Problem(kind, str(error["msg"]), column=".".join(_fields(path, body if where == "body" else None)) or None)

@@ -7,12 +7,13 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from api.batching import Logits, MicroBatcher
+from api.batching import ClosedError, Logits, MicroBatcher
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -21,11 +22,12 @@ from models_store.logging import get_logger
 from models_store.predictor import Predictor
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
-from models_store.tasks import Prediction, PredictOptions
+from models_store.tasks import Encoded, Prediction, PredictOptions, Task
 
 _RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
 _INLINE_CHARACTERS = 2_000  # tokenising less than this is quicker than a change of thread
 
+T = TypeVar("T")
 log = get_logger(__name__)
 
 
@@ -93,8 +95,8 @@ class PredictorPool:
         started = time.monotonic()
         try:
             model = await self.get(version)
-            encoded = await self._encode(model.predictor, examples)
-            futures = model.batcher.submit(encoded)
+            encoded = await _off_loop(model.predictor.encode, examples)
+            futures = await self._submit(version, encoded)
             logits = await self._gather(futures)
         finally:
             self._waiting -= len(examples)
@@ -105,13 +107,7 @@ class PredictorPool:
     async def parse(self, version: ModelVersion, items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
         """Examples of the items, and (index, message) of each item that is none."""
         task = (await self.get(version)).predictor.task
-        examples, problems = [], []
-        for index, item in enumerate(items):
-            try:
-                examples.append(task.parse(item))
-            except ValueError as error:
-                problems.append((index, str(error)))
-        return examples, problems
+        return await _off_loop(partial(_parse, task), items)
 
     async def get(self, version: ModelVersion) -> LoadedModel:
         """The loaded model; parallel callers share one load."""
@@ -161,10 +157,12 @@ class PredictorPool:
     def _learn(self, seconds: float) -> None:
         self._seconds_per_item = 0.95 * self._seconds_per_item + 0.05 * seconds
 
-    async def _encode(self, predictor: Predictor, examples: Sequence[Any]) -> Any:
-        if len(examples) == 1 and len(str(examples[0])) < _INLINE_CHARACTERS:
-            return predictor.encode(examples)
-        return await asyncio.to_thread(predictor.encode, examples)
+    async def _submit(self, version: ModelVersion, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
+        while True:
+            try:
+                return (await self.get(version)).batcher.submit(encoded)
+            except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
+                continue
 
     async def _gather(self, futures: list[Future[Logits]]) -> list[Logits]:
         try:
@@ -174,3 +172,31 @@ class PredictorPool:
             raise UnavailableError(
                 f"no answer within {self._settings.predict_timeout_seconds:g} s", code="deadline_exceeded"
             ) from error
+
+
+async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> T:
+    """Do the work in a thread, unless it is so little that the change of thread would cost more."""
+    if len(items) == 1 and len(str(items[0])) < _INLINE_CHARACTERS:
+        return work(items)
+    return await asyncio.to_thread(work, items)
+
+
+def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
+    examples, problems = [], []
+    for index, item in enumerate(items):
+        try:
+            _check_characters(item)
+            examples.append(task.parse(item))
+        except ValueError as error:
+            problems.append((index, str(error)))
+    return examples, problems
+
+
+def _check_characters(item: Any) -> None:
+    """JSON can escape half a surrogate pair; it is no character, and no tokenizer reads it."""
+    texts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
+    for text in texts:
+        try:
+            _ = isinstance(text, str) and text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"character {error.start + 1} is half a surrogate pair, which is no character") from error

@@ -51,9 +51,7 @@ class Benchmark:
 
 
 DATASETS = {
-    "sst2": Benchmark(
-        TaskName.CLASSIFICATION, {"train": "train.csv", "test": "dev.csv"}, "test", ("accuracy",), 0.818
-    ),
+    "sst2": Benchmark(TaskName.CLASSIFICATION, {"train": "train.csv", "test": "dev.csv"}, "test", ("accuracy",), 0.818),
     "ag_news": Benchmark(
         TaskName.CLASSIFICATION,
         {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"},

@@ -30,14 +30,18 @@ async def predict(
 ) -> Response:
     """Ask a model; a bare name means its production version."""
     version = await services.resolver.resolve(model)
-    items = body.inputs if isinstance(body.inputs, list) else [body.inputs]
+    listed = isinstance(body.inputs, list)
+    items = body.inputs if listed else [body.inputs]
     most = services.settings.predict_queue_items
     if len(items) > most:
         raise InvalidInputError(f"{len(items)} inputs are too many for one call; send at most {most}")
     examples, refused = await services.predictors.parse(version, items)
     if refused:
-        errors = [Problem("invalid_input", message, column=f"inputs.{index}") for index, message in refused]
-        raise InvalidInputError(f"inputs.{refused[0][0]}: {refused[0][1]}", errors)
+        errors = [
+            Problem("invalid_input", message, column=f"inputs.{index}" if listed else "inputs")
+            for index, message in refused
+        ]
+        raise InvalidInputError(f"{errors[0].column}: {refused[0][1]}", errors)
     predictions = await services.predictors.predict(version, examples, PredictOptions(top_k=body.top_k))
     answer = {"model": version.model, "version": version.version, "task": version.task, "predictions": predictions}
     return Response(to_json(answer), media_type="application/json")

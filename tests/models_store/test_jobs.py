@@ -1,0 +1,630 @@
+"""Jobs: each change of state, the fencing token, and races, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import select
+
+from models_store import jobs, registry
+from models_store.database import Database
+from models_store.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
+from models_store.jobs import Claim, NewEvent
+from models_store.specs import JobRequest
+from models_store.tables import JobStatus, ModelVersion
+from models_store.tasks import TaskName
+from tests.fixtures.servers import wait_for
+from tests.models_store.samples import EXPIRED, LONG, VERSION, add_dataset, claim, event_messages, publish, submit
+
+RESULT = {"head": "linear", "metrics": {}}
+
+WRITES: dict[str, Callable[[Database, Claim], object]] = {
+    "heartbeat": lambda db, mine: jobs.heartbeat(db, mine, lease_seconds=LONG),
+    "record": lambda db, mine: jobs.heartbeat(
+        db, mine, lease_seconds=LONG, phase="head", progress={"fraction": 0.5}, new_events=[NewEvent("message", "late")]
+    ),
+    "succeed": lambda db, mine: jobs.succeed(db, mine, result=RESULT, version=VERSION),
+    "fail": lambda db, mine: jobs.fail(db, mine, code="broken", message="broken"),
+    "cancelled": jobs.cancelled,
+    "release": lambda db, mine: jobs.release(db, mine, reason="late", spend_attempt=True),
+    "release for a deploy": lambda db, mine: jobs.release(db, mine, reason="late", spend_attempt=False),
+}
+
+
+def versions(db: Database) -> int:
+    with db.reading() as session:
+        return len(session.exec(select(ModelVersion)).all())
+
+
+# ---- submit ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_submitted_job_is_queued_and_says_so(db: Database) -> None:
+    job = jobs.get(db, submit(db, metadata={"team": "support"}).id)
+
+    assert (job.status, job.attempt, job.max_attempts) == (JobStatus.QUEUED, 0, 3)
+    assert job.metadata_ == {"team": "support"}
+    assert job.spec["hyperparameters"]["batch_size"] == 16
+    assert job.started_at is None
+    assert job.finished_at is None
+    assert event_messages(db, job.id) == ["queued"]
+
+
+def test_a_job_needs_its_data_set(db: Database) -> None:
+    with pytest.raises(NotFoundError, match="ds_gone"):
+        submit(db, "ds_gone")
+    assert jobs.list_jobs(db, limit=10) == []
+
+
+def test_a_model_keeps_its_task(db: Database) -> None:
+    publish(db, "intent", TaskName.CLASSIFICATION)
+
+    with pytest.raises(ConflictError, match="intent") as refused:
+        submit(db, model="intent", task=TaskName.TAGGING)
+    assert refused.value.code == "other_task"
+
+
+def test_the_same_key_and_body_give_the_same_job(db: Database) -> None:
+    dataset_id = add_dataset(db)
+
+    first = submit(db, dataset_id, key="k1")
+    second = submit(db, dataset_id, key="k1")
+
+    assert second.id == first.id
+    assert len(jobs.list_jobs(db, limit=10)) == 1
+
+
+def test_the_same_key_with_another_body_is_refused(db: Database) -> None:
+    dataset_id = add_dataset(db)
+    submit(db, dataset_id, key="k1", seed=1)
+
+    with pytest.raises(InvalidInputError) as refused:
+        submit(db, dataset_id, key="k1", seed=2)
+    assert refused.value.code == "idempotency_key_reused"
+    assert len(jobs.list_jobs(db, limit=10)) == 1
+
+
+def test_jobs_without_a_key_are_never_the_same(db: Database) -> None:
+    dataset_id = add_dataset(db)
+
+    assert submit(db, dataset_id).id != submit(db, dataset_id).id
+
+
+def test_twenty_parallel_submits_with_one_key_make_one_job(db: Database) -> None:
+    dataset_id = add_dataset(db)
+    together = threading.Barrier(20)
+
+    def call(_: int) -> str:
+        together.wait()
+        return submit(db, dataset_id, key="k1").id
+
+    with ThreadPoolExecutor(20) as pool:
+        ids = set(pool.map(call, range(20)))
+
+    assert len(ids) == 1
+    assert [job.id for job in jobs.list_jobs(db, limit=100)] == list(ids)
+    assert event_messages(db, ids.pop()) == ["queued"]
+
+
+def test_a_repeated_request_is_known_after_its_data_set_is_gone(db: Database) -> None:
+    job = submit(db, key="k1")
+    request = JobRequest(dataset_id=job.dataset_id, model=job.model)
+    with db.transaction() as session:
+        session.execute(text("DELETE FROM datasets"))
+
+    again = jobs.submitted_before(db, request, "k1")
+
+    assert again is not None
+    assert again.id == job.id
+    assert jobs.submitted_before(db, request, "k2") is None
+    assert jobs.submitted_before(db, request, None) is None
+
+
+# ---- ask ------------------------------------------------------------------------------------------------------------
+
+
+def test_lists_go_from_the_newest_to_the_oldest(db: Database) -> None:
+    ids = [submit(db, model=name).id for name in ("a", "b", "a")]
+    newest_first = sorted(ids, reverse=True)
+
+    assert [job.id for job in jobs.list_jobs(db, limit=2)] == newest_first[:2]
+    assert [job.id for job in jobs.list_jobs(db, limit=2, after=newest_first[1])] == newest_first[2:]
+    assert {job.id for job in jobs.list_jobs(db, limit=9, model="a")} == {ids[0], ids[2]}
+    assert jobs.list_jobs(db, limit=9, status="running") == []
+
+
+@pytest.mark.parametrize("ask", [jobs.get, jobs.events, jobs.request_cancel])
+def test_an_unknown_job_is_said_to_be_unknown(db: Database, ask: Callable[[Database, str], object]) -> None:
+    with pytest.raises(NotFoundError, match="job_nowhere") as refused:
+        ask(db, "job_nowhere")
+    assert refused.value.code == "job_not_found"
+
+
+def test_events_are_listed_in_order_from_the_one_after(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.heartbeat(db, mine, lease_seconds=LONG, new_events=[NewEvent("message", str(n)) for n in range(5)])
+
+    everything = jobs.events(db, mine.job_id)
+    tail = jobs.events(db, mine.job_id, after=everything[3].id or 0, limit=2)
+
+    assert [event.message for event in everything] == ["queued", "running (attempt 1)", "0", "1", "2", "3", "4"]
+    assert [event.message for event in tail] == ["2", "3"]
+    assert [event.attempt for event in everything[:2]] == [0, 1]
+
+
+# ---- claim ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_starts_the_job(db: Database) -> None:
+    job = submit(db)
+
+    mine = claim(db, job.id, worker="host:1")
+    running = jobs.get(db, job.id)
+
+    assert mine == Claim(job.id, 1, 3, job.dataset_id, job.spec)
+    assert (running.status, running.attempt, running.worker) == (JobStatus.RUNNING, 1, "host:1")
+    assert running.started_at is not None
+    assert running.lease_until is not None
+
+
+@pytest.mark.parametrize("state", ["running", "succeeded", "failed", "cancelled", "unknown"])
+def test_a_job_that_is_not_free_cannot_be_claimed(db: Database, state: str) -> None:
+    job = submit(db)
+    if state == "cancelled":
+        jobs.request_cancel(db, job.id)
+    elif state != "unknown":
+        mine = claim(db, job.id)
+        if state == "succeeded":
+            jobs.succeed(db, mine, result=RESULT, version=VERSION)
+        if state == "failed":
+            jobs.fail(db, mine, code="x", message="x")
+    before = event_messages(db, job.id)
+
+    assert jobs.claim(db, "job_x" if state == "unknown" else job.id, worker="w2", lease_seconds=LONG) is None
+    assert event_messages(db, job.id) == before
+
+
+def test_of_two_threads_that_claim_at_once_one_wins(db: Database) -> None:
+    rounds = 25
+    ids = [submit(db).id for _ in range(rounds)]
+    together = threading.Barrier(2)
+    won: dict[str, list[Claim]] = {job_id: [] for job_id in ids}
+
+    def claim_all(worker: str) -> None:
+        for job_id in ids:
+            together.wait()
+            if mine := jobs.claim(db, job_id, worker=worker, lease_seconds=LONG):
+                won[job_id].append(mine)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(claim_all, ["w1", "w2"]))
+
+    assert [len(claims) for claims in won.values()] == [1] * rounds
+    assert {jobs.get(db, job_id).attempt for job_id in ids} == {1}
+
+
+def test_a_lost_lease_can_be_claimed_and_the_token_rises(db: Database) -> None:
+    job_id = submit(db).id
+    claim(db, job_id, lease_seconds=EXPIRED)
+
+    assert claim(db, job_id).attempt == 2
+
+
+def test_a_lease_is_kept_on_the_clock_of_the_database(db: Database) -> None:
+    # A worker whose own clock is wrong writes no time of its own: the lease is relative to the database's.
+    mine = claim(db, submit(db).id, lease_seconds=60)
+    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')" if "sqlite" in db.url else "clock_timestamp()"
+    away = (
+        f"(julianday(lease_until) - julianday({now})) * 86400"
+        if "sqlite" in db.url
+        else f"extract(epoch from lease_until - {now})"
+    )
+
+    with db.reading() as session:
+        seconds = session.execute(text(f"SELECT {away} FROM training_jobs WHERE id = '{mine.job_id}'")).scalar_one()
+
+    assert 30 < float(seconds) <= 60
+
+
+def test_no_more_attempts_than_allowed(db: Database) -> None:
+    job_id = submit(db, max_attempts=2).id
+    claim(db, job_id, lease_seconds=EXPIRED)
+    claim(db, job_id, lease_seconds=EXPIRED)
+
+    assert jobs.claim(db, job_id, worker="w3", lease_seconds=LONG) is None
+
+
+# ---- heartbeat and record -------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_prolongs_the_lease(db: Database) -> None:
+    mine = claim(db, submit(db).id, lease_seconds=EXPIRED)
+
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is False
+    assert jobs.sweep(db) == []
+
+
+def test_phase_progress_and_events_are_recorded(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+
+    news = [NewEvent("metrics", "epoch 1", data={"accuracy": 0.5}), NewEvent("message", "slow", "warning")]
+    jobs.heartbeat(db, mine, lease_seconds=LONG, phase="head", progress={"fraction": 0.25}, new_events=news)
+    job = jobs.get(db, mine.job_id)
+    told = jobs.events(db, mine.job_id)[-2:]
+
+    assert (job.phase, job.progress) == ("head", {"fraction": 0.25})
+    assert [(e.type, e.level, e.message, e.data) for e in told] == [
+        ("metrics", "info", "epoch 1", {"accuracy": 0.5}),
+        ("message", "warning", "slow", {}),
+    ]
+
+
+def test_a_heartbeat_without_news_keeps_what_was_recorded(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.heartbeat(db, mine, lease_seconds=LONG, phase="full", progress={"fraction": 0.5})
+
+    jobs.heartbeat(db, mine, lease_seconds=LONG)
+    job = jobs.get(db, mine.job_id)
+
+    assert (job.phase, job.progress) == ("full", {"fraction": 0.5})
+
+
+# ---- the end --------------------------------------------------------------------------------------------------------
+
+
+def test_success_publishes_and_ends_the_job_together(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+
+    version = jobs.succeed(db, mine, result=RESULT, version=VERSION)
+    job = jobs.get(db, mine.job_id)
+
+    assert (job.status, job.version, job.result, job.phase) == (JobStatus.SUCCEEDED, 1, RESULT, None)
+    assert job.lease_until is None
+    assert job.finished_at is not None
+    assert (version.model, version.version, version.job_id) == ("intent", 1, job.id)
+    last = jobs.events(db, job.id)[-1]
+    assert (last.type, last.data) == ("status", {"status": "succeeded", "version": 1})
+
+
+def test_a_failure_says_why(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+
+    jobs.fail(db, mine, code="out_of_memory", message="use a smaller batch_size")
+    job = jobs.get(db, mine.job_id)
+    last = jobs.events(db, job.id)[-1]
+
+    assert (job.status, job.error_code, job.error_message) == ("failed", "out_of_memory", "use a smaller batch_size")
+    assert job.finished_at is not None
+    assert (last.level, last.data) == ("error", {"status": "failed", "code": "out_of_memory"})
+
+
+def test_a_job_publishes_at_most_once(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.succeed(db, mine, result=RESULT, version=VERSION)
+
+    with pytest.raises(LeaseLostError):
+        jobs.succeed(db, mine, result=RESULT, version=VERSION)
+    assert versions(db) == 1
+
+
+def test_a_name_that_became_another_tasks_model_meanwhile_voids_the_success(db: Database) -> None:
+    mine = claim(db, submit(db, model="shared", task=TaskName.TAGGING).id)
+    publish(db, "shared", TaskName.CLASSIFICATION)
+
+    with pytest.raises(ConflictError) as refused:
+        jobs.succeed(db, mine, result=RESULT, version=VERSION)
+    assert refused.value.code == "other_task"
+    assert versions(db) == 1
+    assert jobs.get(db, mine.job_id).status == JobStatus.RUNNING  # rolled back: the worker can still say it failed
+    jobs.fail(db, mine, code=refused.value.code, message=refused.value.message)
+
+
+# ---- the fencing token ----------------------------------------------------------------------------------------------
+
+
+def overtaken(db: Database) -> Claim:
+    old = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    claim(db, old.job_id, worker="w2")
+    return old
+
+
+def swept(db: Database) -> Claim:
+    old = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    jobs.sweep(db)
+    return old
+
+
+def ended(db: Database) -> Claim:
+    old = claim(db, submit(db).id)
+    jobs.fail(db, old, code="x", message="x")
+    return old
+
+
+@pytest.mark.parametrize("lose", [overtaken, swept, ended])
+@pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
+def test_a_worker_that_lost_its_job_changes_nothing(
+    db: Database, lose: Callable[[Database], Claim], write: Callable[[Database, Claim], object]
+) -> None:
+    old = lose(db)
+    before, events_before = jobs.get(db, old.job_id), event_messages(db, old.job_id)
+
+    with pytest.raises(LeaseLostError, match=old.job_id):
+        write(db, old)
+
+    assert jobs.get(db, old.job_id).model_dump() == before.model_dump()
+    assert event_messages(db, old.job_id) == events_before
+    assert versions(db) == 0
+
+
+def test_the_worker_that_took_over_is_not_disturbed(db: Database) -> None:
+    old = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    new = claim(db, old.job_id, worker="w2")
+    with pytest.raises(LeaseLostError):
+        jobs.succeed(db, old, result={"head": "old"}, version=VERSION)
+
+    jobs.succeed(db, new, result={"head": "new"}, version=VERSION)
+
+    assert jobs.get(db, new.job_id).result == {"head": "new"}
+    assert versions(db) == 1
+
+
+# ---- cancel ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_at_once(db: Database) -> None:
+    job = jobs.request_cancel(db, submit(db).id)
+
+    assert job.status == JobStatus.CANCELLED
+    assert job.finished_at is not None
+    assert event_messages(db, job.id) == ["queued", "cancelled"]
+
+
+def test_a_running_job_is_asked_to_stop(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+
+    asked = jobs.request_cancel(db, mine.job_id)
+
+    assert (asked.status, asked.cancel_requested) == (JobStatus.RUNNING, True)
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is True
+    jobs.cancelled(db, mine)
+    assert jobs.get(db, mine.job_id).status == JobStatus.CANCELLED
+
+
+def test_cancelling_twice_is_as_good_as_once(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.request_cancel(db, mine.job_id)
+    jobs.request_cancel(db, mine.job_id)
+    jobs.cancelled(db, mine)
+
+    assert jobs.request_cancel(db, mine.job_id).status == JobStatus.CANCELLED
+    assert event_messages(db, mine.job_id)[2:] == ["cancellation requested", "cancelled"]
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail"])
+def test_an_ended_job_cannot_be_cancelled(db: Database, end: str) -> None:
+    mine = claim(db, submit(db).id)
+    WRITES[end](db, mine)
+
+    with pytest.raises(ConflictError, match="already") as refused:
+        jobs.request_cancel(db, mine.job_id)
+    assert refused.value.code == "job_ended"
+    assert jobs.get(db, mine.job_id).cancel_requested is False
+
+
+def test_success_after_a_cancellation_publishes_nothing(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.request_cancel(db, mine.job_id)
+
+    with pytest.raises(LeaseLostError):
+        jobs.succeed(db, mine, result=RESULT, version=VERSION)
+
+    assert versions(db) == 0
+    jobs.cancelled(db, mine)  # still its job, which now ends as its user wished
+    assert jobs.get(db, mine.job_id).status == JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize("spend_attempt", [True, False])
+def test_a_worker_that_stops_ends_a_job_whose_cancellation_was_asked(db: Database, *, spend_attempt: bool) -> None:
+    # Back in the queue nobody would claim it, and it would wait there for ever.
+    mine = claim(db, submit(db).id)
+    jobs.request_cancel(db, mine.job_id)
+
+    jobs.release(db, mine, reason="its worker is shutting down", spend_attempt=spend_attempt)
+
+    assert jobs.get(db, mine.job_id).status == JobStatus.CANCELLED
+    assert event_messages(db, mine.job_id)[-1] == "cancelled"
+
+
+def test_a_cancellation_is_not_lost_while_the_job_goes_back_to_the_queue(db: Database) -> None:
+    # On SQLite the second writer waits for the first from its first statement on; on PostgreSQL it must be made to.
+    if "sqlite" in db.url:
+        pytest.skip("SQLite has one writer at a time")
+    mine = claim(db, submit(db).id)
+    with ThreadPoolExecutor(1) as pool:
+        with db.transaction() as session:
+            session.execute(text(f"UPDATE training_jobs SET status = 'queued' WHERE id = '{mine.job_id}'"))
+            asked = pool.submit(jobs.request_cancel, db, mine.job_id)
+            wait_for(lambda: _blocked(db), seconds=10, what="the cancellation waiting for the row")
+        job = asked.result(timeout=10)
+
+    assert job.status == JobStatus.CANCELLED
+
+
+def _blocked(db: Database) -> bool:
+    with db.reading() as session:
+        return bool(session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
+
+
+# ---- release --------------------------------------------------------------------------------------------------------
+
+
+def test_a_released_job_is_queued_again_and_tells_why(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.mark_enqueued(db, mine.job_id)
+
+    jobs.release(db, mine, reason="out of memory", spend_attempt=True)
+    job = jobs.get(db, mine.job_id)
+    last = jobs.events(db, job.id)[-1]
+
+    assert (job.status, job.attempt, job.lease_until, job.enqueued_at) == (JobStatus.QUEUED, 1, None, None)
+    assert (last.level, last.message) == ("warning", "queued again: out of memory")
+    assert claim(db, job.id).attempt == 2
+
+
+def test_a_deploy_costs_no_attempt_and_the_token_still_rises(db: Database) -> None:
+    job_id = submit(db, max_attempts=1).id
+    for token in (1, 2, 3):
+        mine = claim(db, job_id)
+        assert mine.attempt == token
+        jobs.release(db, mine, reason="its worker is shutting down", spend_attempt=False)
+
+    assert jobs.get(db, job_id).status == JobStatus.QUEUED
+
+
+def test_after_the_last_attempt_the_job_has_failed(db: Database) -> None:
+    job_id = submit(db, max_attempts=2).id
+    for _ in range(2):
+        jobs.release(db, claim(db, job_id), reason="killed by signal 9", spend_attempt=True)
+    job = jobs.get(db, job_id)
+
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "attempts_exhausted")
+    assert job.error_message is not None
+    assert "2 attempts" in job.error_message
+    assert "killed by signal 9" in job.error_message
+
+
+# ---- sweep ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_sweep_takes_back_what_a_lost_worker_held(db: Database) -> None:
+    lost = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    alive = claim(db, submit(db).id)
+
+    assert jobs.sweep(db) == [lost.job_id]
+    assert jobs.sweep(db) == []
+    assert jobs.get(db, lost.job_id).status == JobStatus.QUEUED
+    assert jobs.get(db, alive.job_id).status == JobStatus.RUNNING
+    assert "no heartbeat" in event_messages(db, lost.job_id)[-1]
+
+
+def test_the_sweep_gives_up_after_the_last_attempt(db: Database) -> None:
+    mine = claim(db, submit(db, max_attempts=1).id, lease_seconds=EXPIRED)
+
+    assert jobs.sweep(db) == []
+    job = jobs.get(db, mine.job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "attempts_exhausted")
+    assert jobs.events(db, job.id)[-1].level == "error"
+
+
+def test_the_sweep_cancels_what_a_lost_worker_was_asked_to_stop(db: Database) -> None:
+    mine = claim(db, submit(db, max_attempts=1).id, lease_seconds=EXPIRED)
+    jobs.request_cancel(db, mine.job_id)
+
+    assert jobs.sweep(db) == []
+    assert jobs.get(db, mine.job_id).status == JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail", "cancelled"])
+def test_the_sweep_never_overwrites_a_job_that_has_ended(db: Database, end: str) -> None:
+    mine = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    WRITES[end](db, mine)
+    before, events_before = jobs.get(db, mine.job_id), event_messages(db, mine.job_id)
+
+    assert jobs.sweep(db) == []
+    assert jobs.get(db, mine.job_id).model_dump() == before.model_dump()
+    assert event_messages(db, mine.job_id) == events_before
+
+
+def test_sweep_and_success_at_the_same_moment_agree_on_one_end(db: Database) -> None:
+    together = threading.Barrier(2)
+    for _ in range(15):
+        mine = claim(db, submit(db).id, lease_seconds=EXPIRED)
+
+        def finish(mine: Claim = mine) -> bool:
+            together.wait()
+            try:
+                jobs.succeed(db, mine, result=RESULT, version=VERSION)
+            except LeaseLostError:
+                return False
+            return True
+
+        def sweep() -> list[str]:
+            together.wait()
+            return jobs.sweep(db)
+
+        with ThreadPoolExecutor(2) as pool:
+            finished, swept_ids = pool.submit(finish), pool.submit(sweep)
+        won = finished.result()
+        job = jobs.get(db, mine.job_id)
+
+        assert swept_ids.result() == ([] if won else [mine.job_id])
+        assert job.status == (JobStatus.SUCCEEDED if won else JobStatus.QUEUED)
+        assert (job.version is not None) == won
+
+
+def test_two_sweeps_at_once_take_each_job_back_once(db: Database) -> None:
+    ids = [claim(db, submit(db).id, lease_seconds=EXPIRED).job_id for _ in range(10)]
+    together = threading.Barrier(2)
+
+    def sweep(_: int) -> list[str]:
+        together.wait()
+        return jobs.sweep(db)
+
+    with ThreadPoolExecutor(2) as pool:
+        taken = [job_id for rescued in pool.map(sweep, range(2)) for job_id in rescued]
+
+    assert sorted(taken) == sorted(ids)
+
+
+# ---- messages that were lost ----------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_without_a_message_is_heard_of(db: Database) -> None:
+    job = submit(db)
+
+    assert jobs.unheard(db, waiting_messages=0, older_than=LONG) == [job.id]
+    assert jobs.unheard(db, waiting_messages=1, older_than=LONG) == []  # its message waits in the broker
+
+
+def test_a_job_whose_message_was_just_sent_is_left_alone(db: Database) -> None:
+    job = submit(db)
+    jobs.mark_enqueued(db, job.id)
+
+    assert jobs.unheard(db, waiting_messages=0, older_than=LONG) == []
+    assert jobs.unheard(db, waiting_messages=0, older_than=-1) == [job.id]
+
+
+def test_only_queued_jobs_need_a_message(db: Database) -> None:
+    claim(db, submit(db).id)
+    jobs.request_cancel(db, submit(db).id)
+
+    assert jobs.unheard(db, waiting_messages=0, older_than=-1) == []
+
+
+def test_a_job_that_was_claimed_meanwhile_is_not_marked_as_sent(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+
+    jobs.mark_enqueued(db, mine.job_id)
+
+    assert jobs.get(db, mine.job_id).enqueued_at is None
+
+
+def test_a_job_sent_back_by_the_sweep_needs_a_new_message(db: Database) -> None:
+    job = submit(db)
+    jobs.mark_enqueued(db, job.id)
+    claim(db, job.id, lease_seconds=EXPIRED)
+    jobs.sweep(db)
+
+    assert jobs.unheard(db, waiting_messages=0, older_than=LONG) == [job.id]
+
+
+def test_the_alias_production_follows_the_newest_success(db: Database) -> None:
+    publish(db)
+    publish(db)
+
+    with db.reading() as session:
+        assert registry.resolve(session, "intent").version == 2
