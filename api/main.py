@@ -41,14 +41,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=importlib.metadata.version("thawline"),
         description=_DESCRIPTION,
         lifespan=lifespan,
-        max_body_size=settings.max_request_bytes,
     )
     errors.install(app)
     app.add_middleware(RequestMiddleware, settings=settings)
     keyed = [Depends(bearer)]
     app.include_router(service.router)
     app.include_router(service.metrics_router, dependencies=keyed)
-    app.include_router(datasets.router, dependencies=keyed, max_body_size=settings.max_upload_bytes)
+    app.include_router(datasets.router, dependencies=keyed)
     for module in (jobs, models, predict):
         app.include_router(module.router, dependencies=keyed)
     app.mount("/web", StaticFiles(directory=service.WEB), name="web")

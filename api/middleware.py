@@ -8,6 +8,7 @@ import time
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
@@ -43,6 +44,8 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._max_upload = settings.max_upload_bytes
+        self._max_request = settings.max_request_bytes
         # A page of another site that resolves its own name to 127.0.0.1 must not reach the API (DNS rebinding).
         hosts = ("localhost", "127.0.0.1", "[::1]", settings.host, *settings.allowed_hosts)
         self._hosts = {host.lower() for host in hosts}
@@ -73,7 +76,7 @@ class RequestMiddleware:
 
         answer: ASGIApp = self._refusal(Request(scope)) or self._app
         try:
-            await answer(scope, receive, send_with_headers)
+            await answer(scope, self._limited(scope, receive), send_with_headers)
         except Exception as error:
             if begun:
                 raise
@@ -91,7 +94,31 @@ class RequestMiddleware:
         if request.method not in _READING and request.headers.get("sec-fetch-site") == "cross-site":
             # Without a key, a form on any page that the user's browser has open could upload and delete.
             return problem(request, 403, "a page of another site may not call this", code="cross_site")
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._limit(request.scope):
+            return problem(request, 413, self._too_large(request.scope), code="too_large")
         return refusal(request, self._key)
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """Stop reading a body that turns out too long; one that says its length is not even begun."""
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit(scope):
+                raise HTTPException(413, self._too_large(scope))
+            return message
+
+        return receive_counted
+
+    def _limit(self, scope: Scope) -> int:
+        return self._max_upload if scope["path"] == "/datasets" else self._max_request
+
+    def _too_large(self, scope: Scope) -> str:
+        name = "THAWLINE_MAX_UPLOAD_BYTES" if scope["path"] == "/datasets" else "THAWLINE_MAX_REQUEST_BYTES"
+        return f"the body is larger than {self._limit(scope)} bytes, the limit of this server ({name})"
 
 
 def _hostname(host: str) -> str:
