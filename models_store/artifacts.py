@@ -71,18 +71,16 @@ class ArtifactStore:
         files = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             _fsync(path)
-            files[path.relative_to(folder).as_posix()] = {
-                "sha256": file_sha256(path),
-                "bytes": path.stat().st_size,
-            }
+            files[path.relative_to(folder).as_posix()] = _FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
         manifest = folder / MANIFEST
-        manifest.write_text(json.dumps({**info, "files": files}, indent=2, ensure_ascii=False), encoding="utf-8")
+        content = {**info, **_Manifest(files=files).model_dump()}
+        manifest.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         _fsync(manifest)
         _fsync(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
         _fsync(target.parent)
-        return sum(entry["bytes"] for entry in files.values()) + (target / MANIFEST).stat().st_size
+        return sum(entry.bytes for entry in files.values()) + (target / MANIFEST).stat().st_size
 
     def path(self, key: str) -> Path:
         """The folder of an artifact, unchecked.

@@ -185,8 +185,8 @@ class TrainingSpec(BaseModel):
         return [specs[name] for name in PHASES_OF_STRATEGY[self.strategy]]
 
 
-def default_hyperparameters(task: TaskName, train_rows: int) -> ResolvedHyperparameters:
-    """Defaults that depend on the task and the amount of data (measured in docs/benchmarks.md).
+def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHyperparameters:
+    """Defaults that depend on the strategy and the amount of data (measured in docs/benchmarks.md).
 
     Small data gets more epochs: fine-tuning needs a number of *steps*, not of passes, to settle
     (Mosbach et al. 2021, arXiv 2006.04884).
@@ -195,7 +195,8 @@ def default_hyperparameters(task: TaskName, train_rows: int) -> ResolvedHyperpar
     steps_per_epoch = max(1, math.ceil(train_rows / batch_size))
     return ResolvedHyperparameters(
         head_epochs=min(60, max(10, math.ceil(600 / steps_per_epoch))),
-        head_learning_rate=1e-3,
+        # A head that only prepares a second phase learns gently (decision 0005); one that is all there is, at 1e-3.
+        head_learning_rate=2e-4 if strategy is Strategy.HYBRID else 1e-3,
         full_epochs=min(12, max(3, math.ceil(1200 / steps_per_epoch))),
         full_learning_rate=1e-4,
         batch_size=batch_size,
@@ -235,7 +236,7 @@ def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_mode
     if request.export.precision not in ("auto", "fp32"):
         message = f"precision {request.export.precision!r} is not offered by this version; use auto or fp32"
         raise InvalidInputError(message, [Problem("unsupported_precision", message, column="export.precision")])
-    defaults = default_hyperparameters(task, train_rows)
+    defaults = default_hyperparameters(request.strategy, train_rows)
     chosen = request.hyperparameters.model_dump(exclude_none=True)
     return TrainingSpec(
         dataset_id=request.dataset_id,

@@ -104,7 +104,7 @@ def test_each_phase_has_its_own_epochs_and_rate() -> None:
 def test_what_was_chosen_wins_and_the_rest_is_filled_in() -> None:
     chosen = {"batch_size": 5, "max_length": 64, "weight_decay": 0.0, "warmup_fraction": 0.0, "dropout": 0.0}
     values = spec(hyperparameters=chosen).hyperparameters
-    defaults = default_hyperparameters(TaskName.CLASSIFICATION, 1000)
+    defaults = default_hyperparameters(Strategy.HYBRID, 1000)
     assert values == defaults.model_copy(update=chosen)
 
 
@@ -112,16 +112,16 @@ def test_every_hyperparameter_has_a_default() -> None:
     assert set(Hyperparameters.model_fields) == set(ResolvedHyperparameters.model_fields)
 
 
-@pytest.mark.parametrize("task", list(TaskName))
+@pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("rows", [4, 100, 5_000, 1_000_000])
-def test_defaults_are_values_that_a_caller_could_have_sent(task: TaskName, rows: int) -> None:
-    defaults = default_hyperparameters(task, rows)
+def test_defaults_are_values_that_a_caller_could_have_sent(strategy: Strategy, rows: int) -> None:
+    defaults = default_hyperparameters(strategy, rows)
     assert Hyperparameters.model_validate(defaults.model_dump())
     assert defaults.full_learning_rate < defaults.head_learning_rate
 
 
 def test_small_data_get_more_epochs() -> None:
-    small, large = (default_hyperparameters(TaskName.TAGGING, rows) for rows in (100, 100_000))
+    small, large = (default_hyperparameters(Strategy.HYBRID, rows) for rows in (100, 100_000))
     assert small.head_epochs > large.head_epochs
     assert small.full_epochs > large.full_epochs
 
