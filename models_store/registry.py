@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from models_store.errors import ConflictError, NotFoundError
@@ -33,11 +34,7 @@ def publish(session: Session, job: TrainingJob, new: NewVersion) -> ModelVersion
     Raises:
         ConflictError: The name already belongs to a model of another task.
     """
-    model = session.get(Model, job.model, with_for_update=True)
-    if model is None:
-        model = Model(name=job.model, task=job.task)
-        session.add(model)
-        session.flush()
+    model = _model_to_publish(session, job)
     if model.task != job.task:
         raise ConflictError(f"model {job.model!r} is a {model.task} model; choose another name", code="other_task")
     model.last_version += 1
@@ -58,6 +55,20 @@ def publish(session: Session, job: TrainingJob, new: NewVersion) -> ModelVersion
     session.flush()
     promote(session, version, PRODUCTION)
     return version
+
+
+def _model_to_publish(session: Session, job: TrainingJob) -> Model:
+    """The model's row, locked; made for its first version, which two jobs may bring at the same moment."""
+    model = session.get(Model, job.model, with_for_update=True)
+    if model is not None:
+        return model
+    try:
+        with session.begin_nested():
+            model = Model(name=job.model, task=job.task)
+            session.add(model)
+        return model
+    except IntegrityError:
+        return session.get_one(Model, job.model, with_for_update=True)
 
 
 def promote(session: Session, version: ModelVersion, alias: str) -> None:
