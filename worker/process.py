@@ -12,7 +12,10 @@ import threading
 from types import TracebackType
 from typing import IO, Self
 
+from models_store.logging import get_logger
 from worker.training.events import EVENTS, Event
+
+log = get_logger(__name__)
 
 _STOP_SECONDS = 5.0
 _TAIL_BYTES = 4000
@@ -26,11 +29,11 @@ class TrainingProcess:
     def __init__(self, request_json: str) -> None:
         self._request = request_json
         self._events: queue.Queue[Event | None] = queue.Queue()
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         self._ended = False
 
     def __enter__(self) -> Self:
         read_fd, write_fd = os.pipe()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "worker.child", str(write_fd), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -106,7 +109,11 @@ class TrainingProcess:
         return self._stderr.read().decode("utf-8", "replace")
 
     def _read(self, fd: int) -> None:
-        with os.fdopen(fd, encoding="utf-8") as pipe:
-            for line in pipe:
-                self._events.put(EVENTS.validate_json(line))
-        self._events.put(None)
+        try:
+            with os.fdopen(fd, encoding="utf-8") as pipe:
+                for line in pipe:
+                    self._events.put(EVENTS.validate_json(line))
+        except ValueError as error:  # a process killed while it wrote leaves half a line
+            log.warning("unreadable event of a training process", error=str(error))
+        finally:
+            self._events.put(None)

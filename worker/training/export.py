@@ -1,7 +1,7 @@
 """The finished model as one fused ONNX file, and the gate that compares it with torch.
 
-The TorchScript exporter with eager attention gives the graph whose attention, GELU and skip-layer-norm
-onnxruntime's transformer optimiser recognises; docs/decisions/0003-onnx-export.md has the measurements.
+The TorchScript exporter with eager attention gives the graph whose attention and GELU onnxruntime's transformer
+optimiser recognises; docs/decisions/0003-onnx-export.md has the measurements.
 """
 
 from __future__ import annotations

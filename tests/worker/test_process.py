@@ -1,0 +1,31 @@
+"""The parent's view of a training process, when the process does not end as it should."""
+
+from __future__ import annotations
+
+import os
+
+from worker.process import TrainingProcess
+
+
+def test_half_an_event_ends_the_stream_instead_of_hanging_the_job() -> None:
+    process = TrainingProcess("{}")
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, b'{"kind":"message","message":"whole"}\n{"kind":"mess')
+    os.close(write_fd)
+
+    process._read(read_fd)
+
+    first = process.next_event(timeout=1)
+    assert first is not None
+    assert first.kind == "message"
+    assert process.next_event(timeout=1) is None
+    assert process.ended
+
+
+def test_a_request_that_makes_no_sense_is_told_as_a_failure() -> None:
+    with TrainingProcess("this is no JSON") as process:
+        event = process.next_event(timeout=60)
+
+    assert event is not None
+    assert event.kind == "failed"
+    assert event.code == "training_failed"
