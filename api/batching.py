@@ -69,9 +69,12 @@ class MicroBatcher:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._infer_all([encoded for encoded, _ in batch], [future for _, future in batch])
+            wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
+            if wanted:  # not all were given up by their callers
+                self._infer_all([encoded for encoded, _ in wanted], [future for _, future in wanted])
 
     def _next_batch(self) -> list[tuple[Encoded, Future[Logits]]]:
+        """The next texts to run together; none once the batcher is closed and everything is done."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
@@ -89,7 +92,7 @@ class MicroBatcher:
                 else:
                     left.append(item)
             self._waiting.extendleft(reversed(left))
-        return [item for item in batch if item[1].set_running_or_notify_cancel()] or self._next_batch()
+        return batch
 
     def _infer_all(self, encoded: Sequence[Encoded], futures: Sequence[Future[Logits]]) -> None:
         try:

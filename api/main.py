@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from api import errors
+from api import errors, openapi
 from api.middleware import RequestMiddleware
 from api.routes import datasets, jobs, models, predict, service
 from api.security import bearer
@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     errors.install(app)
+    openapi.install(app)
     app.add_middleware(RequestMiddleware, settings=settings)
     keyed = [Depends(bearer)]
     app.include_router(service.router)

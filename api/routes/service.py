@@ -53,7 +53,7 @@ def _check(probe: Callable[[Services], None], services: Services) -> str:
     except ThawlineError as error:
         return error.message
     except Exception as error:  # noqa: BLE001 (whatever it is, the answer is "not ready")
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # the rest quotes the statement
     return "ok"
 
 
