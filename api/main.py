@@ -31,10 +31,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Uploads spool to the disk of the state, not to a /tmp that may be memory.
         spool = settings.home / "tmp"
         spool.mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = str(spool)
+        before, tempfile.tempdir = tempfile.tempdir, str(spool)
         app.state.services = Services.build(settings)
-        yield
-        app.state.services.close()
+        try:
+            yield
+        finally:
+            app.state.services.close()
+            tempfile.tempdir = before
 
     app: FastAPI = FastAPIOffline(
         title="Thawline",

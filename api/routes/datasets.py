@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 
 from api.routes.common import After, Limit, problems
 from api.schemas import DatasetOut, ListOut
@@ -33,9 +34,7 @@ async def create_dataset(
     columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
 ) -> DatasetOut:
     """Upload a data set. Every row is validated; with any error nothing is stored."""
-    if unknown := sorted(set(await request.form()) - _FIELDS):
-        message = f"unknown form field(s): {', '.join(unknown)}; known are {', '.join(sorted(_FIELDS))}"
-        raise InvalidInputError(message, [Problem("unknown_field", message, column=field) for field in unknown])
+    _check_fields(await request.form())
     given = {"train": file, "validation": validation_file, "test": test_file}
     uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
     dataset = await run_in_threadpool(
@@ -83,6 +82,19 @@ def preview_dataset(
 def delete_dataset(dataset_id: str, services: ServicesDep) -> None:
     """Delete a data set that no running or queued job uses."""
     datasets.delete(services.db, services.store, dataset_id)
+
+
+def _check_fields(form: FormData) -> None:
+    """Refuse what would be passed over in silence: unknown fields, and all but the last of a field sent twice."""
+    problems = []
+    for field in sorted(set(form)):
+        if field not in _FIELDS:
+            known = ", ".join(sorted(_FIELDS))
+            problems.append(Problem("unknown_field", f"unknown form field {field!r}; known are {known}", column=field))
+        elif len(form.getlist(field)) > 1:
+            problems.append(Problem("repeated_field", f"form field {field!r} was sent more than once", column=field))
+    if problems:
+        raise InvalidInputError(problems[0].message, problems)
 
 
 def _parse_columns(text: str | None) -> dict[str, Any]:

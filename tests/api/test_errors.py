@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import SQLModel
+from structlog.testing import capture_logs
 
 from api.errors import STATUS_OF_ERROR
 from models_store import errors, jobs
@@ -157,12 +158,14 @@ def test_an_unexpected_error_is_a_500_that_gives_nothing_away(
         raise RuntimeError("password=hunter2")
 
     monkeypatch.setattr(jobs, "get", broken)
-    answer = client.get("/jobs/job_x")
+    with capture_logs() as logs:
+        answer = client.get("/jobs/job_x")
 
     body = problem_of(answer, 500)
     assert "hunter2" not in answer.text
     assert "request_id" in body["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert [str(entry["exc_info"]) for entry in logs] == ["password=hunter2"]  # the operator finds it, the caller not
     assert client.get("/healthz").status_code == 200
 
 

@@ -13,10 +13,16 @@ from fastapi.testclient import TestClient
 from models_store.settings import get_settings
 from tests.api.checks import problem_of
 from tests.api.conftest import AppFactory
-from tests.fixtures.servers import ROOT, Service
+from tests.fixtures.servers import ROOT, Service, wait_for
 
 KEY = "a-long-random-secret"
 OPEN = {"/healthz", "/readyz"}
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """Nothing here depends on the kind of database."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
 
 
 @pytest.fixture
@@ -79,8 +85,6 @@ def test_a_call_without_the_key_is_refused_before_its_body_is_read(tmp_path: Pat
 
 
 def _answer_to_headers_alone(api: Service) -> bytes:
-    from tests.fixtures.servers import wait_for
-
     def connect() -> socket.socket | None:
         try:
             return socket.create_connection(("127.0.0.1", api.port), timeout=20)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -18,9 +19,10 @@ from sqlmodel import SQLModel
 import models_store.tables  # noqa: F401 (fills the metadata)
 from migrations import alembic_config, upgrade
 from models_store.database import Database
-from tests.fixtures.servers import ROOT
+from tests.fixtures.servers import ROOT, wait_for
 from tests.models_store.samples import publish
 
+MIGRATION_LOCK = 7348291  # as in migrations/env.py
 UPGRADE = "import sys; from migrations import upgrade; print('ready', flush=True); input(); upgrade(sys.argv[1])"
 
 
@@ -80,28 +82,55 @@ def test_a_downgrade_leaves_nothing_behind(database_url: str) -> None:
     assert tables(database_url) == {*SQLModel.metadata.tables, "alembic_version"}
 
 
+def start_upgrade(url: str) -> subprocess.Popen[str]:
+    """A process that has imported everything and waits for a line before it upgrades."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", UPGRADE, url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def test_processes_that_start_together_do_not_migrate_together(database_url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", UPGRADE, database_url],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
+    processes = [start_upgrade(database_url) for _ in range(3)]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:  # all have imported everything by now, so that they really meet
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        go_on(process)
     ends = [process.communicate(timeout=60) for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], [errors for _, errors in ends]
     assert tables(database_url) == {*SQLModel.metadata.tables, "alembic_version"}
     with connected(database_url) as connection:
         assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one() == 1
+
+
+def test_on_postgresql_a_migration_waits_for_the_one_under_way(database_url: str) -> None:
+    if "sqlite" in database_url:
+        pytest.skip("SQLite has one writer at a time")
+    process = start_upgrade(database_url)
+    with connected(database_url) as under_way:
+        under_way.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        go_on(process)
+        wait_for(lambda: waits(database_url), seconds=30, what="the second migration waiting for the first")
+        assert tables(database_url) == set()
+
+    _, errors = process.communicate(timeout=60)  # the lock went with the connection
+    assert process.returncode == 0, errors
+    assert tables(database_url) == {*SQLModel.metadata.tables, "alembic_version"}
+
+
+def waits(url: str) -> bool:
+    with connected(url) as connection:
+        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        return bool(connection.execute(text(query)).scalar_one())

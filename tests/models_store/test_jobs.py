@@ -214,6 +214,14 @@ def test_a_lost_lease_can_be_claimed_and_the_token_rises(db: Database) -> None:
     assert claim(db, job_id).attempt == 2
 
 
+def test_a_lost_job_that_was_to_be_cancelled_is_not_begun_again(db: Database) -> None:
+    job_id = submit(db).id
+    claim(db, job_id, lease_seconds=EXPIRED)
+    jobs.request_cancel(db, job_id)
+
+    assert jobs.claim(db, job_id, worker="w2", lease_seconds=LONG) is None
+
+
 def test_a_lease_is_kept_on_the_clock_of_the_database(db: Database) -> None:
     # A worker whose own clock is wrong writes no time of its own: the lease is relative to the database's.
     mine = claim(db, submit(db).id, lease_seconds=60)

@@ -1,0 +1,188 @@
+"""``/datasets``: what an upload may hold, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.checks import problem_of
+from tests.fixtures.models import TrainedModel
+from tests.fixtures.servers import Service
+
+CSV = "text,label\n" + "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(12))
+
+
+def upload(service: Service, files: dict[str, str | bytes], **form: str) -> httpx.Response:
+    parts = {split: (f"{split}.csv", text.encode() if isinstance(text, str) else text) for split, text in files.items()}
+    return service.client.post("/datasets", data={"task": "classification", **form}, files=parts)
+
+
+def stored(service: Service) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = service.client.get("/datasets", params={"limit": 100}).json()["data"]
+    return data
+
+
+def test_three_files_are_three_splits(service: Service) -> None:
+    other = "text,label\nnew one,a\nnew two,b\n"
+    dataset = upload(
+        service, {"file": CSV, "validation_file": other, "test_file": other.replace("new", "newer")}
+    ).json()
+
+    assert dataset["splits"] == {
+        "train": {"rows": 12, "source": "uploaded"},
+        "validation": {"rows": 2, "source": "uploaded"},
+        "test": {"rows": 2, "source": "uploaded"},
+    }
+    preview = service.client.get(f"/datasets/{dataset['id']}/preview", params={"split": "test"}).json()
+    rows = [{"text": "newer one", "label": "a"}, {"text": "newer two", "label": "b"}]
+    assert preview == {"object": "list", "data": rows, "has_more": False}
+
+
+def test_columns_may_be_named(service: Service) -> None:
+    content = CSV.replace("text,label", "worte,art")
+    columns = json.dumps({"text": "worte", "label": "art"})
+
+    dataset = upload(service, {"file": content}, columns=columns, name="Wörter").json()
+
+    assert dataset["columns"] == {"text": "worte", "label": "art"}
+    assert dataset["name"] == "Wörter"
+
+
+@pytest.mark.parametrize("columns", ["{text", "[]", '"text"', '{"text": 1}', '{"colour": "text"}'])
+def test_columns_that_make_no_sense_are_refused(service: Service, columns: str) -> None:
+    body = problem_of(upload(service, {"file": CSV}, columns=columns), 422)
+
+    assert [error["column"] for error in body["errors"]] == ["columns"]
+
+
+def test_a_column_that_is_not_there_is_named(service: Service) -> None:
+    body = problem_of(upload(service, {"file": CSV}, columns='{"text": "worte"}'), 422)
+
+    (error,) = body["errors"]
+    assert (error["file"], error["line"], error["column"]) == ("file.csv", 1, "worte")
+
+
+def test_the_first_hundred_errors_are_told_and_all_are_counted(service: Service) -> None:
+    before = stored(service)
+    body = problem_of(upload(service, {"file": CSV + "no label,\n" * 150}), 422)
+
+    assert (len(body["errors"]), body["error_count"]) == (100, 150)
+    assert [error["line"] for error in body["errors"]] == list(range(14, 114))
+    assert stored(service) == before
+
+
+def test_an_error_names_its_file(service: Service) -> None:
+    body = problem_of(upload(service, {"file": CSV, "test_file": "text,label\nfine,a\n,b\n"}), 422)
+
+    assert [(e["file"], e["line"], e["column"], e["code"]) for e in body["errors"]] == [
+        ("test_file.csv", 3, "text", "missing_text")
+    ]
+
+
+def test_an_unreadable_file_says_where(service: Service) -> None:
+    body = problem_of(upload(service, {"file": CSV.encode() + b"caf\xe9,a\n"}), 422)
+
+    assert body["type"] == "urn:thawline:error:unreadable_file"
+    assert [(e["file"], e["line"], e["code"]) for e in body["errors"]] == [("file.csv", 14, "not_utf8")]
+
+
+def test_warnings_carry_their_lines(service: Service) -> None:
+    dataset = upload(service, {"file": CSV + "text number 0,a\n"}).json()
+
+    (warning,) = dataset["warnings"]
+    assert (warning["code"], warning["lines"]) == ("duplicate_rows", [14])
+    assert warning["message"]
+
+
+@pytest.mark.parametrize("field", ["labels", "colour", "FILE"])
+def test_an_unknown_form_field_is_named(service: Service, field: str) -> None:
+    body = problem_of(upload(service, {"file": CSV}, **{field: "x"}), 422)
+
+    assert [(error["column"], error["code"]) for error in body["errors"]] == [(field, "unknown_field")]
+    assert "validation_file" in body["detail"]
+
+
+def test_a_field_that_comes_twice_is_refused_rather_than_half_read(service: Service) -> None:
+    parts = [("file", ("a.csv", CSV.encode())), ("file", ("b.csv", CSV.encode()))]
+    body = problem_of(service.client.post("/datasets", data={"task": "classification"}, files=parts), 422)
+
+    assert [(error["column"], error["code"]) for error in body["errors"]] == [("file", "repeated_field")]
+
+
+@pytest.mark.parametrize(
+    ("form", "column"), [({"task": "translation"}, "task"), ({"task": ""}, "task"), ({"name": "x" * 201}, "name")]
+)
+def test_a_wrong_form_value_is_named(service: Service, form: dict[str, str], column: str) -> None:
+    assert problem_of(upload(service, {"file": CSV}, **form), 422)["errors"][0]["column"] == column
+
+
+def test_an_upload_without_a_file_is_refused(service: Service) -> None:
+    files = {"validation_file": ("v.csv", CSV.encode())}
+    body = problem_of(service.client.post("/datasets", data={"task": "classification"}, files=files), 422)
+
+    assert [error["column"] for error in body["errors"]] == ["file"]
+
+
+def test_an_upload_may_be_larger_than_other_requests(service: Service) -> None:
+    # The limit of other calls is 8 MiB; here the file is read, and refused for what it holds.
+    body = problem_of(upload(service, {"file": b"text,label\n\xff" + b"x" * (9 * 1024 * 1024)}), 422)
+
+    assert body["errors"][0]["code"] == "not_utf8"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\data\\a.csv", "a\r\nb.csv", "x" * 300, "…/ü.csv"])
+def test_a_file_name_is_only_a_name(service: Service, name: str) -> None:
+    files = {"file": (name, CSV.encode())}
+    answer = service.client.post("/datasets", data={"task": "classification"}, files=files)
+    dataset = answer.json()
+
+    assert answer.status_code == 201
+    assert not set("/\\\r\n") & set(dataset["name"])
+    assert len(dataset["name"]) <= 200
+    assert service.client.delete(f"/datasets/{dataset['id']}").status_code == 204
+
+
+def test_deletion_takes_the_files_along(service: Service) -> None:
+    dataset_id = upload(service, {"file": CSV}).json()["id"]
+    folder = service.home / "artifacts" / "datasets" / dataset_id
+    assert (folder / "train.arrow").is_file()
+
+    answer = service.client.delete(f"/datasets/{dataset_id}")
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert not folder.exists()
+    for again in (service.client.delete, service.client.get):
+        problem_of(again(f"/datasets/{dataset_id}"), 404)
+    problem_of(service.client.get(f"/datasets/{dataset_id}/preview"), 404)
+    problem_of(service.submit(dataset_id, "m"), 404)
+
+
+def test_a_split_that_is_not_there_is_said_to_be_missing(
+    service: Service, trained_models: dict[str, TrainedModel]
+) -> None:
+    dataset_id = trained_models["tagging"].dataset["id"]
+    body = problem_of(service.client.get(f"/datasets/{dataset_id}/preview", params={"split": "test"}), 404)
+
+    assert "train, validation" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("classification", {"text", "label"}),
+        ("tagging", {"tokens", "tags"}),
+        ("similarity", {"text", "text_pair", "label"}),
+        ("graded", {"text", "text_pair", "score"}),
+    ],
+)
+def test_a_preview_shows_rows_as_they_are_trained_on(
+    service: Service, trained_models: dict[str, TrainedModel], kind: str, fields: set[str]
+) -> None:
+    dataset_id = trained_models[kind].dataset["id"]
+    page = service.client.get(f"/datasets/{dataset_id}/preview", params={"limit": 5}).json()
+
+    assert (len(page["data"]), page["has_more"]) == (5, True)
+    assert {frozenset(row) for row in page["data"]} == {frozenset(fields)}

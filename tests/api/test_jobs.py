@@ -1,0 +1,235 @@
+"""``/jobs``: starting once, cancelling, and following a job by its events."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from models_store.database import Database
+from tests.api.checks import problem_of
+from tests.fixtures.models import TrainedModel
+from tests.fixtures.servers import Service
+from tests.models_store.samples import LONG, add_dataset, claim
+
+Trained = dict[str, TrainedModel]
+
+
+def database(client: TestClient) -> Database:
+    db: Database = client.app.state.services.db  # type: ignore[attr-defined]
+    return db
+
+
+def start(client: TestClient, *, key: str | None = None, **fields: Any) -> httpx.Response:
+    dataset_id = fields.pop("dataset_id", None) or add_dataset(database(client))
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    return client.post("/jobs", json={"dataset_id": dataset_id, "model": "m", **fields}, headers=headers)
+
+
+# ---- starting -------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_taken_even_while_the_broker_is_away(client: TestClient) -> None:
+    # The database is the truth; the sweep sends the message once there is a broker.
+    answer = start(client)
+
+    assert answer.status_code == 202
+    assert client.get(answer.headers["location"]).json()["status"] == "queued"
+
+
+def test_a_job_shows_what_was_asked_and_every_default(client: TestClient) -> None:
+    spec = start(client, seed=3, strategy="frozen", hyperparameters={"head_epochs": 2}).json()["spec"]
+
+    assert (spec["seed"], spec["strategy"], spec["base_model"]) == (3, "frozen", "minilm-l6")
+    assert spec["hyperparameters"]["head_epochs"] == 2
+    assert None not in spec["hyperparameters"].values()
+
+
+def test_parallel_posts_with_one_key_start_one_job(client: TestClient) -> None:
+    dataset_id = add_dataset(database(client))
+    together = threading.Barrier(20)
+
+    def post(_: int) -> tuple[int, str]:
+        together.wait()
+        answer = start(client, dataset_id=dataset_id, key="k")
+        return answer.status_code, answer.json()["id"]
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = set(pool.map(post, range(20)))
+
+    assert len(answers) == 1
+    assert {status for status, _ in answers} == {202}
+    assert len(client.get("/jobs", params={"limit": 100}).json()["data"]) == 1
+
+
+def test_a_repeated_post_shows_where_the_job_stands_by_now(client: TestClient) -> None:
+    dataset_id = add_dataset(database(client))
+    first = start(client, dataset_id=dataset_id, key="k")
+    claim(database(client), first.json()["id"])
+
+    again = start(client, dataset_id=dataset_id, key="k")
+
+    assert again.status_code == 202
+    assert again.headers["location"] == first.headers["location"]
+    assert (again.json()["id"], again.json()["status"]) == (first.json()["id"], "running")
+
+
+def test_a_repeated_post_is_answered_after_its_data_set_is_gone(client: TestClient) -> None:
+    dataset_id = add_dataset(database(client))
+    first = start(client, dataset_id=dataset_id, key="k").json()
+    client.post(f"/jobs/{first['id']}/cancel")
+    assert client.delete(f"/datasets/{dataset_id}").status_code == 204
+
+    assert start(client, dataset_id=dataset_id, key="k").json()["id"] == first["id"]
+    problem_of(start(client, dataset_id=dataset_id, key="other"), 404)
+
+
+def test_a_key_that_was_used_for_another_request_is_refused(client: TestClient) -> None:
+    dataset_id = add_dataset(database(client))
+    first = start(client, dataset_id=dataset_id, key="k").json()
+
+    body = problem_of(start(client, dataset_id=dataset_id, key="k", seed=8), 422)
+
+    assert body["type"] == "urn:thawline:error:idempotency_key_reused"
+    assert first["id"] in body["detail"]
+
+
+def test_the_order_of_a_requests_fields_is_no_difference(client: TestClient) -> None:
+    dataset_id = add_dataset(database(client))
+    bodies = [
+        {"dataset_id": dataset_id, "model": "m", "seed": 7},  # 7 is the default
+        {"model": "m", "dataset_id": dataset_id},
+    ]
+    ids = {client.post("/jobs", json=body, headers={"Idempotency-Key": "k"}).json()["id"] for body in bodies}
+
+    assert len(ids) == 1
+
+
+def test_a_key_that_is_too_long_is_refused(client: TestClient) -> None:
+    problem_of(start(client, key="k" * 256), 422)
+
+
+def test_a_models_name_belongs_to_its_task(service: Service, trained_models: Trained) -> None:
+    dataset_id = trained_models["classification"].dataset["id"]
+    body = problem_of(service.submit(dataset_id, "tiny-tagging"), 409)
+
+    assert body["type"] == "urn:thawline:error:other_task"
+    assert "tagging" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"head": "bilstm"}, "auto, linear"),
+        ({"base_model": "roberta-enormous"}, "minilm-l6, tiny"),
+        ({"export": {"precision": "int8"}}, "auto or fp32"),
+    ],
+)
+def test_what_cannot_be_had_names_what_can(
+    service: Service, trained_models: Trained, fields: dict[str, Any], words: str
+) -> None:
+    body = problem_of(service.submit(trained_models["classification"].dataset["id"], "m", **fields), 422)
+
+    assert words in body["detail"]
+
+
+# ---- cancelling -----------------------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_at_once_and_again(client: TestClient) -> None:
+    job_id = start(client).json()["id"]
+
+    for _ in range(2):
+        answer = client.post(f"/jobs/{job_id}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+
+
+def test_a_running_job_shows_that_it_was_asked_to_stop(client: TestClient) -> None:
+    job_id = start(client).json()["id"]
+    claim(database(client), job_id, lease_seconds=LONG)
+
+    job = client.post(f"/jobs/{job_id}/cancel").json()
+
+    assert (job["status"], job["cancel_requested"]) == ("running", True)
+
+
+def test_an_ended_job_cannot_be_cancelled(service: Service, trained_models: Trained) -> None:
+    body = problem_of(service.client.post(f"/jobs/{trained_models['graded'].job['id']}/cancel"), 409)
+
+    assert "already succeeded" in body["detail"]
+
+
+def test_a_data_set_in_use_is_kept(client: TestClient) -> None:
+    dataset_id = add_dataset(database(client))
+    job = start(client, dataset_id=dataset_id).json()
+
+    body = problem_of(client.delete(f"/datasets/{dataset_id}"), 409)
+    assert body["type"] == "urn:thawline:error:dataset_in_use"
+    assert job["id"] in body["detail"]
+
+    client.post(f"/jobs/{job['id']}/cancel")
+    assert client.delete(f"/datasets/{dataset_id}").status_code == 204
+    assert client.get(f"/jobs/{job['id']}").json()["dataset_id"] == dataset_id  # the job's history stays
+
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+def stream(service: Service, job_id: str, **headers: str) -> list[dict[str, Any]]:
+    """The blocks of an event stream, read until the server ends it."""
+    asked = {"Accept": "text/event-stream", **headers}
+    blocks = service.client.get(f"/jobs/{job_id}/events", headers=asked).text.split("\n\n")
+    return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks if block.strip()]
+
+
+def test_a_stream_tells_what_the_list_tells(service: Service, trained_models: Trained) -> None:
+    job_id = trained_models["graded"].job["id"]
+    listed = service.client.get(f"/jobs/{job_id}/events").json()["data"]
+
+    streamed = stream(service, job_id)
+
+    assert [json.loads(block["data"]) for block in streamed] == listed
+    assert [(int(block["id"]), block["event"]) for block in streamed] == [(e["id"], e["type"]) for e in listed]
+
+
+def test_a_stream_goes_on_where_it_was_cut(service: Service, trained_models: Trained) -> None:
+    job_id = trained_models["graded"].job["id"]
+    ids = [event["id"] for event in service.client.get(f"/jobs/{job_id}/events").json()["data"]]
+
+    assert [int(block["id"]) for block in stream(service, job_id, **{"Last-Event-ID": str(ids[2])})] == ids[3:]
+    assert stream(service, job_id, **{"Last-Event-ID": str(ids[-1])}) == []
+
+
+def test_a_live_stream_ends_with_the_job(service: Service, trained_models: Trained) -> None:
+    job_id = service.submit(trained_models["classification"].dataset["id"], "cancelled", base_model="tiny").json()["id"]
+    statuses, stopped = [], False
+    headers = {"Accept": "text/event-stream"}
+    with service.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-cache"
+        for line in answer.iter_lines():  # ends when the server ends it; were it not live, nothing would come yet
+            if line.startswith("data: ") and "status" in (data := json.loads(line.removeprefix("data: "))["data"]):
+                statuses.append(data["status"])
+            if statuses and not stopped:
+                service.client.post(f"/jobs/{job_id}/cancel")
+                stopped = True
+
+    assert statuses[0] == "queued"
+    assert statuses[-1] == "cancelled"
+    assert service.job(job_id)["status"] == "cancelled"
+
+
+def test_a_stream_of_an_unknown_job_is_404(service: Service) -> None:
+    problem_of(service.client.get("/jobs/job_x/events", headers={"Accept": "text/event-stream"}), 404)
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "99999999999999999999"])
+def test_a_last_event_id_that_is_none_is_refused(service: Service, trained_models: Trained, last: str) -> None:
+    path = f"/jobs/{trained_models['graded'].job['id']}/events"
+
+    problem_of(service.client.get(path, headers={"Last-Event-ID": last, "Accept": "text/event-stream"}), 422)

@@ -1,0 +1,283 @@
+"""``/predict``: the right answer for the right text, in order, and a refusal that names its place."""
+
+from __future__ import annotations
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.checks import problem_of
+from tests.fixtures.models import SampleFiles, TrainedModel
+from tests.fixtures.servers import Service
+
+Trained = dict[str, TrainedModel]
+pytestmark = pytest.mark.usefixtures("trained_models")
+PAIR = {"text": "my kettle", "text_pair": "kettle today"}
+
+
+def ask(service: Service, model: str, inputs: Any, **options: Any) -> httpx.Response:
+    return service.client.post(f"/predict/{model}", json={"inputs": inputs, **options})
+
+
+def predictions(service: Service, model: str, inputs: Any, **options: Any) -> list[dict[str, Any]]:
+    answer = ask(service, model, inputs, **options)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["predictions"]
+    return found
+
+
+# ---- offsets --------------------------------------------------------------------------------------------------------
+
+TEXTS = {
+    "plain": ("Ada met Bob.", ["Ada", "met", "Bob", "."]),
+    "emoji": ("😀 Ada 👩‍👩‍👧 met", ["😀", "Ada", "👩‍👩‍👧", "met"]),
+    "flags and skin": ("🇫🇷👍🏽 Ada", ["🇫🇷", "👍🏽", "Ada"]),
+    "Han": ("阿达在 Bob", ["阿", "达", "在", "Bob"]),
+    "kana": ("ボブと Ada", ["ボ", "ブ", "と", "Ada"]),
+    "Hangul": ("밥은 Ada", ["밥은", "Ada"]),
+    "Arabic": ("آدا met بوب", ["آدا", "met", "بوب"]),
+    "combining marks": ("Ada\u0301 met Bo\u0308b", ["Ada\u0301", "met", "Bo\u0308b"]),
+    "tabs and line ends": ("Ada\tmet\r\nBob\n", ["Ada", "met", "Bob"]),
+    "repeated blanks": ("  Ada   met \u00a0 Bob  ", ["Ada", "met", "Bob"]),
+    "beyond the basic plane": ("𝔸da met 𐍈ob", ["𝔸da", "met", "𐍈ob"]),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), TEXTS.values(), ids=list(TEXTS))
+def test_offsets_are_characters_of_the_text_as_sent(service: Service, text: str, words: list[str]) -> None:
+    (answer,) = predictions(service, "tiny-tagging", [text])
+
+    assert [token["text"] for token in answer["tokens"]] == words
+    for span in answer["tokens"] + answer["entities"]:
+        assert text[span["start"] : span["end"]] == span["text"]
+    starts = [token["start"] for token in answer["tokens"]]
+    assert starts == sorted(starts)
+
+
+def test_entities_stand_where_they_stand_in_the_text(service: Service) -> None:
+    text = "Ada  met\t😀 Bob on Monday ."
+    (answer,) = predictions(service, "tiny-tagging", [text])
+
+    found = {(entity["label"], entity["text"], entity["start"]) for entity in answer["entities"]}
+    assert {("PERSON", "Ada", 0), ("DATE", "Monday", text.index("Monday"))} <= found
+
+
+def test_tokens_are_taken_as_they_are(service: Service) -> None:
+    tokens = ["Ada", "v.d.", "met 2", "😀", "Bob"]
+    (answer,) = predictions(service, "tiny-tagging", [tokens])
+
+    joined = " ".join(tokens)
+    assert [token["text"] for token in answer["tokens"]] == tokens
+    for span in answer["tokens"] + answer["entities"]:
+        assert joined[span["start"] : span["end"]] == span["text"]
+
+
+def test_texts_and_token_lists_may_be_mixed(service: Service) -> None:
+    first, second = predictions(service, "tiny-tagging", ["Ada met Bob", ["Ada", "met", "Bob"]])
+
+    assert [token["tag"] for token in first["tokens"]] == [token["tag"] for token in second["tokens"]]
+
+
+# ---- labels ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_learnt_is_answered(service: Service, sample_files: dict[str, SampleFiles]) -> None:
+    with sample_files["classification"].train.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    answers = predictions(service, "tiny-classification", [row["text"] for row in rows])
+
+    right = sum(answer["label"] == row["label"] for answer, row in zip(answers, rows, strict=True))
+    assert right >= 0.7 * len(rows)  # half would be a guess; the encoder is tiny and its weights are random
+    assert all(0.5 <= answer["score"] <= 1 for answer in answers)  # of two labels the likelier
+
+
+@pytest.mark.parametrize(("model", "item"), [("tiny-classification", "my parcel"), ("tiny-similarity", PAIR)])
+def test_top_k_lists_the_likeliest_labels(service: Service, model: str, item: Any) -> None:
+    (one,) = predictions(service, model, [item], top_k=1)
+    (all_,) = predictions(service, model, [item], top_k=1000)
+
+    assert set(one) == {"label", "score"}
+    assert all_["scores"][0] == {"label": all_["label"], "score": all_["score"]}
+    assert [entry["score"] for entry in all_["scores"]] == sorted((e["score"] for e in all_["scores"]), reverse=True)
+    assert sum(entry["score"] for entry in all_["scores"]) == pytest.approx(1)
+    assert len({entry["label"] for entry in all_["scores"]}) == 2
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1001, "many", None, 1.5])
+def test_a_top_k_that_makes_no_sense_is_refused(service: Service, top_k: Any) -> None:
+    body = problem_of(ask(service, "tiny-classification", ["x"], top_k=top_k), 422)
+
+    assert [error["column"] for error in body["errors"]] == ["top_k"]
+
+
+def test_graded_scores_lie_in_the_range_of_the_data(service: Service) -> None:
+    pairs = [{"text": a, "text_pair": b} for a in ("lamp", "kettle please") for b in ("lamp", "invoice today")]
+
+    assert all(0 <= answer["score"] <= 5 for answer in predictions(service, "tiny-graded", pairs))
+
+
+# ---- order and number -----------------------------------------------------------------------------------------------
+
+
+def test_answers_come_in_the_order_of_the_inputs(service: Service) -> None:
+    texts = [f"{'where is my ' * (i % 5)}{('parcel', 'refund')[i % 2]}" for i in range(40)]
+
+    together = predictions(service, "tiny-classification", texts)
+    alone = [predictions(service, "tiny-classification", text)[0] for text in texts]
+
+    assert [answer["label"] for answer in together] == [answer["label"] for answer in alone]
+    assert [a["score"] for a in together] == pytest.approx([a["score"] for a in alone], abs=1e-3)
+
+
+def test_parallel_calls_do_not_mix_their_answers(service: Service) -> None:
+    # Batches are formed across calls, so each text is tagged with a word that nobody else sent.
+    texts = [f"Ada met{' the' * (n % 7)} w{n}" for n in range(60)]
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda text: predictions(service, "tiny-tagging", [text])[0], texts))
+
+    assert [" ".join(token["text"] for token in answer["tokens"]) for answer in answers] == texts
+
+
+def test_no_inputs_are_no_predictions(service: Service) -> None:
+    assert predictions(service, "tiny-classification", []) == []
+
+
+def test_too_many_inputs_are_refused_with_the_limit(service: Service) -> None:
+    assert len(predictions(service, "tiny-classification", ["x"] * 1024)) == 1024
+    assert "1024" in problem_of(ask(service, "tiny-classification", ["x"] * 1025), 422)["detail"]
+
+
+# ---- long texts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "short", "long"),
+    [
+        ("tiny-classification", "parcel", "parcel " * 500),
+        ("tiny-similarity", PAIR, {**PAIR, "text": "kettle " * 500}),
+        ("tiny-graded", PAIR, {**PAIR, "text_pair": "kettle " * 500}),
+        ("tiny-tagging", "Ada met", "Ada met " * 500),
+    ],
+)
+def test_a_text_that_was_cut_says_so(service: Service, model: str, short: Any, long: Any) -> None:
+    first, second = predictions(service, model, [short, long])
+
+    assert "truncated" not in first
+    assert second["truncated"] is True
+
+
+def test_words_behind_the_cut_are_listed_without_a_guess(service: Service) -> None:
+    (answer,) = predictions(service, "tiny-tagging", ["Ada met " * 500])
+
+    assert len(answer["tokens"]) == 1000
+    assert (answer["tokens"][0]["score"] > 0, answer["tokens"][-1]["tag"], answer["tokens"][-1]["score"]) == (
+        True,
+        "O",
+        0,
+    )
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "item", "words"),
+    [
+        ("tiny-classification", "", "empty"),
+        ("tiny-classification", " \n\t", "empty"),
+        ("tiny-classification", 7, "a text"),
+        ("tiny-classification", None, "a text"),
+        ("tiny-classification", ["nested"], "a text"),
+        ("tiny-classification", {"text": "x"}, "a text"),
+        ("tiny-tagging", "", "empty"),
+        ("tiny-tagging", [], "empty"),
+        ("tiny-tagging", ["Ada", " "], "empty"),
+        ("tiny-tagging", ["Ada", 7], "list of tokens"),
+        ("tiny-similarity", "alone", "text_pair"),
+        ("tiny-similarity", {"text": "x"}, "text_pair"),
+        ("tiny-similarity", {**PAIR, "colour": "red"}, "text_pair"),
+        ("tiny-similarity", {**PAIR, "text": 7}, "text is not a text"),
+        ("tiny-graded", {**PAIR, "text_pair": " "}, "text_pair is empty"),
+    ],
+)
+def test_an_input_of_the_wrong_kind_is_refused_with_its_place(
+    service: Service, model: str, item: Any, words: str
+) -> None:
+    good = PAIR if model in ("tiny-similarity", "tiny-graded") else "Ada met"
+    body = problem_of(ask(service, model, [good, item, good]), 422)
+
+    assert [error["column"] for error in body["errors"]] == ["inputs.1"]
+    assert words in body["errors"][0]["message"]
+    assert body["detail"].startswith("inputs.1: ")
+
+
+def test_every_wrong_input_is_told(service: Service) -> None:
+    body = problem_of(ask(service, "tiny-classification", ["fine", "", "fine", 7]), 422)
+
+    assert [error["column"] for error in body["errors"]] == ["inputs.1", "inputs.3"]
+
+
+def test_a_bare_input_has_no_number(service: Service) -> None:
+    assert problem_of(ask(service, "tiny-classification", ""), 422)["errors"][0]["column"] == "inputs"
+
+
+@pytest.mark.parametrize(
+    ("model", "item"),
+    [
+        ("tiny-classification", '"a \\ud83d b"'),
+        ("tiny-tagging", '"a \\ud83d b"'),
+        ("tiny-tagging", '["a", "\\udc00"]'),
+        ("tiny-similarity", '{"text": "a", "text_pair": "\\ud83d"}'),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_character(service: Service, model: str, item: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    content = f'{{"inputs": [{item}]}}'
+    body = problem_of(service.client.post(f"/predict/{model}", content=content, headers=headers), 422)
+
+    assert "surrogate" in body["detail"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\u202eAda", "\ufeffAda", "\x07Ada", "A" * 20_000, "\u0301" * 300])
+@pytest.mark.parametrize("model", ["tiny-classification", "tiny-tagging"])
+def test_odd_characters_are_answered(service: Service, model: str, text: str) -> None:
+    (answer,) = predictions(service, model, [text])
+
+    for token in answer.get("tokens", []):
+        assert text[token["start"] : token["end"]] == token["text"]
+
+
+@pytest.mark.parametrize("body", [{}, {"texts": ["x"]}, {"inputs": ["x"], "temperature": 1}])
+def test_a_body_without_inputs_or_with_more_is_refused(service: Service, body: dict[str, Any]) -> None:
+    problem_of(service.client.post("/predict/tiny-classification", json=body), 422)
+
+
+# ---- versions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", ["tiny-graded", "tiny-graded@1", "tiny-graded@production"])
+def test_a_reference_answers_with_the_version_it_means(service: Service, reference: str) -> None:
+    body = ask(service, reference, [PAIR]).json()
+
+    assert (body["model"], body["version"]) == ("tiny-graded", 1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("nobody", "does not exist"),
+        ("tiny-graded@2", "no version 2"),
+        ("tiny-graded@staging", "no alias 'staging'"),
+        ("tiny-graded@", "name, name@3 or name@alias"),
+        ("Tiny-Graded", "name, name@3 or name@alias"),
+        ("%2e%2e", "does not exist"),
+    ],
+)
+def test_a_reference_that_means_nothing_is_404(service: Service, reference: str, words: str) -> None:
+    answer = service.client.post(f"/predict/{reference}", json={"inputs": [PAIR]})
+
+    assert words in problem_of(answer, 404)["detail"]

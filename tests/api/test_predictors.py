@@ -1,0 +1,270 @@
+"""Loaded models: loaded once, unloaded without harm, and a bounded number of texts at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.predictors import LoadedModel, PredictorPool, VersionResolver
+from models_store import registry
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.errors import ArtifactCorruptError, NotFoundError, OverloadedError, UnavailableError
+from models_store.predictor import Predictor
+from models_store.settings import Settings
+from models_store.tables import ModelVersion
+from models_store.tasks import PredictOptions
+from tests.fixtures.models import TrainedModel
+from tests.fixtures.servers import Service
+from tests.models_store.samples import publish
+
+ASK = PredictOptions()
+TEXTS = ["where is my parcel", "the refund please"]
+
+
+@pytest.fixture
+def versions(service: Service, trained_models: dict[str, TrainedModel]) -> dict[str, ModelVersion]:
+    """The versions that the service published, with their true artifacts."""
+    db = Database(f"sqlite:///{service.home / 'thawline.db'}")
+    with db.reading() as session:
+        found = {kind: registry.resolve(session, model.name) for kind, model in trained_models.items()}
+    db.dispose()
+    return found
+
+
+@pytest.fixture
+def store(service: Service) -> ArtifactStore:
+    return ArtifactStore(service.home / "artifacts")
+
+
+@pytest.fixture
+def scores(store: ArtifactStore, versions: dict[str, ModelVersion]) -> Any:
+    """What the classification model answers when it is asked without a pool."""
+    answers = Predictor.load(store.path(versions["classification"].artifact)).predict(TEXTS)
+    return pytest.approx([answer["score"] for answer in answers], abs=1e-4)
+
+
+@contextmanager
+def pool(store: ArtifactStore, **settings: Any) -> Iterator[PredictorPool]:
+    running = PredictorPool(store, Settings(_env_file=None, home=store.root, predict_runners=1, **settings))
+    yield running
+    running.close()
+
+
+class Gate:
+    """Holds a method of the predictor until the test lets it go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        original: Callable[..., Any] = getattr(Predictor, method)
+
+        def held(predictor: Predictor, batch: Sequence[Any]) -> Any:
+            self.reached.set()
+            assert self.open.wait(20)
+            return original(predictor, batch)
+
+        monkeypatch.setattr(Predictor, method, held)
+
+    async def wait(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, 20)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The artifacts that were loaded, in order."""
+    loaded: list[str] = []
+    original = Predictor.load
+
+    def load(folder: Path, threads: int = 0) -> Predictor:
+        loaded.append(folder.name)
+        return original(folder, threads)
+
+    monkeypatch.setattr(Predictor, "load", load)
+    return loaded
+
+
+def test_parallel_calls_share_one_load(
+    store: ArtifactStore, versions: dict[str, ModelVersion], loads: list[str], scores: Any
+) -> None:
+    loads.clear()
+
+    async def ask_together(running: PredictorPool) -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(*(running.predict(versions["classification"], TEXTS, ASK) for _ in range(10)))
+
+    with pool(store) as running:
+        answers = asyncio.run(ask_together(running))
+
+    assert len(loads) == 1
+    for answer in answers:
+        assert [one["score"] for one in answer] == scores
+
+
+def test_the_least_recently_used_model_goes_first(
+    store: ArtifactStore, versions: dict[str, ModelVersion], loads: list[str]
+) -> None:
+    first, second, third = (versions[kind] for kind in ("classification", "tagging", "graded"))
+    room = first.size_bytes + max(second.size_bytes, third.size_bytes)  # for two
+
+    async def use(running: PredictorPool) -> None:
+        for version in (first, second, first, third, first, second):
+            await running.get(version)
+
+    with pool(store, model_cache_bytes=room) as running:
+        asyncio.run(use(running))
+
+    order = [f"{version.job_id}.1" for version in (first, second, third, second)]
+    assert loads == order  # the third put the second out, not the first, which was used in between
+
+
+def test_a_model_larger_than_the_budget_is_served_all_the_same(
+    store: ArtifactStore, versions: dict[str, ModelVersion], scores: Any
+) -> None:
+    with pool(store, model_cache_bytes=1) as running:
+        answers = asyncio.run(running.predict(versions["classification"], TEXTS, ASK))
+
+    assert [answer["score"] for answer in answers] == scores
+
+
+def test_a_model_that_is_unloaded_between_two_steps_of_a_call_still_answers(
+    store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch, scores: Any
+) -> None:
+    tokenising = Gate(monkeypatch, "encode")
+
+    async def overlap(running: PredictorPool) -> list[dict[str, Any]]:
+        asked = asyncio.create_task(running.predict(versions["classification"], TEXTS, ASK))
+        await tokenising.wait()
+        unloaded = await running.get(versions["classification"])
+        await running.get(versions["graded"])  # there is room for one: the other is closed
+        await asyncio.to_thread(unloaded.batcher.close)
+        tokenising.open.set()
+        return await asked
+
+    with pool(store, model_cache_bytes=1) as running:
+        answers = asyncio.run(overlap(running))
+
+    assert [answer["score"] for answer in answers] == scores
+
+
+def test_a_model_that_is_unloaded_the_moment_it_was_handed_out_is_loaded_again(
+    store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch, scores: Any
+) -> None:
+    with pool(store, model_cache_bytes=1) as running:
+        get, calls = running.get, []
+
+        async def get_unluckily(version: ModelVersion) -> LoadedModel:
+            model = await get(version)
+            calls.append(version)
+            if len(calls) == 2:  # the second time is just before the texts are handed over
+                await get(versions["graded"])
+                await asyncio.to_thread(model.batcher.close)
+            return model
+
+        monkeypatch.setattr(running, "get", get_unluckily)
+        answers = asyncio.run(running.predict(versions["classification"], TEXTS, ASK))
+
+    assert [answer["score"] for answer in answers] == scores
+    assert len(calls) == 3
+
+
+def test_texts_beyond_the_limit_are_refused_at_once(
+    store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_now = Gate(monkeypatch, "infer")
+    version = versions["classification"]
+
+    async def overload(running: PredictorPool) -> tuple[OverloadedError, int]:
+        asked = asyncio.create_task(running.predict(version, TEXTS, ASK))
+        await running_now.wait()
+        with pytest.raises(OverloadedError) as refused:
+            await running.predict(version, TEXTS, ASK)
+        running_now.open.set()
+        await asked
+        return refused.value, len(await running.predict(version, TEXTS, ASK))  # there is room again
+
+    with pool(store, predict_queue_items=3) as running:
+        refused, answered = asyncio.run(overload(running))
+
+    assert refused.retry_after >= 1
+    assert answered == 2
+
+
+def test_an_answer_that_takes_too_long_is_given_up(
+    store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_now = Gate(monkeypatch, "infer")
+    version = versions["classification"]
+
+    async def too_slow(running: PredictorPool) -> UnavailableError:
+        with pytest.raises(UnavailableError) as given_up:
+            await running.predict(version, TEXTS, ASK)
+        running_now.open.set()
+        assert len(await running.predict(version, TEXTS, ASK)) == 2  # its places were given back
+        return given_up.value
+
+    with pool(store, predict_timeout_seconds=0.2, predict_queue_items=2) as running:
+        given_up = asyncio.run(too_slow(running))
+
+    assert given_up.code == "deadline_exceeded"
+
+
+def test_an_altered_model_is_not_served_and_a_repaired_one_is(
+    store: ArtifactStore, versions: dict[str, ModelVersion], tmp_path: Path
+) -> None:
+    version = versions["classification"]
+    copy = ArtifactStore(tmp_path)
+    shutil.copytree(store.root / version.artifact, tmp_path / version.artifact)
+    weights = tmp_path / version.artifact / "model.onnx"
+    right = weights.read_bytes()
+    weights.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+
+    async def ask_twice(running: PredictorPool) -> int:
+        with pytest.raises(ArtifactCorruptError, match=r"model\.onnx"):
+            await running.predict(version, TEXTS, ASK)
+        weights.write_bytes(right)
+        return len(await running.predict(version, TEXTS, ASK))
+
+    with pool(copy) as running:
+        assert asyncio.run(ask_twice(running)) == 2
+
+
+# ---- which version a name means -------------------------------------------------------------------------------------
+
+
+def test_a_promotion_by_this_process_is_seen_at_once(db: Database) -> None:
+    publish(db)
+    resolver = VersionResolver(db)
+    assert asyncio.run(resolver.resolve("intent")).version == 1
+
+    publish(db)
+    resolver.forget()
+
+    assert asyncio.run(resolver.resolve("intent")).version == 2
+
+
+def test_a_name_that_was_looked_up_costs_no_query(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(db)
+    resolver = VersionResolver(db)
+    first = asyncio.run(resolver.resolve("intent"))
+
+    def no_query(*_: object) -> None:
+        raise AssertionError("asked the database again")
+
+    monkeypatch.setattr(db, "reading", no_query)
+    assert asyncio.run(resolver.resolve("intent")) is first
+
+
+def test_what_was_not_found_is_looked_for_again(db: Database) -> None:
+    resolver = VersionResolver(db)
+    with pytest.raises(NotFoundError):
+        asyncio.run(resolver.resolve("intent"))
+
+    publish(db)
+
+    assert asyncio.run(resolver.resolve("intent")).version == 1
