@@ -7,7 +7,7 @@ import time
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,8 +56,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        asked = headers.get("x-request-id", "")
+        request = Request(scope)
+        asked = request.headers.get("x-request-id", "")
         request_id = asked if _REQUEST_ID.fullmatch(asked) else str(ULID()).lower()
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -74,13 +74,13 @@ class RequestMiddleware:
                 response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
             await send(message)
 
-        answer: ASGIApp = self._refusal(Request(scope)) or self._app
+        answer: ASGIApp = self._refusal(request) or self._app
         try:
             await answer(scope, self._limited(scope, receive), send_with_headers)
         except Exception as error:
             if begun:
                 raise
-            await unexpected(Request(scope), error)(scope, receive, send_with_headers)
+            await unexpected(request, error)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             REQUESTS.labels(scope["method"], route, status).inc()

@@ -186,7 +186,7 @@ class TrainingSpec(BaseModel):
 
 
 def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHyperparameters:
-    """Defaults that depend on the strategy and the amount of data (measured in docs/benchmarks.md).
+    """Defaults that depend on the strategy and the amount of data; docs/benchmarks.md says what was measured.
 
     Small data gets more epochs: fine-tuning needs a number of *steps*, not of passes, to settle
     (Mosbach et al. 2021, arXiv 2006.04884).

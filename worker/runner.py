@@ -77,7 +77,7 @@ class JobRunner:
             request = self._request(claim, dataset, output, Path(scratch))
             with TrainingProcess(request.model_dump_json()) as process:
                 log.info("training process started", job_id=claim.job_id, pid=process.pid)
-                finished = self._watch(claim, dataset, process)
+                finished = self._watch(claim, request.spec, dataset, process)
             if finished is not None:
                 self._publish(claim, finished, output)
 
@@ -98,9 +98,8 @@ class JobRunner:
             threads=self._settings.training_threads,
         )
 
-    def _watch(self, claim: Claim, dataset: Dataset, process: TrainingProcess) -> Finished | None:
+    def _watch(self, claim: Claim, spec: TrainingSpec, dataset: Dataset, process: TrainingProcess) -> Finished | None:
         """Follow the process to its end; None when the job has been settled otherwise."""
-        spec = TrainingSpec.model_validate(claim.spec)
         rows = dataset.splits
         meter = ProgressMeter(spec.phases(), rows["train"]["rows"], rows["validation"]["rows"])
         diary = _Diary(self._db, claim, self._settings, meter)
@@ -151,14 +150,11 @@ class JobRunner:
         except ThawlineError as error:
             self._store.delete(key)
             if isinstance(error, LeaseLostError):
-                self._settle_lost(claim)
+                # A cancellation between the last heartbeat and the publication voids it; say so.
+                jobs.cancelled(self._db, claim)
                 return
             raise
         log.info("published", job_id=claim.job_id, model=version.model, version=version.version)
-
-    def _settle_lost(self, claim: Claim) -> None:
-        """A cancellation between the last heartbeat and the publication voids it; say so."""
-        jobs.cancelled(self._db, claim)
 
 
 class _Diary:

@@ -20,7 +20,6 @@ router = APIRouter(tags=["predict"])
     "/predict/{model}",
     operation_id="predict",
     response_model=PredictOut,
-    response_model_exclude_none=True,
     responses=problems(404, 422, 429, 503),
 )
 async def predict(
