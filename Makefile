@@ -5,8 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The stamp's name holds the hash of what is to be installed: an unchanged lock file installs nothing again.
-LOCK := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
+# The stamp's name holds the hash of what is to be installed: where neither the locked versions nor the project's own
+# table (what comes before the tools' settings) changed, nothing is installed again.
+LOCK := $(shell { sed '/^\[tool\./,$$d' pyproject.toml; cat constraints.txt; } | sha256sum | cut -c1-16)
 STAMP := $(VENV)/.installed-$(LOCK)
 
 .PHONY: help setup demo serve test check format lock clean

@@ -7,14 +7,17 @@ to a budget of padded tokens; under light load that is one text at once, under h
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.figures import BATCH_TEXTS, INFER_SECONDS, QUEUE_SECONDS
 from models_store.tasks import Encoded
 
 Logits = NDArray[np.floating[Any]]
@@ -32,13 +35,22 @@ class NotFiniteError(RuntimeError):
     """The model answered with something that is no number."""
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A text in the queue."""
+
+    encoded: Encoded
+    future: Future[Logits] = field(default_factory=Future)
+    since: float = field(default_factory=time.perf_counter)
+
+
 class MicroBatcher:
     """Runs `infer` on its own threads; `submit` hands back a future per text."""
 
     def __init__(self, infer: Infer, *, runners: int, batch_tokens: int) -> None:
         self._infer = infer
         self._batch_tokens = batch_tokens
-        self._waiting: deque[tuple[Encoded, Future[Logits]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [threading.Thread(target=self._run, name=f"runner-{i}", daemon=True) for i in range(runners)]
@@ -51,13 +63,13 @@ class MicroBatcher:
         Raises:
             ClosedError: `close` was called before.
         """
-        futures: list[Future[Logits]] = [Future() for _ in encoded]
+        items = [_Waiting(one) for one in encoded]
         with self._changed:
             if self._closed:
                 raise ClosedError("the model was unloaded")
-            self._waiting.extend(zip(encoded, futures, strict=True))
-            self._changed.notify(len(futures))
-        return futures
+            self._waiting.extend(items)
+            self._changed.notify(len(items))
+        return [item.future for item in items]
 
     def close(self) -> None:
         """Finish what waits, then end the threads."""
@@ -69,11 +81,17 @@ class MicroBatcher:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
-            if wanted:  # not all were given up by their callers
-                self._infer_all([encoded for encoded, _ in wanted], [future for _, future in wanted])
+            wanted = [item for item in batch if item.future.set_running_or_notify_cancel()]
+            if not wanted:  # all were given up by their callers
+                continue
+            started = time.perf_counter()
+            self._infer_all(wanted)
+            INFER_SECONDS.observe(time.perf_counter() - started)
+            BATCH_TEXTS.observe(len(wanted))
+            for item in wanted:
+                QUEUE_SECONDS.observe(started - item.since)
 
-    def _next_batch(self) -> list[tuple[Encoded, Future[Logits]]]:
+    def _next_batch(self) -> list[_Waiting]:
         """The next texts to run together; none once the batcher is closed and everything is done."""
         with self._changed:
             while not self._waiting and not self._closed:
@@ -81,11 +99,12 @@ class MicroBatcher:
             if not self._waiting:
                 return []
             batch = [self._waiting.popleft()]
-            longest = shortest = len(batch[0][0])
-            left: deque[tuple[Encoded, Future[Logits]]] = deque()
-            while self._waiting and len(batch) < _MAX_ITEMS:
+            longest = shortest = len(batch[0].encoded)
+            left: deque[_Waiting] = deque()
+            # Whatever joins is padded to the longest, so past this budget nothing fits and nothing need be looked at.
+            while self._waiting and len(batch) < _MAX_ITEMS and longest * (len(batch) + 1) <= self._batch_tokens:
                 item = self._waiting.popleft()
-                high, low = max(longest, len(item[0])), min(shortest, len(item[0]))
+                high, low = max(longest, len(item.encoded)), min(shortest, len(item.encoded))
                 if high <= low * _SIMILAR and high * (len(batch) + 1) <= self._batch_tokens:
                     batch.append(item)
                     longest, shortest = high, low
@@ -94,18 +113,18 @@ class MicroBatcher:
             self._waiting.extendleft(reversed(left))
         return batch
 
-    def _infer_all(self, encoded: Sequence[Encoded], futures: Sequence[Future[Logits]]) -> None:
+    def _infer_all(self, items: Sequence[_Waiting]) -> None:
         try:
-            results = self._infer(encoded)
+            results = self._infer([item.encoded for item in items])
         except Exception as error:  # noqa: BLE001 (it belongs to the futures)
-            if len(futures) == 1:
-                futures[0].set_exception(error)
+            if len(items) == 1:
+                items[0].future.set_exception(error)
                 return
-            for one, future in zip(encoded, futures, strict=True):  # the bad text must not fail its neighbours
-                self._infer_all([one], [future])
+            for item in items:  # the bad text must not fail its neighbours
+                self._infer_all([item])
             return
-        for logits, future in zip(results, futures, strict=True):
+        for logits, item in zip(results, items, strict=True):
             if np.isfinite(logits).all():
-                future.set_result(logits)
+                item.future.set_result(logits)
             else:
-                future.set_exception(NotFiniteError("the model's answer is not finite"))
+                item.future.set_exception(NotFiniteError("the model's answer is not finite"))

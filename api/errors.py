@@ -9,11 +9,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DataError, ProgrammingError, SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from models_store.database import DATABASE_AWAY, explain
 from models_store.errors import (
     ArtifactCorruptError,
     ConflictError,
@@ -75,8 +75,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ThawlineError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, _database_error)
-    app.add_exception_handler(PoolTimeoutError, _database_error)
+    for away in (*DATABASE_AWAY, ProgrammingError):  # the latter where the tables were never made
+        app.add_exception_handler(away, _database_error)
     app.add_exception_handler(DataError, _unstorable)
 
 
@@ -123,7 +123,10 @@ def _problem_of(error: dict[str, Any], body: object) -> Problem:
     where, *path = tuple(error["loc"])
     if kind == "json_invalid":
         return Problem(kind, f"the body is not JSON: {error['ctx']['error']} at character {int(path[0]) + 1}")
-    return Problem(kind, str(error["msg"]), column=".".join(_fields(path, body if where == "body" else None)) or None)
+    message = str(error["msg"])
+    if "Expected UploadFile" in message:
+        message = "this must be a file, not text; with curl: -F file=@train.csv"
+    return Problem(kind, message, column=".".join(_fields(path, body if where == "body" else None)) or None)
 
 
 def _fields(path: list[Any], body: object) -> list[str]:
@@ -147,8 +150,9 @@ async def _http_error(request: Request, error: Exception) -> ProblemResponse:
 
 
 async def _database_error(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, SQLAlchemyError)  # noqa: S101
     log.error("database error", error=str(error), path=request.url.path)
-    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer", code="unavailable")
+    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, explain(error), code="unavailable")
 
 
 async def _unstorable(request: Request, error: Exception) -> ProblemResponse:

@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from api import errors, openapi
 from api.middleware import RequestMiddleware
 from api.routes import datasets, jobs, models, predict, service
+from api.routes.common import known_parameters
 from api.security import bearer
 from api.services import Services
 from models_store.settings import Settings, get_settings
@@ -28,10 +29,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # Uploads spool to the disk of the state, not to a /tmp that may be memory.
-        spool = settings.home / "tmp"
-        spool.mkdir(parents=True, exist_ok=True)
-        before, tempfile.tempdir = tempfile.tempdir, str(spool)
+        settings.scratch_dir.mkdir(parents=True, exist_ok=True)
+        before, tempfile.tempdir = tempfile.tempdir, str(settings.scratch_dir)  # where uploads spool
         app.state.services = Services.build(settings)
         try:
             yield
@@ -48,8 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     openapi.install(app)
     app.add_middleware(RequestMiddleware, settings=settings)
-    keyed = [Depends(bearer)]
-    app.include_router(service.router)
+    keyed = [Depends(bearer), Depends(known_parameters)]
+    app.include_router(service.router, dependencies=[Depends(known_parameters)])
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed)
     for module in (jobs, models, predict):

@@ -1,4 +1,4 @@
-"""Around every request: an id, an allow-list of hosts, safe response headers, and figures for Prometheus."""
+"""Around every request: an id, an allow-list of hosts, limits, safe response headers, and its figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import time
 
 import structlog
-from prometheus_client import Counter, Histogram
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,16 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from api.errors import problem, unexpected
+from api.figures import REQUEST_SECONDS, REQUESTS
 from api.security import refusal
 from models_store.settings import Settings
 
-REQUESTS = Counter("thawline_http_requests_total", "HTTP requests", ["method", "route", "status"])
-SECONDS = Histogram(
-    "thawline_http_request_seconds",
-    "Time to answer a request",
-    ["method", "route"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -36,7 +29,7 @@ _DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 )
 _DOCS = ("/docs", "/redoc")
-_READING = ("GET", "HEAD", "OPTIONS")
+_READING = ("GET", "OPTIONS")
 
 
 class RequestMiddleware:
@@ -56,6 +49,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if head := scope["method"] == "HEAD":  # GET without the body (RFC 9110, section 9.3.2)
+            scope = {**scope, "method": "GET"}
         request = Request(scope)
         asked = request.headers.get("x-request-id", "")
         request_id = asked if _REQUEST_ID.fullmatch(asked) else str(ULID()).lower()
@@ -66,6 +61,8 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, begun
+            if head and begun:
+                return  # the answer is over already
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 response = MutableHeaders(scope=message)
@@ -73,10 +70,18 @@ class RequestMiddleware:
                 response.update(_SAFE_HEADERS)
                 response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
             await send(message)
+            if head and begun:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+        async def receive_limited() -> Message:
+            if head and begun:
+                return {"type": "http.disconnect"}  # for a stream that would go on without a reader
+            return await limited()
+
+        limited = self._limited(scope, receive)
         answer: ASGIApp = self._refusal(request) or self._app
         try:
-            await answer(scope, self._limited(scope, receive), send_with_headers)
+            await answer(scope, receive_limited, send_with_headers)
         except Exception as error:
             if begun:
                 raise
@@ -84,7 +89,7 @@ class RequestMiddleware:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             REQUESTS.labels(scope["method"], route, status).inc()
-            SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
+            REQUEST_SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
 
     def _refusal(self, request: Request) -> ASGIApp | None:
         """The answer to a request that is not looked into, before any of its body is read."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from api.batching import ClosedError, Logits, MicroBatcher
+from api.figures import LOADED_BYTES, LOADED_MODELS, TOKENISE_SECONDS, WAITING_TEXTS
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -37,6 +38,7 @@ class VersionResolver:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[str, tuple[float, ModelVersion]] = {}
+        self._changes = 0
 
     async def resolve(self, reference: str) -> ModelVersion:
         """The version meant.
@@ -47,12 +49,15 @@ class VersionResolver:
         found = self._known.get(reference)
         if found and found[0] > time.monotonic():
             return found[1]
+        changes = self._changes
         version = await asyncio.to_thread(self._query, reference)
-        self._known[reference] = (time.monotonic() + _RESOLVE_SECONDS, version)
+        if changes == self._changes:  # else the answer may be older than the change
+            self._known[reference] = (time.monotonic() + _RESOLVE_SECONDS, version)
         return version
 
     def forget(self) -> None:
         """Look everything up anew; for changes made by this process."""
+        self._changes += 1
         self._known.clear()
 
     def _query(self, reference: str) -> ModelVersion:
@@ -95,11 +100,13 @@ class PredictorPool:
         started = time.monotonic()
         try:
             model = await self.get(version)
-            encoded = await _off_loop(model.predictor.encode, examples)
+            with TOKENISE_SECONDS.time():
+                encoded = await _off_loop(model.predictor.encode, examples)
             futures = await self._submit(version, encoded)
             logits = await self._gather(futures)
         finally:
             self._waiting -= len(examples)
+            WAITING_TEXTS.set(self._waiting)
         self._learn((time.monotonic() - started) / max(1, len(examples)))
         rows = zip(logits, examples, encoded, strict=True)
         return [model.predictor.decode(values, example, e, options) for values, example, e in rows]
@@ -121,6 +128,11 @@ class PredictorPool:
             task.add_done_callback(lambda _: self._loading.pop(key, None))
         return await asyncio.shield(task)
 
+    async def unload(self, key: str) -> None:
+        """Let go of a version whose files are deleted."""
+        if (model := self._loaded.pop(key, None)) is not None:
+            self._retire(key, model)
+
     def close(self) -> None:
         """Unload everything."""
         while self._loaded:
@@ -135,12 +147,21 @@ class PredictorPool:
             len(self._loaded) > 1
             and sum(m.size_bytes for m in self._loaded.values()) > self._settings.model_cache_bytes
         ):
-            oldest, evicted = self._loaded.popitem(last=False)
-            log.info("model unloaded", artifact=oldest)
-            closing = asyncio.create_task(asyncio.to_thread(evicted.batcher.close))
-            self._retiring.add(closing)
-            closing.add_done_callback(self._retiring.discard)
+            self._retire(*self._loaded.popitem(last=False))
+        self._count()
         return model
+
+    def _retire(self, key: str, model: LoadedModel) -> None:
+        """Let its threads finish what waits, and end."""
+        log.info("model unloaded", artifact=key)
+        closing = asyncio.create_task(asyncio.to_thread(model.batcher.close))
+        self._retiring.add(closing)
+        closing.add_done_callback(self._retiring.discard)
+        self._count()
+
+    def _count(self) -> None:
+        LOADED_MODELS.set(len(self._loaded))
+        LOADED_BYTES.set(sum(m.size_bytes for m in self._loaded.values()))
 
     def _load_now(self, key: str, size_bytes: int) -> LoadedModel:
         predictor = Predictor.load(self._store.verified_path(key), threads=1)
@@ -153,6 +174,7 @@ class PredictorPool:
             seconds = max(1, math.ceil(self._waiting * self._seconds_per_item))
             raise OverloadedError(f"{self._waiting} texts are waiting; try again in {seconds} s", seconds)
         self._waiting += items
+        WAITING_TEXTS.set(self._waiting)
 
     def _learn(self, seconds: float) -> None:
         self._seconds_per_item = 0.95 * self._seconds_per_item + 0.05 * seconds

@@ -217,6 +217,14 @@ class ModelOut(BaseModel):
         )
 
 
+class AliasIn(BaseModel):
+    """The body of ``PUT /models/{name}/aliases/{alias}``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Annotated[int, Field(strict=True, ge=1, lt=2**31, description="The version to point at")]
+
+
 class PredictIn(BaseModel):
     """The body of ``POST /predict/{model}``: one input or a list of them."""
 
@@ -234,7 +242,7 @@ class PredictIn(BaseModel):
     inputs: Any = Field(
         description="classification: texts; tagging: texts or lists of tokens; similarity: objects with text, text_pair"
     )
-    top_k: Annotated[int, Field(ge=1, le=1000, description="Labels to list with their scores")] = 1
+    top_k: Annotated[int, Field(strict=True, ge=1, le=1000, description="Labels to list with their scores")] = 1
 
 
 class LabelScore(BaseModel):

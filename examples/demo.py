@@ -5,6 +5,7 @@ Starts the service (or uses the one that runs already), uploads, trains with pro
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import socket
@@ -22,6 +23,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from models_store.encoders import DEFAULT_ENCODER
+from models_store.process import guarded
 from models_store.settings import Settings
 
 EXAMPLES = Path(__file__).parent
@@ -76,10 +79,14 @@ SAMPLES = [
 
 def main() -> int:
     """Run the demo; the exit status is 0 when all three models answer."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--base-model", default=DEFAULT_ENCODER, help="encoder to train on (default: %(default)s)")
+    base_model = parser.parse_args().base_model
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("The demo was stopped."))
     console = Console()
     settings = Settings()
     with _service(settings, console) as (client, ours):
-        jobs = [(sample, _submit(client, sample)) for sample in SAMPLES]
+        jobs = [(sample, _submit(client, sample, base_model)) for sample in SAMPLES]
         console.print("\nTraining: first the head on the frozen encoder, then head and encoder together.")
         if not _watch(client, jobs, console):
             return 1
@@ -109,7 +116,8 @@ def _service(settings: Settings, console: Console) -> Iterator[tuple[httpx.Clien
         settings.home.mkdir(parents=True, exist_ok=True)
         console.print(f"Starting the service (state: {settings.home}, log: {log_path})")
         with log_path.open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-m", "api.cli", "serve"], stdout=log, stderr=log)
+            command = guarded([sys.executable, "-m", "api.cli", "serve"], signal.SIGTERM)  # it does not outlive us
+            process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             while not _is_ready(client):
                 if process.poll() is not None:
@@ -132,12 +140,13 @@ def _port_taken(settings: Settings) -> bool:
         return probe.connect_ex((settings.host, settings.port)) == 0
 
 
-def _submit(client: httpx.Client, sample: Sample) -> str:
+def _submit(client: httpx.Client, sample: Sample, base_model: str) -> str:
     with sample.file("train").open("rb") as train, sample.file("validation").open("rb") as validation:
         files = {"file": train, "validation_file": validation}
         form = {"task": sample.task, "name": sample.model}
         dataset = _checked(client.post("/datasets", data=form, files=files))
-    job = _checked(client.post("/jobs", json={"dataset_id": dataset["id"], "model": sample.model}))
+    request = {"dataset_id": dataset["id"], "model": sample.model, "base_model": base_model}
+    job = _checked(client.post("/jobs", json=request))
     return str(job["id"])
 
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -46,15 +46,33 @@ class ArtifactStore:
         self.root = root
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
-        """A fresh folder on the store's own disk; whatever is not published is removed at the end."""
+    def staging(self, name: str | None = None) -> Iterator[Path]:
+        """A fresh folder on the store's own disk; whatever is not published is removed at the end.
+
+        Args:
+            name: What to call it, so that housekeeping knows whose it is; by default something random.
+        """
         parent = self.root / _STAGING
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent))
+        if name is None:
+            folder = Path(tempfile.mkdtemp(dir=parent))
+        else:
+            folder = parent / name
+            folder.mkdir(mode=0o700)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def staged(self) -> list[Path]:
+        """Folders in the staging area: of work under way, or left by a process that was killed."""
+        parent = self.root / _STAGING
+        return sorted(parent.iterdir()) if parent.is_dir() else []
+
+    def keys(self, kind: Literal["datasets", "models"]) -> list[str]:
+        """The keys of everything published."""
+        parent = self.root / kind
+        return [f"{kind}/{path.name}" for path in sorted(parent.iterdir())] if parent.is_dir() else []
 
     def publish(self, folder: Path, key: str, info: dict[str, Any]) -> int:
         """Move a staged folder to its key, with a manifest of ``info`` and of every file.

@@ -10,12 +10,16 @@ from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
+# The database is away for the moment: restarting, unreachable, or locked by another writer for too long.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 _READ_ONLY = "thawline_read_only"
 
 
@@ -61,6 +65,14 @@ def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(db_now, "postgresql")
 def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(clock_timestamp() + interval '{element.seconds:.3f} seconds')"
+
+
+def explain(error: SQLAlchemyError) -> str:
+    """What is wrong with the database, for a person; nothing of the statement or the address."""
+    original = getattr(error, "orig", None)
+    if getattr(original, "sqlstate", None) == "42P01" or "no such table" in str(original):
+        return "the database has no tables; run `thawline migrate`"
+    return "the database does not answer"
 
 
 class Database:

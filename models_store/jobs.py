@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, and_, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -164,6 +164,13 @@ def list_jobs(
         return list(session.exec(query))
 
 
+def count_by_status(db: Database) -> dict[JobStatus, int]:
+    """How many jobs there are in each status."""
+    with db.reading() as session:
+        rows = session.exec(select(J.status, func.count()).group_by(col(J.status))).all()
+    return dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in rows}
+
+
 def events(db: Database, job_id: str, *, after: int = 0, limit: int = 100) -> list[JobEvent]:
     """The events of a job in order, from the one after ``after`` on.
 
@@ -281,7 +288,7 @@ def succeed(db: Database, claim: Claim, *, result: dict[str, Any], version: NewV
         ConflictError: The model's name belongs to another task.
     """
     with db.transaction() as session:
-        job = _guarded(session, claim, _ended(JobStatus.SUCCEEDED, result=result), uncancelled=True)
+        job = _guarded(session, claim, _ended(JobStatus.SUCCEEDED, result=result), cancelled=False)
         published = registry.publish(session, job, version)
         _update(session, col(J.id) == claim.job_id, {"version": published.version})
         event = _status_event(JobStatus.SUCCEEDED, version=published.version)
@@ -305,14 +312,14 @@ def cancelled(db: Database, claim: Claim) -> None:
     """End the job as cancelled, after its work was stopped.
 
     Raises:
-        LeaseLostError: The job is no longer this attempt's.
+        LeaseLostError: The job is no longer this attempt's, or nobody asked for its cancellation.
     """
     with db.transaction() as session:
-        _guarded(session, claim, _ended(JobStatus.CANCELLED))
+        _guarded(session, claim, _ended(JobStatus.CANCELLED), cancelled=True)
         _add_event(session, claim.job_id, claim.attempt, _status_event(JobStatus.CANCELLED))
 
 
-def release(db: Database, claim: Claim, *, reason: str, spend_attempt: bool) -> None:
+def release(db: Database, claim: Claim, *, reason: str, spend_attempt: bool) -> bool:
     """Hand the job back to the queue, or fail it when its attempts are used up; end it if its cancellation was asked.
 
     Args:
@@ -321,22 +328,39 @@ def release(db: Database, claim: Claim, *, reason: str, spend_attempt: bool) -> 
         reason: What happened, for the job's events.
         spend_attempt: False for a worker that is merely shutting down: the job then keeps all its attempts.
 
+    Returns:
+        Whether the job waits in the queue again, and so wants a message.
+
     Raises:
         LeaseLostError: The job is no longer this attempt's.
     """
-    if spend_attempt and claim.attempt >= claim.max_attempts:
-        fail(db, claim, code="attempts_exhausted", message=_exhausted(claim.attempt, reason))
-        return
     values = dict(_QUEUED_AGAIN)
     if not spend_attempt:
         values["max_attempts"] = J.max_attempts + 1
     with db.transaction() as session:
-        if _guarded(session, claim, values).cancel_requested:  # nobody would claim it any more
+        job = _guarded(session, claim, values)  # all of it is undone if anything below raises
+        if job.cancel_requested:  # nobody would claim it any more
             _update(session, col(J.id) == claim.job_id, _ended(JobStatus.CANCELLED))
-            _add_event(session, claim.job_id, claim.attempt, _status_event(JobStatus.CANCELLED))
-            return
-        event = NewEvent("status", f"queued again: {reason}", level="warning", data={"status": JobStatus.QUEUED})
+            event = _status_event(JobStatus.CANCELLED)
+        elif job.attempt >= job.max_attempts:
+            code, message = "attempts_exhausted", _exhausted(claim.attempt, reason)
+            _update(
+                session,
+                col(J.id) == claim.job_id,
+                _ended(JobStatus.FAILED, error_code=code, error_message=message),
+            )
+            event = NewEvent("status", message, level="error", data={"status": JobStatus.FAILED, "code": code})
+        else:
+            event = NewEvent("status", f"queued again: {reason}", level="warning", data={"status": JobStatus.QUEUED})
         _add_event(session, claim.job_id, claim.attempt, event)
+        return job.status == JobStatus.QUEUED
+
+
+def has_published(db: Database, job_id: str, artifact: str) -> bool:
+    """Whether the job's version is there, made of these files."""
+    with db.reading() as session:
+        version = session.exec(select(ModelVersion).where(ModelVersion.job_id == job_id)).first()
+    return version is not None and version.artifact == artifact
 
 
 # ---- sweeping -------------------------------------------------------------------------------------------------------
@@ -409,10 +433,11 @@ def _update(session: Session, where: ColumnElement[bool], values: dict[str, Any]
     return list(session.scalars(statement, execution_options={"populate_existing": True}))
 
 
-def _guarded(session: Session, claim: Claim, values: dict[str, Any], *, uncancelled: bool = False) -> TrainingJob:
+def _guarded(session: Session, claim: Claim, values: dict[str, Any], *, cancelled: bool | None = None) -> TrainingJob:
+    """Write to the job if it is still this attempt's and, unless None, its cancellation was asked for or not."""
     mine = and_(col(J.id) == claim.job_id, col(J.attempt) == claim.attempt, col(J.status) == JobStatus.RUNNING)
-    if uncancelled:
-        mine = and_(mine, col(J.cancel_requested).is_(False))
+    if cancelled is not None:
+        mine = and_(mine, col(J.cancel_requested).is_(cancelled))
     rows = _update(session, mine, values)
     if not rows:
         raise LeaseLostError(f"attempt {claim.attempt} no longer owns job {claim.job_id}")

@@ -19,8 +19,13 @@ QUEUE_NAME = "thawline"
 log = get_logger(__name__)
 
 
-def celery_app(broker_url: str | None) -> Celery:
-    """A Celery app with the settings that sender and worker share."""
+def celery_app(broker_url: str | None, *, socket_timeout: float = 10) -> Celery:
+    """A Celery app with the settings that sender and worker share.
+
+    Args:
+        broker_url: Where the broker is; None for a process that has none.
+        socket_timeout: Seconds until a silent broker counts as away.
+    """
     app = Celery("thawline", broker=broker_url or "memory://", set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -34,7 +39,7 @@ def celery_app(broker_url: str | None) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "socket_connect_timeout": 3,
-            "socket_timeout": 10,
+            "socket_timeout": socket_timeout,
             "socket_keepalive": True,
         },
         worker_hijack_root_logger=False,
@@ -50,7 +55,8 @@ class JobQueue:
 
     def __init__(self, broker_url: str | None) -> None:
         self.configured = broker_url is not None
-        self._app = celery_app(broker_url)
+        # A request waits for this, and the sweep makes good what fails: better soon than surely.
+        self._app = celery_app(broker_url, socket_timeout=2)
 
     def enqueue(self, job_id: str) -> bool:
         """Send the hint that a job waits. False when the broker did not take it."""
@@ -78,7 +84,8 @@ class JobQueue:
                 channel: Any = connection.default_channel
                 return int(channel.queue_declare(QUEUE_NAME, durable=True).message_count)
         except (OperationalError, OSError) as error:
-            raise UnavailableError(f"the broker does not answer: {error}") from error
+            log.warning("broker away", error=str(error))
+            raise UnavailableError("the broker does not answer") from error
 
     def close(self) -> None:
         """Close the connections."""

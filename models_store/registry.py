@@ -6,16 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import delete, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from models_store.errors import ConflictError, NotFoundError
-from models_store.tables import Model, ModelAlias, ModelVersion, TrainingJob, utc_now
+from models_store.specs import Promotion
+from models_store.tables import TERMINAL_STATUSES, Model, ModelAlias, ModelVersion, TrainingJob, utc_now
 
 PRODUCTION = "production"
-_REFERENCE = re.compile(
-    r"(?P<name>[a-z0-9._-]{1,63})(?:@(?:(?P<version>[1-9][0-9]{0,8})|(?P<alias>[a-z][a-z0-9_-]{0,62})))?"
-)
+ALIAS = r"[a-z][a-z0-9_-]{0,62}"
+_REFERENCE = re.compile(r"(?P<name>[a-z0-9._-]{1,63})(?:@(?:(?P<version>[1-9][0-9]{0,8})|(?P<alias>" + ALIAS + r")))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class NewVersion:
 
 
 def publish(session: Session, job: TrainingJob, new: NewVersion) -> ModelVersion:
-    """Add the job's version and let ``production`` point at it. Belongs to the transaction that ends the job.
+    """Add the job's version and, unless the job says otherwise, let ``production`` point at it.
+
+    Belongs to the transaction that ends the job.
 
     Raises:
         ConflictError: The name already belongs to a model of another task.
@@ -53,7 +56,8 @@ def publish(session: Session, job: TrainingJob, new: NewVersion) -> ModelVersion
     )
     session.add(version)
     session.flush()
-    promote(session, version, PRODUCTION)
+    if job.spec.get("promote", Promotion.ALWAYS) == Promotion.ALWAYS:
+        promote(session, version, PRODUCTION)
     return version
 
 
@@ -64,7 +68,9 @@ def _model_to_publish(session: Session, job: TrainingJob) -> Model:
         return model
     try:
         with session.begin_nested():
-            model = Model(name=job.model, task=job.task)
+            # Numbers are never given twice, not even after the whole model was deleted: its jobs remember them.
+            given = session.exec(select(func.max(TrainingJob.version)).where(TrainingJob.model == job.model)).one()
+            model = Model(name=job.model, task=job.task, last_version=given or 0)
             session.add(model)
         return model
     except IntegrityError:
@@ -72,7 +78,7 @@ def _model_to_publish(session: Session, job: TrainingJob) -> Model:
 
 
 def promote(session: Session, version: ModelVersion, alias: str) -> None:
-    """Let an alias point at a version."""
+    """Let an alias point at a version, as a new alias or from now on."""
     row = session.get(ModelAlias, (version.model, alias)) or ModelAlias(
         model=version.model, alias=alias, version=version.version
     )
@@ -98,26 +104,43 @@ def resolve(session: Session, reference: str) -> ModelVersion:
     alias = match["alias"] or PRODUCTION
     row = session.get(ModelAlias, (name, alias))
     if row is None:
-        raise NotFoundError(f"model {name!r} has no alias {alias!r}")
+        raise _no_alias(session, name, alias)
     return get_version(session, name, row.version)
 
 
-def get_model(session: Session, name: str) -> Model:
-    """A model by its name.
+def _no_alias(session: Session, name: str, alias: str) -> NotFoundError:
+    numbers = [version.version for version in versions(session, name)]
+    if not numbers:
+        return _unfinished(session, name)
+    return NotFoundError(
+        f"model {name!r} has no alias {alias!r}; its versions are {', '.join(map(str, numbers))}: "
+        f"ask for {name}@{numbers[0]}, or set the alias with PUT /models/{name}/aliases/{alias}",
+        code="alias_not_found",
+    )
+
+
+def get_model(session: Session, name: str, *, lock: bool = False) -> Model:
+    """A model by its name; ``lock`` holds others off its versions and aliases until the transaction ends.
 
     Raises:
         NotFoundError: No finished version under this name; says whether a job for it exists.
     """
-    model = session.get(Model, name)
-    if model is not None:
-        return model
+    model = session.get(Model, name, with_for_update=lock)
+    if model is None:
+        raise _unfinished(session, name)
+    return model
+
+
+def _unfinished(session: Session, name: str) -> NotFoundError:
+    """The error for a name without any version, which says what is under way."""
     newest = session.exec(
         select(TrainingJob).where(TrainingJob.model == name).order_by(col(TrainingJob.id).desc()).limit(1)
     ).first()
     if newest is None:
-        raise NotFoundError(f"model {name!r} does not exist", code="model_not_found")
-    raise NotFoundError(
-        f"model {name!r} has no finished version: its newest job {newest.id} is {newest.status}",
+        return NotFoundError(f"model {name!r} does not exist", code="model_not_found")
+    end = "succeeded, and its version was deleted" if newest.version else newest.status
+    return NotFoundError(
+        f"model {name!r} has no finished version: its newest job {newest.id} is {end}",
         code="no_finished_version",
     )
 
@@ -162,10 +185,49 @@ def delete_version(session: Session, name: str, version: int) -> str:
         NotFoundError: No such version.
         ConflictError: An alias points at it.
     """
-    session.get(Model, name, with_for_update=True)
     row = get_version(session, name, version)
     holders = [alias for alias, number in aliases(session, name).items() if number == version]
     if holders:
         raise ConflictError(f"version {version} of {name!r} is in use as {', '.join(holders)}", code="version_in_use")
     session.delete(row)
     return row.artifact
+
+
+def delete_alias(session: Session, name: str, alias: str) -> None:
+    """Forget an alias; the version it pointed at stays.
+
+    Raises:
+        NotFoundError: No such alias.
+    """
+    row = session.get(ModelAlias, (name, alias))
+    if row is None:
+        raise _no_alias(session, name, alias)
+    session.delete(row)
+
+
+def delete_model(session: Session, name: str) -> list[str]:
+    """Forget a model with all its versions and aliases; the name is free again.
+
+    Returns:
+        The keys of the artifacts, to be deleted once the transaction is committed.
+
+    Raises:
+        NotFoundError: No such model.
+        ConflictError: A job that has not ended would bring another version.
+    """
+    get_model(session, name, lock=True)
+    open_jobs = session.exec(
+        select(TrainingJob.id).where(
+            TrainingJob.model == name, col(TrainingJob.status).not_in([str(s) for s in TERMINAL_STATUSES])
+        )
+    ).all()
+    if open_jobs:
+        raise ConflictError(
+            f"model {name!r} has jobs that have not ended: {', '.join(open_jobs[:5])}; cancel them first",
+            code="model_in_use",
+        )
+    artifacts = [version.artifact for version in versions(session, name)]
+    for table in (ModelAlias, ModelVersion):
+        session.execute(delete(table).where(col(table.model) == name))
+    session.execute(delete(Model).where(col(Model.name) == name))
+    return artifacts

@@ -103,6 +103,11 @@ class Settings(BaseSettings):
         return Path(path).expanduser().resolve()
 
     @cached_property
+    def scratch_dir(self) -> Path:
+        """The folder of temporary files: on the disk of the state, not in a /tmp that may be memory."""
+        return self.home / "tmp"
+
+    @cached_property
     def encoders_path(self) -> Path:
         """The folder in which an operator puts further encoders."""
         return self.encoders_dir or self.home / "encoders"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -15,13 +16,16 @@ from models_store.encoders import DEFAULT_ENCODER
 from models_store.errors import InvalidInputError, Problem
 from models_store.tasks import TaskName
 
+_number = partial(Field, strict=True)
+
 MODEL_NAME = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 
 
 class HeadName(StrEnum):
-    """The networks between the encoder's hidden states and the logits."""
+    """The networks between the encoder's hidden states and the logits; ``auto`` leaves the choice to us."""
 
+    AUTO = "auto"
     LINEAR = "linear"
     BILSTM = "bilstm"
 
@@ -77,26 +81,36 @@ class PhaseSpec(BaseModel):
     patience: int
 
 
+class Promotion(StrEnum):
+    """Whether a new version becomes ``production``."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class Hyperparameters(BaseModel):
-    """Knobs that nobody has to turn: each has a default that fits the data."""
+    """Knobs that nobody has to turn: each has a default that fits the data.
+
+    Numbers are strict: JSON's ``true`` and ``"7"`` are mistakes, not numbers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    head_epochs: Annotated[int, Field(ge=1, le=1000, description="Epochs of the head on the frozen encoder")] | None = (
-        None
-    )
-    head_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
-    full_epochs: Annotated[int, Field(ge=1, le=200, description="Epochs of head and encoder together")] | None = None
-    full_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    head_epochs: Annotated[
+        int | None, _number(ge=1, le=1000, description="Epochs of the head on the frozen encoder")
+    ] = None
+    head_learning_rate: Annotated[float | None, _number(gt=0, le=1)] = None
+    full_epochs: Annotated[int | None, _number(ge=1, le=200, description="Epochs of head and encoder together")] = None
+    full_learning_rate: Annotated[float | None, _number(gt=0, le=1)] = None
+    batch_size: Annotated[int | None, _number(ge=1, le=1024)] = None
     max_length: (
-        Annotated[int, Field(ge=8, le=8192, description="Longest input in word pieces")] | Literal["auto"] | None
+        Annotated[int, _number(ge=8, le=8192, description="Longest input in word pieces")] | Literal["auto"] | None
     ) = None
-    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
-    warmup_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
-    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+    weight_decay: Annotated[float | None, _number(ge=0, le=1)] = None
+    warmup_fraction: Annotated[float | None, _number(ge=0, le=1)] = None
+    dropout: Annotated[float | None, _number(ge=0, lt=1)] = None
+    max_grad_norm: Annotated[float | None, _number(gt=0)] = None
+    patience: Annotated[int | None, _number(ge=1, le=1000)] = None
 
 
 class ExportOptions(BaseModel):
@@ -116,10 +130,13 @@ class JobRequest(BaseModel):
     model: ModelName
     base_model: Annotated[str, StringConstraints(max_length=63)] = DEFAULT_ENCODER
     strategy: Strategy = Strategy.HYBRID
-    head: HeadName | Literal["auto"] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+    head: HeadName = HeadName.AUTO
+    seed: Annotated[int, _number(ge=0, lt=2**32)] = 7
     hyperparameters: Hyperparameters = Hyperparameters()
     export: ExportOptions = ExportOptions()
+    promote: Annotated[
+        Promotion, Field(description="Whether the new version becomes `production`, which a bare model name means")
+    ] = Promotion.ALWAYS
     metadata: Annotated[
         dict[
             Annotated[str, StringConstraints(min_length=1, max_length=64)],
@@ -159,6 +176,7 @@ class TrainingSpec(BaseModel):
     seed: int
     hyperparameters: ResolvedHyperparameters
     export: ExportOptions
+    promote: Promotion = Promotion.ALWAYS
 
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
@@ -189,15 +207,17 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     """Defaults that depend on the strategy and the amount of data; docs/benchmarks.md says what was measured.
 
     Small data gets more epochs: fine-tuning needs a number of *steps*, not of passes, to settle
-    (Mosbach et al. 2021, arXiv 2006.04884).
+    (Mosbach et al. 2021, arXiv 2006.04884). The last steps, at a small learning rate, are worth as much as the first:
+    patience therefore never ends a phase before half of its schedule.
     """
     batch_size = 16 if train_rows < 5_000 else 32
     steps_per_epoch = max(1, math.ceil(train_rows / batch_size))
+    full_epochs = min(12, max(3, math.ceil(1000 / steps_per_epoch)))
     return ResolvedHyperparameters(
         head_epochs=min(60, max(10, math.ceil(600 / steps_per_epoch))),
         # A head that only prepares a second phase learns gently (decision 0005); one that is all there is, at 1e-3.
         head_learning_rate=2e-4 if strategy is Strategy.HYBRID else 1e-3,
-        full_epochs=min(12, max(3, math.ceil(1200 / steps_per_epoch))),
+        full_epochs=full_epochs,
         full_learning_rate=1e-4,
         batch_size=batch_size,
         max_length="auto",
@@ -205,18 +225,18 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
         warmup_fraction=0.1,
         dropout=0.1,
         max_grad_norm=1.0,
-        patience=4,
+        patience=max(4, math.ceil(full_epochs / 2)),
     )
 
 
-def resolve_head(requested: HeadName | Literal["auto"], task: TaskName) -> HeadName:
+def resolve_head(requested: HeadName, task: TaskName) -> HeadName:
     """The head to train.
 
     Raises:
         InvalidInputError: The head does not fit the task.
     """
     fitting = HEADS_OF_TASK[task]
-    if requested == "auto":
+    if requested is HeadName.AUTO:
         return fitting[0]
     if requested not in fitting:
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"
@@ -248,4 +268,5 @@ def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_mode
         seed=request.seed,
         hyperparameters=defaults.model_copy(update=chosen),
         export=request.export,
+        promote=request.promote,
     )

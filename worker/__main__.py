@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
+
+from celery.exceptions import SecurityWarning
 
 from models_store.settings import get_settings
 from worker.app import app
@@ -13,7 +16,9 @@ def main() -> None:
     settings = get_settings()
     if settings.broker_url is None:
         sys.exit("THAWLINE_BROKER_URL is not set; `thawline serve` brings a broker of its own")
-    app.worker_main(["worker", f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"])
+    # It warns root of pickle, which this worker never accepts.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    app.worker_main(["--quiet", "worker", f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"])
 
 
 if __name__ == "__main__":

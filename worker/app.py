@@ -27,8 +27,9 @@ def create_app(settings: Settings) -> Celery:
     celery.conf.update(worker_pool="threads", worker_concurrency=settings.worker_concurrency)
     db = Database(settings.resolved_database_url)
     queue = JobQueue(settings.broker_url)
-    runner = JobRunner(settings, db, ArtifactStore(settings.artifacts_dir))
-    sweeper = Sweeper(db, queue, settings.sweep_seconds)
+    store = ArtifactStore(settings.artifacts_dir)
+    runner = JobRunner(settings, db, store, queue)
+    sweeper = Sweeper(settings, db, store, queue)
 
     @celery.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
     def train(job_id: str) -> None:

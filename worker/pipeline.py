@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models_store.datasets import read_split
 from models_store.encoders import find_encoder
 from models_store.predictor import Predictor
 from models_store.specs import TrainingSpec
-from models_store.tasks import Row, Task, task_from_config
+from models_store.tasks import Encoded, Row, Task, task_from_config
 from worker.request import PipelineRequest
 from worker.training.data import Split, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
-from worker.training.events import Event, Finished, Message, PhaseFinished, StageStarted
+from worker.training.events import Event, Finished, Message, PhaseFinished, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.loop import TrainingOptions, train
 from worker.training.model import TaskModel
+from worker.training.pacing import paced
 
+_SCORE_ROWS = 2_000  # evaluated between two signs of life
 _LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "thawline")
 
 
@@ -62,8 +66,8 @@ def run(request: PipelineRequest) -> Iterator[Event]:
 
     yield StageStarted(stage="evaluate")
     started = time.monotonic()
-    validation = _score(predictor, prepared.data.validation)
-    test = _score(predictor, prepared.test) if len(prepared.test) else None
+    validation = yield from _score(predictor, prepared.data.validation)
+    test = (yield from _score(predictor, prepared.test)) if len(prepared.test) else None
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
     metrics = {"validation": validation, "test": test}
     yield Finished(result=_result(spec, phases, metrics), manifest=_manifest(spec, task, metrics, difference))
@@ -95,10 +99,22 @@ def _report_truncation(prepared: _Prepared) -> Iterator[Message]:
             )
 
 
-def _score(predictor: Predictor, split: Split) -> dict[str, float]:
+def _score(predictor: Predictor, split: Split) -> Generator[Event, None, dict[str, float]]:
+    """Metrics of the exported model, as it will answer in production."""
     rows: list[Row] = list(split.rows)
     encoded = predictor.encode([predictor.task.example(row) for row in rows])
-    return predictor.task.score(predictor.logits(encoded), rows, encoded)
+    logits = yield from paced(
+        _logits(predictor, encoded), lambda done: Working(stage="evaluate", done=done, total=len(rows))
+    )
+    return predictor.task.score(logits, rows, encoded)
+
+
+def _logits(predictor: Predictor, encoded: Sequence[Encoded]) -> Generator[int, None, list[NDArray[np.float32]]]:
+    logits: list[NDArray[np.float32]] = []
+    for start in range(0, len(encoded), _SCORE_ROWS):
+        logits += predictor.logits(encoded[start : start + _SCORE_ROWS])
+        yield len(logits)
+    return logits
 
 
 def _device(name: str) -> torch.device:

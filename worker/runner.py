@@ -5,20 +5,24 @@ The process trains; this side owns the lease. It stops the process when the job 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
-import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models_store import datasets, jobs
 from models_store.artifacts import ArtifactStore
-from models_store.database import Database
+from models_store.database import DATABASE_AWAY, Database
 from models_store.errors import LeaseLostError, ThawlineError
+from models_store.housekeeping import attempt_folder
 from models_store.jobs import Claim, NewEvent
 from models_store.logging import get_logger
+from models_store.queue import JobQueue
 from models_store.registry import NewVersion
 from models_store.settings import Settings
 from models_store.specs import TrainingSpec
@@ -38,6 +42,18 @@ from worker.training.events import (
 
 _POLL_SECONDS = 0.5
 _WRITE_SECONDS = 1.0  # news go to the database at most this often
+_RETRY_SECONDS = 1.0
+# While the database is away nobody can take the job over, so the training goes on. The fencing token keeps it safe
+# even for a worker that alone is cut off; after this long it gives up all the same.
+_DATABASE_PATIENCE_SECONDS = 900.0
+_PATIENCE_WHEN_STOPPING_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class _DatabaseAwayError(Exception):
+    """The database was away for too long; what was to be written is left to the sweep."""
+
 
 log = get_logger(__name__)
 
@@ -45,10 +61,11 @@ log = get_logger(__name__)
 class JobRunner:
     """Takes jobs by their id and sees each to its end."""
 
-    def __init__(self, settings: Settings, db: Database, store: ArtifactStore) -> None:
+    def __init__(self, settings: Settings, db: Database, store: ArtifactStore, queue: JobQueue) -> None:
         self._settings = settings
         self._db = db
         self._store = store
+        self._queue = queue
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
 
@@ -63,28 +80,83 @@ class JobRunner:
         log.info("claimed", job_id=job_id, attempt=claim.attempt)
         try:
             self._work(claim)
-        except LeaseLostError as error:
-            log.warning("lease lost", job_id=job_id, attempt=claim.attempt, error=error.message)
-        except ThawlineError as error:
-            jobs.fail(self._db, claim, code=error.code, message=error.message)
-        except Exception as error:
-            log.exception("attempt broke", job_id=job_id, attempt=claim.attempt)
-            jobs.release(self._db, claim, reason=f"{type(error).__name__}: {error}", spend_attempt=True)
+        except (LeaseLostError, _DatabaseAwayError) as error:
+            log.warning("attempt given up", job_id=job_id, attempt=claim.attempt, error=str(error))
 
     def _work(self, claim: Claim) -> None:
-        dataset = datasets.get(self._db, claim.dataset_id)
-        with self._store.staging() as output, tempfile.TemporaryDirectory(dir=self._scratch()) as scratch:
-            request = self._request(claim, dataset, output, Path(scratch))
+        try:
+            self._train_and_publish(claim)
+        except (LeaseLostError, _DatabaseAwayError):
+            raise
+        except ThawlineError as error:
+            self._fail(claim, error.code, error.message)
+        except Exception as error:
+            log.exception("attempt broke", job_id=claim.job_id, attempt=claim.attempt)
+            self._release(claim, f"{type(error).__name__}: {error}", spend_attempt=True)
+
+    def _train_and_publish(self, claim: Claim) -> None:
+        dataset = self._insist(lambda: datasets.get(self._db, claim.dataset_id))
+        name = attempt_folder(claim.job_id, claim.attempt)
+        with self._store.staging(name) as output, self._scratch(name) as scratch:
+            request = self._request(claim, dataset, output, scratch)
             with TrainingProcess(request.model_dump_json()) as process:
                 log.info("training process started", job_id=claim.job_id, pid=process.pid)
                 finished = self._watch(claim, request.spec, dataset, process)
             if finished is not None:
                 self._publish(claim, finished, output)
 
-    def _scratch(self) -> Path:
-        folder = self._settings.home / "tmp"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    @contextlib.contextmanager
+    def _scratch(self, name: str) -> Iterator[Path]:
+        folder = self._settings.scratch_dir / name
+        folder.mkdir(parents=True, mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _kept_alive(self, claim: Claim) -> Iterator[None]:
+        """Prolong the lease meanwhile, in a thread, during work that cannot do so itself."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self._settings.heartbeat_seconds):
+                try:
+                    jobs.heartbeat(self._db, claim, lease_seconds=self._settings.lease_seconds)
+                except DATABASE_AWAY:
+                    log.warning("heartbeat not written", job_id=claim.job_id)
+                except LeaseLostError:
+                    return  # whoever writes next will find out
+
+        thread = threading.Thread(target=beat, name=f"heartbeat-{claim.job_id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _insist(self, write: Callable[[], T]) -> T:
+        """Do what must reach the database, however often it is away meanwhile."""
+        since = time.monotonic()
+        while True:
+            try:
+                return write()
+            except DATABASE_AWAY as error:
+                waited = time.monotonic() - since
+                if waited > (_PATIENCE_WHEN_STOPPING_SECONDS if self.stopping.is_set() else _DATABASE_PATIENCE_SECONDS):
+                    raise _DatabaseAwayError(f"the database was away for {waited:.0f} seconds") from error
+                log.warning("database away; trying again", error=str(error).partition("\n")[0])
+                time.sleep(_RETRY_SECONDS)
+
+    def _fail(self, claim: Claim, code: str, message: str) -> None:
+        self._insist(lambda: jobs.fail(self._db, claim, code=code, message=message))
+
+    def _release(self, claim: Claim, reason: str, *, spend_attempt: bool) -> None:
+        """Hand the job back, and tell the workers so."""
+        waits = self._insist(lambda: jobs.release(self._db, claim, reason=reason, spend_attempt=spend_attempt))
+        if waits and self._queue.enqueue(claim.job_id):
+            self._insist(lambda: jobs.mark_enqueued(self._db, claim.job_id))
 
     def _request(self, claim: Claim, dataset: Dataset, output: Path, scratch: Path) -> PipelineRequest:
         return PipelineRequest(
@@ -106,55 +178,55 @@ class JobRunner:
         while not process.ended:
             event = process.next_event(_POLL_SECONDS)
             if isinstance(event, Finished):
-                diary.write(progress=meter.finish())
+                self._insist(lambda: diary.write(progress=meter.finish()))
                 return event
             if isinstance(event, Failed):
                 log.warning("training failed", job_id=claim.job_id, code=event.code, log=process.log_tail())
-                diary.write()
-                jobs.fail(self._db, claim, code=event.code, message=event.message)
+                self._insist(diary.write)
+                self._fail(claim, event.code, event.message)
                 return None
             if event is not None:
                 diary.note(event)
             if self.stopping.is_set():
                 process.stop()
-                jobs.release(self._db, claim, reason="its worker is shutting down", spend_attempt=False)
+                self._release(claim, "its worker is shutting down", spend_attempt=False)
                 return None
-            if diary.due() and diary.write():
+            if diary.due() and diary.try_to_write():
                 process.stop()
-                jobs.cancelled(self._db, claim)
+                self._insist(lambda: jobs.cancelled(self._db, claim))
                 return None
-            if diary.silent_seconds() > self._settings.stall_seconds:
+            if event is None and diary.silent_seconds() > self._settings.stall_seconds:
                 process.stop()
                 reason = f"the training process made no progress for {self._settings.stall_seconds:g} seconds"
-                jobs.release(self._db, claim, reason=reason, spend_attempt=True)
+                self._release(claim, reason, spend_attempt=True)
                 return None
-        diary.write()
+        self._insist(diary.write)
         reason = process.describe_end()
         log.warning("training process died", job_id=claim.job_id, reason=reason, log=process.log_tail())
-        jobs.release(self._db, claim, reason=reason, spend_attempt=True)
+        self._release(claim, reason, spend_attempt=True)
         return None
 
     def _publish(self, claim: Claim, finished: Finished, output: Path) -> None:
         """First the files, then the rows: a folder without a row is harmless, a row without files is not."""
-        key = f"models/{claim.job_id}.{claim.attempt}"
+        key = f"models/{attempt_folder(claim.job_id, claim.attempt)}"
         manifest = {**finished.manifest, "job_id": claim.job_id, "attempt": claim.attempt}
-        size = self._store.publish(output, key, manifest)
+        with self._kept_alive(claim):  # hashing and forcing a large model to a slow disk takes its time
+            size = self._store.publish(output, key, manifest)
         result = finished.result
+        new = NewVersion(key, result["head"], result["metrics"], size)
         try:
-            version = jobs.succeed(
-                self._db,
-                claim,
-                result=result,
-                version=NewVersion(key, result["head"], result["metrics"], size),
-            )
+            self._insist(lambda: jobs.succeed(self._db, claim, result=result, version=new))
         except ThawlineError as error:
+            # A commit whose answer was lost is repeated in vain: then the version is there, and is ours.
+            if self._insist(lambda: jobs.has_published(self._db, claim.job_id, key)):
+                return
             self._store.delete(key)
             if isinstance(error, LeaseLostError):
                 # A cancellation between the last heartbeat and the publication voids it; say so.
-                jobs.cancelled(self._db, claim)
+                self._insist(lambda: jobs.cancelled(self._db, claim))
                 return
             raise
-        log.info("published", job_id=claim.job_id, model=version.model, version=version.version)
+        log.info("published", job_id=claim.job_id, artifact=key)
 
 
 class _Diary:
@@ -168,7 +240,7 @@ class _Diary:
         self._news: list[NewEvent] = []
         self._phase: str | None = None
         self._progress: dict[str, Any] | None = None
-        self._written = self._heard = time.monotonic()
+        self._written = self._heard = self._reached = time.monotonic()
 
     def note(self, event: Event) -> None:
         """Take an event in."""
@@ -195,8 +267,25 @@ class _Diary:
             new_events=self._news,
         )
         self._news, self._progress = [], None
-        self._written = time.monotonic()
+        self._written = self._reached = time.monotonic()
         return cancel
+
+    def try_to_write(self) -> bool:
+        """Like `write`; while the database is away, the news are kept for the next time.
+
+        Raises:
+            LeaseLostError: The job is no longer this attempt's.
+            _DatabaseAwayError: The database was away for too long.
+        """
+        try:
+            return self.write()
+        except DATABASE_AWAY as error:
+            away = time.monotonic() - self._reached
+            if away > _DATABASE_PATIENCE_SECONDS:
+                raise _DatabaseAwayError(f"the database was away for {away:.0f} seconds") from error
+            log.warning("heartbeat not written", job_id=self._claim.job_id, away_seconds=round(away))
+            self._written = time.monotonic()
+            return False
 
     def silent_seconds(self) -> float:
         """Seconds since the process was last heard of."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.serve import Supervisor, uvicorn_command
+from api.cli.serve import Supervisor
 from migrations import upgrade
 from models_store.errors import ConfigurationError
 from models_store.logging import configure_logging
@@ -39,9 +39,8 @@ def serve() -> None:
 @app.command()
 def api() -> None:
     """Run the HTTP API alone."""
-    settings = _settings()
-    command = uvicorn_command(settings)
-    os.execv(command[0], command)  # noqa: S606
+    _settings()
+    os.execv(sys.executable, [sys.executable, "-m", "api"])  # noqa: S606
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
 from migrations import upgrade
 from models_store.logging import get_logger
 from models_store.process import guarded
@@ -24,16 +27,6 @@ _RESTART_SECONDS = 2.0
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes (unix(7))
 
 log = get_logger(__name__)
-
-
-def uvicorn_command(settings: Settings) -> list[str]:
-    """The command line of the HTTP server."""
-    return [
-        sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app",
-        "--host", settings.host, "--port", str(settings.port),
-        "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header",
-        "--log-level", settings.log_level.lower(), "--timeout-graceful-shutdown", "10",
-    ]  # fmt: skip
 
 
 @dataclass
@@ -81,18 +74,25 @@ class Supervisor:
                 environment["THAWLINE_BROKER_URL"] = f"redis+socket://{socket_path}"
                 parts.append(_Part("broker", _broker_command(settings.home, socket_path)))
             parts.append(_Part("worker", [sys.executable, "-m", "worker"]))
-            parts.append(_Part("api", uvicorn_command(settings)))
+            parts.append(_Part("api", [sys.executable, "-m", "api"]))
             for part in parts:
                 stack.callback(part.stop)
                 part.start(environment)
-            log.info("serving", url=f"http://{settings.host}:{settings.port}", home=str(settings.home))
             self._watch(parts, environment)
         log.info("stopped")
         return 0
 
+    @property
+    def _url(self) -> str:
+        host = self._settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.port}"
+
     def _watch(self, parts: list[_Part], environment: dict[str, str]) -> None:
-        started = time.monotonic()
+        started, announced = time.monotonic(), False
         while not self._stopping.wait(0.2):
+            if not announced and (announced := _ready(self._settings)):
+                where = f"Thawline is ready at {self._url} (state in {self._settings.home})"
+                typer.echo(f"\n{where}; Ctrl-C stops it\n")
             for part in parts:
                 code = part.process.poll() if part.process else None
                 if code is None:
@@ -103,6 +103,19 @@ class Supervisor:
                 log.warning("part died; starting it again", part=part.name, status=code)
                 if not self._stopping.wait(_RESTART_SECONDS):
                     part.start(environment)
+
+
+def _ready(settings: Settings) -> bool:
+    """Whether the API says that it can work."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (asked, not bound)
+    connection = http.client.HTTPConnection(host, settings.port, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager
@@ -128,5 +141,5 @@ def _broker_command(home: Path, socket_path: Path) -> list[str]:
     return [
         str(get_binary_path()), "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700",
         "--dir", str(folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
-        "--loglevel", "warning",
+        "--loglevel", "warning", "--logfile", str(folder / "valkey.log"),
     ]  # fmt: skip

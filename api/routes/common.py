@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Request
+from pydantic import BaseModel, Field
 
 from api.schemas import ProblemOut
+from models_store.errors import InvalidInputError, Problem
 
-Limit = Annotated[int, Query(ge=1, le=100, description="Items to list")]
-After = Annotated[str | None, Query(max_length=64, description="List what follows this id")]
+Limit = Annotated[int, Field(ge=1, le=100, description="Items to list")]
+
+
+def known_parameters(request: Request) -> None:
+    """A dependency of every route: a query parameter that is misspelt, or sent twice, is refused and not passed over.
+
+    Raises:
+        InvalidInputError: Names each of them.
+    """
+    if not request.query_params:
+        return
+    operation = request.app.openapi()["paths"].get(request.scope["route"].path, {}).get(request.method.lower())
+    if operation is None:  # a page, not a call
+        return
+    known = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
+    problems = []
+    for name in request.query_params:
+        if name not in known:
+            message = f"unknown query parameter {name!r}; known are: {', '.join(known) or 'none'}"
+            problems.append(Problem("unknown_parameter", message, column=name))
+        elif len(request.query_params.getlist(name)) > 1:
+            problems.append(Problem("repeated_parameter", f"{name!r} was sent more than once", column=name))
+    if problems:
+        raise InvalidInputError(problems[0].message, problems, code="invalid_request")
+
+
+class PageQuery(BaseModel):
+    """Which part of a list."""
+
+    limit: Limit = 20
+    after: Annotated[str | None, Field(max_length=64, description="List what follows this id")] = None
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 from starlette.datastructures import FormData
 
-from api.routes.common import After, Limit, problems
+from api.routes.common import Limit, PageQuery, problems
 from api.schemas import DatasetOut, ListOut
 from api.services import ServicesDep
 from models_store import datasets
@@ -18,6 +19,21 @@ from models_store.errors import InvalidInputError, Problem
 from models_store.tasks import TaskName
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+
+class DatasetsQuery(PageQuery):
+    """Which data sets."""
+
+    task: TaskName | None = None
+
+
+class PreviewQuery(BaseModel):
+    """Which rows."""
+
+    split: Literal["train", "validation", "test"] = "train"
+    limit: Limit = 10
+
+
 _FIELDS = {"file", "validation_file", "test_file", "task", "name", "columns"}
 
 
@@ -51,12 +67,10 @@ async def create_dataset(
 
 
 @router.get("", operation_id="listDatasets")
-def list_datasets(
-    services: ServicesDep, limit: Limit = 20, after: After = None, task: TaskName | None = None
-) -> ListOut[DatasetOut]:
+def list_datasets(services: ServicesDep, query: Annotated[DatasetsQuery, Query()]) -> ListOut[DatasetOut]:
     """Data sets, the newest first."""
-    rows = datasets.list_datasets(services.db, limit=limit + 1, after=after, task=task)
-    return ListOut.page([DatasetOut.of(row) for row in rows], limit)
+    rows = datasets.list_datasets(services.db, limit=query.limit + 1, after=query.after, task=query.task)
+    return ListOut.page([DatasetOut.of(row) for row in rows], query.limit)
 
 
 @router.get("/{dataset_id}", operation_id="getDataset", responses=problems(404))
@@ -67,15 +81,12 @@ def get_dataset(dataset_id: str, services: ServicesDep) -> DatasetOut:
 
 @router.get("/{dataset_id}/preview", operation_id="previewDataset", responses=problems(404))
 def preview_dataset(
-    dataset_id: str,
-    services: ServicesDep,
-    split: Annotated[str, Query(pattern="^(train|validation|test)$")] = "train",
-    limit: Limit = 10,
+    dataset_id: str, services: ServicesDep, query: Annotated[PreviewQuery, Query()]
 ) -> ListOut[dict[str, Any]]:
     """The first rows of a split, as they will be trained on."""
     dataset = datasets.get(services.db, dataset_id)
-    rows = datasets.preview(services.store, dataset, split=split, limit=limit + 1)
-    return ListOut.page([dict(row) for row in rows], limit)
+    rows = datasets.preview(services.store, dataset, split=query.split, limit=query.limit + 1)
+    return ListOut.page([dict(row) for row in rows], query.limit)
 
 
 @router.delete("/{dataset_id}", status_code=204, operation_id="deleteDataset", responses=problems(404, 409))

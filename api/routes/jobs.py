@@ -10,19 +10,34 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel, Field
 
-from api.routes.common import After, Limit, problems
+from api.routes.common import Limit, PageQuery, problems
 from api.schemas import EventOut, JobOut, ListOut
 from api.services import Services, ServicesDep
 from models_store import datasets, jobs
 from models_store.encoders import encoder_names
-from models_store.specs import JobRequest, resolve_spec
+from models_store.specs import JobRequest, ModelName, resolve_spec
 from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
 from models_store.tasks import TaskName
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 _STREAM_POLL_SECONDS = 0.5
 _KEEPALIVE_SECONDS = 15.0
+
+
+class JobsQuery(PageQuery):
+    """Which jobs."""
+
+    status: JobStatus | None = None
+    model: ModelName | None = None
+
+
+class EventsQuery(BaseModel):
+    """Which events."""
+
+    after: Annotated[int, Field(ge=0, lt=2**63, description="List what follows this event")] = 0
+    limit: Limit = 100
 
 
 @router.post("", status_code=202, operation_id="createJob", responses=problems(404, 409, 422))
@@ -54,16 +69,10 @@ def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -
 
 
 @router.get("", operation_id="listJobs")
-def list_jobs(
-    services: ServicesDep,
-    limit: Limit = 20,
-    after: After = None,
-    status: JobStatus | None = None,
-    model: Annotated[str | None, Query(max_length=63)] = None,
-) -> ListOut[JobOut]:
+def list_jobs(services: ServicesDep, query: Annotated[JobsQuery, Query()]) -> ListOut[JobOut]:
     """Jobs, the newest first."""
-    rows = jobs.list_jobs(services.db, limit=limit + 1, after=after, status=status, model=model)
-    return ListOut.page([JobOut.of(row) for row in rows], limit)
+    rows = jobs.list_jobs(services.db, limit=query.limit + 1, after=query.after, status=query.status, model=query.model)
+    return ListOut.page([JobOut.of(row) for row in rows], query.limit)
 
 
 @router.get("/{job_id}", operation_id="getJob", responses=problems(404))
@@ -88,12 +97,11 @@ async def list_events(
     job_id: str,
     request: Request,
     services: ServicesDep,
-    after: Annotated[int, Query(ge=0, lt=2**63, description="List what follows this event")] = 0,
-    limit: Limit = 100,
+    query: Annotated[EventsQuery, Query()],
     last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
 ) -> Response:
     """The events of a job; with ``Accept: text/event-stream`` a live stream that ends when the job does."""
-    after = last_event_id if last_event_id is not None else after
+    after = last_event_id if last_event_id is not None else query.after
     if "text/event-stream" in request.headers.get("accept", ""):
         await run_in_threadpool(jobs.get, services.db, job_id)  # 404 before the stream begins
         return StreamingResponse(
@@ -101,8 +109,8 @@ async def list_events(
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
-    rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=limit + 1)
-    page = ListOut[EventOut].page([EventOut.of(row) for row in rows], limit)
+    rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=query.limit + 1)
+    page = ListOut[EventOut].page([EventOut.of(row) for row in rows], query.limit)
     return JSONResponse(page.model_dump(mode="json"))
 
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
+from fastapi.concurrency import run_in_threadpool
 
-from api.routes.common import After, Limit, problems
-from api.schemas import ListOut, ModelOut, VersionOut
-from api.services import ServicesDep
+from api.routes.common import PageQuery, problems
+from api.schemas import AliasIn, ListOut, ModelOut, VersionOut
+from api.services import Services, ServicesDep
 from models_store import registry
 
 router = APIRouter(prefix="/models", tags=["models"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+AliasName = Annotated[str, Path(pattern=f"^{registry.ALIAS}$", description="such as production or staging")]
 
 
 @router.get("", operation_id="listModels")
-def list_models(services: ServicesDep, limit: Limit = 20, after: After = None) -> ListOut[ModelOut]:
+def list_models(services: ServicesDep, query: Annotated[PageQuery, Query()]) -> ListOut[ModelOut]:
     """Models by name, each with its versions and aliases."""
     with services.db.reading() as session:
-        rows = registry.list_models(session, limit + 1, after)
+        rows = registry.list_models(session, query.limit + 1, query.after)
         models = [
             ModelOut.of(row, registry.aliases(session, row.name), registry.versions(session, row.name)) for row in rows
         ]
-    return ListOut.page(models, limit)
+    return ListOut.page(models, query.limit)
 
 
 @router.get("/{name}", operation_id="getModel", responses=problems(404))
@@ -48,10 +50,51 @@ def get_version(name: str, version: VersionNumber, services: ServicesDep) -> Ver
     operation_id="deleteModelVersion",
     responses=problems(404, 409),
 )
-def delete_version(name: str, version: VersionNumber, services: ServicesDep) -> None:
+async def delete_version(name: str, version: VersionNumber, services: ServicesDep) -> None:
     """Delete a version that no alias points at."""
+
+    def delete() -> str:
+        with services.db.transaction() as session:
+            registry.get_model(session, name, lock=True)
+            return registry.delete_version(session, name, version)
+
+    await _forget(services, [await run_in_threadpool(delete)])
+
+
+@router.delete("/{name}", status_code=204, operation_id="deleteModel", responses=problems(404, 409))
+async def delete_model(name: str, services: ServicesDep) -> None:
+    """Delete a model with all its versions. Refused while a job for it has not ended."""
+
+    def delete() -> list[str]:
+        with services.db.transaction() as session:
+            return registry.delete_model(session, name)
+
+    await _forget(services, await run_in_threadpool(delete))
+
+
+@router.put("/{name}/aliases/{alias}", operation_id="setModelAlias", responses=problems(404, 422))
+def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
+    """Let an alias point at a version: ``production`` is what a bare model name means."""
     with services.db.transaction() as session:
-        registry.get_model(session, name)
-        artifact = registry.delete_version(session, name, version)
-    services.store.delete(artifact)
+        row = registry.get_model(session, name, lock=True)
+        registry.promote(session, registry.get_version(session, name, body.version), alias)
+        model = ModelOut.of(row, registry.aliases(session, name), registry.versions(session, name))
     services.resolver.forget()
+    return model
+
+
+@router.delete("/{name}/aliases/{alias}", status_code=204, operation_id="deleteModelAlias", responses=problems(404))
+def delete_alias(name: str, alias: AliasName, services: ServicesDep) -> None:
+    """Delete an alias; the version it pointed at stays."""
+    with services.db.transaction() as session:
+        registry.get_model(session, name, lock=True)
+        registry.delete_alias(session, name, alias)
+    services.resolver.forget()
+
+
+async def _forget(services: Services, artifacts: list[str]) -> None:
+    """After the rows: the names first, then the models in memory, the files last."""
+    services.resolver.forget()
+    for artifact in artifacts:
+        await services.predictors.unload(artifact)
+        await run_in_threadpool(services.store.delete, artifact)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
+from api.figures import BROKER_MESSAGES, JOBS
 from api.services import Services, ServicesDep
+from models_store import jobs
+from models_store.database import explain
 from models_store.errors import ThawlineError, UnavailableError
+from models_store.logging import get_logger
 from models_store.tables import Model
+
+log = get_logger(__name__)
 
 router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])
@@ -36,8 +44,13 @@ def readyz(services: ServicesDep) -> Response:
 
 
 @metrics_router.get("/metrics", operation_id="metrics", response_class=Response)
-def metrics() -> Response:
-    """Figures for Prometheus."""
+def metrics(services: ServicesDep) -> Response:
+    """Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue."""
+    with _best_effort("jobs"):
+        for status, count in jobs.count_by_status(services.db).items():
+            JOBS.labels(status).set(count)
+    with _best_effort("broker"):
+        BROKER_MESSAGES.set(services.queue.depth())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -48,13 +61,24 @@ def page() -> FileResponse:
 
 
 def _check(probe: Callable[[Services], None], services: Services) -> str:
+    """``ok``, or what to do about it. Anybody may ask, so the details are for the log alone."""
     try:
         probe(services)
     except ThawlineError as error:
         return error.message
-    except Exception as error:  # noqa: BLE001 (whatever it is, the answer is "not ready")
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # the rest quotes the statement
+    except SQLAlchemyError as error:
+        log.warning("not ready", error=str(error))
+        return explain(error)
     return "ok"
+
+
+@contextmanager
+def _best_effort(what: str) -> Iterator[None]:
+    """Figures that cannot be had keep their last value; the others are told all the same."""
+    try:
+        yield
+    except (ThawlineError, SQLAlchemyError) as error:
+        log.warning("no figures", of=what, error=str(error))
 
 
 def _database(services: Services) -> None:

@@ -58,7 +58,10 @@ class WordSplitter:
         joiners, prefixes = _char_class(self.joiners), _char_class(self.prefixes)
         joined = rf"{word}(?:{joiners}{word})*" if joiners else word
         prefixed = rf"{prefixes}?{joined}" if prefixes else joined
-        pattern = rf"https?://\S+|www\.\S+|[{_SOLITARY}]|{prefixed}|\.\.+|\X"
+        # An address ends where the sentence's own punctuation begins; `U.S.` and `a.m.` keep their last point.
+        address = r"(?:https?://|www\.)\S*[\p{L}\p{N}/=&#_-]"
+        initials = r"(?:(?<![\p{L}\p{N}])\p{L}\.(?:\p{L}\.)+(?![\p{L}\p{N}]))|" if "." in self.joiners else ""
+        pattern = rf"{address}|{initials}[{_SOLITARY}]|{prefixed}|\.\.+|\X"
         return Split(Regex(pattern), behavior="removed", invert=True)
 
     def split(self, text: str) -> list[Word]:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
-
-import httpx
+from typing import Any, Protocol
 
 _TYPE = re.compile(r"about:blank|urn:thawline:error:[a-z_]+")
 
 
-def problem_of(response: httpx.Response, status: int) -> dict[str, Any]:
+class Answer(Protocol):
+    """A response, of httpx or of Starlette's test client."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def request(self) -> Any: ...
+    def json(self) -> Any: ...
+
+
+def problem_of(response: Answer, status: int) -> dict[str, Any]:
     """The body of an error after it was checked to be a whole RFC 9457 problem document."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"

@@ -99,6 +99,7 @@ SPEC: Shape = {
     "seed": int,
     "hyperparameters": HYPERPARAMETERS,
     "export": {"precision": one_of("auto", "fp32", "int8", "fp16")},
+    "promote": one_of("always", "never"),
 }
 RESULT: Shape = {
     "head": str,
@@ -203,6 +204,7 @@ def test_a_job_that_waits(service: Service, trained_models: Trained) -> None:
     assert job["status"] == "queued"
     assert job["progress"]["fraction"] == 0
     assert (job["started_at"], job["finished_at"], job["phase"]) == (None, None, None)
+    assert (job["attempt"], job["result"], job["error"]) == (0, None, None)
     assert job["model"] == {"name": "waits", "version": None}
 
 
@@ -257,7 +259,8 @@ def test_walking_through_a_list_in_pages_shows_everything_once(
     service: Service, trained_models: Trained, path: str, key: str, order: int
 ) -> None:
     whole = service.client.get(path, params={"limit": 100}).json()
-    keys, after = [], {}
+    keys: list[Any] = []
+    after: dict[str, Any] = {}
     while True:
         page = service.client.get(path, params={"limit": 3, **after}).json()
         assert set(page) == {"object", "data", "has_more"}
@@ -283,6 +286,8 @@ def test_lists_are_narrowed(service: Service, trained_models: Trained) -> None:
     assert {j["status"] for j in listed("/jobs", status="succeeded")} == {"succeeded"}
     assert [j["id"] for j in listed("/jobs", model="tiny-graded")] == [trained_models["graded"].job["id"]]
     assert listed("/jobs", model="nobody") == []
+    succeeded = listed("/jobs", status="succeeded")
+    assert listed("/jobs", status="succeeded", after=succeeded[1]["id"]) == succeeded[2:]
 
 
 def test_a_page_of_events(service: Service, trained_models: Trained) -> None:
@@ -307,7 +312,9 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
         ("GET", "/datasets/{dataset_id}/preview"), ("DELETE", "/datasets/{dataset_id}"),
         ("POST", "/jobs"), ("GET", "/jobs"), ("GET", "/jobs/{job_id}"), ("POST", "/jobs/{job_id}/cancel"),
         ("GET", "/jobs/{job_id}/events"), ("GET", "/models"), ("GET", "/models/{name}"),
+        ("DELETE", "/models/{name}"),
         ("GET", "/models/{name}/versions/{version}"), ("DELETE", "/models/{name}/versions/{version}"),
+        ("PUT", "/models/{name}/aliases/{alias}"), ("DELETE", "/models/{name}/aliases/{alias}"),
         ("POST", "/predict/{model}"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
     }  # fmt: skip
     ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]

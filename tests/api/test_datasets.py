@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.checks import problem_of
 from tests.fixtures.models import TrainedModel
-from tests.fixtures.servers import Service
+from tests.fixtures.servers import ROOT, Service
 
 CSV = "text,label\n" + "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(12))
 
@@ -23,6 +23,33 @@ def upload(service: Service, files: dict[str, str | bytes], **form: str) -> http
 def stored(service: Service) -> list[dict[str, Any]]:
     data: list[dict[str, Any]] = service.client.get("/datasets", params={"limit": 100}).json()["data"]
     return data
+
+
+def test_an_upload_answers_with_what_was_found_in_it(service: Service) -> None:
+    created = upload(service, {"file": CSV}, name="letters")
+    dataset = created.json()
+
+    assert created.status_code == 201
+    assert created.headers["location"] == f"/datasets/{dataset['id']}"
+    assert {key: dataset[key] for key in ("object", "name", "task", "format", "size_bytes", "columns")} == {
+        "object": "dataset", "name": "letters", "task": "classification", "format": "csv", "size_bytes": len(CSV),
+        "columns": {"text": "text", "label": "label"},
+    }  # fmt: skip
+    assert dataset["labels"] == [{"label": "a", "count": 6}, {"label": "b", "count": 6}]
+    assert dataset["splits"] == {
+        "train": {"rows": 10, "source": "uploaded"},
+        "validation": {"rows": 2, "source": "auto"},
+    }
+    assert service.client.get(created.headers["location"]).json() == dataset
+    assert service.client.get("/datasets", params={"limit": 1}).json()["data"] == [dataset]
+
+
+def test_samples_of_the_repository_upload_without_a_warning(service: Service) -> None:
+    for task, suffix in (("classification", "csv"), ("tagging", "conll"), ("similarity", "csv")):
+        folder = ROOT / "examples" / task
+        answer = service.upload(task, folder / f"train.{suffix}", folder / f"validation.{suffix}")
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["warnings"] == []
 
 
 def test_three_files_are_three_splits(service: Service) -> None:
@@ -80,6 +107,40 @@ def test_an_error_names_its_file(service: Service) -> None:
     assert [(e["file"], e["line"], e["column"], e["code"]) for e in body["errors"]] == [
         ("test_file.csv", 3, "text", "missing_text")
     ]
+
+
+def test_a_bad_row_is_named_by_its_line_in_the_file(service: Service) -> None:
+    before = stored(service)
+
+    body = problem_of(upload(service, {"file": 'text,label\n"two\nlines",a\nno label,\nfine,b\n'}), 422)
+
+    assert body["error_count"] == 1
+    assert body["errors"] == [
+        {"file": "file.csv", "line": 4, "column": "label", "code": "missing_label", "message": "label is empty"}
+    ]
+    assert stored(service) == before
+
+
+def test_a_label_that_training_lacks_is_an_error_of_the_validation_file(service: Service) -> None:
+    body = problem_of(upload(service, {"file": CSV, "validation_file": "text,label\nnew,zebra\n"}), 422)
+
+    (error,) = body["errors"]
+    assert (error["file"], error["line"], error["code"]) == ("validation_file.csv", 2, "unknown_label")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("", "empty_file"),
+        ("text,label\n", "no_rows"),
+        ("text,label\n" + "x,a\ny,a\n" * 5, "single_class"),
+        ("words,label\nx,a\n", "missing_column"),
+        (b"text,label\n\xff,a\n", "not_utf8"),
+        (b"PK\x03\x04zip", "unsupported_format"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(service: Service, content: str | bytes, code: str) -> None:
+    assert problem_of(upload(service, {"file": content}), 422)["errors"][0]["code"] == code
 
 
 def test_an_unreadable_file_says_where(service: Service) -> None:

@@ -7,12 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from models_store.database import Database
-from tests.api.checks import problem_of
+from tests.api.checks import Answer, problem_of
 from tests.fixtures.models import TrainedModel
 from tests.fixtures.servers import Service
 from tests.models_store.samples import LONG, add_dataset, claim
@@ -25,7 +24,7 @@ def database(client: TestClient) -> Database:
     return db
 
 
-def start(client: TestClient, *, key: str | None = None, **fields: Any) -> httpx.Response:
+def start(client: TestClient, *, key: str | None = None, **fields: Any) -> Answer:
     dataset_id = fields.pop("dataset_id", None) or add_dataset(database(client))
     headers = {"Idempotency-Key": key} if key is not None else {}
     return client.post("/jobs", json={"dataset_id": dataset_id, "model": "m", **fields}, headers=headers)
@@ -47,6 +46,15 @@ def test_a_job_shows_what_was_asked_and_every_default(client: TestClient) -> Non
 
     assert (spec["seed"], spec["strategy"], spec["base_model"]) == (3, "frozen", "minilm-l6")
     assert spec["hyperparameters"]["head_epochs"] == 2
+    assert None not in spec["hyperparameters"].values()
+
+
+def test_a_job_that_asks_for_nothing_special_is_trained_the_usual_way(client: TestClient) -> None:
+    spec = start(client).json()["spec"]
+
+    assert (spec["strategy"], spec["head"], spec["base_model"], spec["promote"]) == (
+        "hybrid", "linear", "minilm-l6", "always",
+    )  # fmt: skip
     assert None not in spec["hyperparameters"].values()
 
 
@@ -123,18 +131,23 @@ def test_a_models_name_belongs_to_its_task(service: Service, trained_models: Tra
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "column", "words"),
     [
-        ({"head": "bilstm"}, "auto, linear"),
-        ({"base_model": "roberta-enormous"}, "minilm-l6, tiny"),
-        ({"export": {"precision": "int8"}}, "auto or fp32"),
+        ({"head": "bilstm"}, "head", "auto, linear"),
+        ({"head": "zork"}, "head", "'auto', 'linear' or 'bilstm'"),
+        ({"base_model": "roberta-enormous"}, "base_model", "minilm-l6, tiny"),
+        ({"base_model": "../../etc"}, "base_model", "minilm-l6, tiny"),
+        ({"export": {"precision": "int8"}}, "export.precision", "auto or fp32"),
+        ({"export": {"precision": "fp16"}}, "export.precision", "auto or fp32"),
+        ({"promote": "perhaps"}, "promote", "'always' or 'never'"),
     ],
 )
 def test_what_cannot_be_had_names_what_can(
-    service: Service, trained_models: Trained, fields: dict[str, Any], words: str
+    service: Service, trained_models: Trained, fields: dict[str, Any], column: str, words: str
 ) -> None:
     body = problem_of(service.submit(trained_models["classification"].dataset["id"], "m", **fields), 422)
 
+    assert [error["column"] for error in body["errors"]] == [column]
     assert words in body["detail"]
 
 
@@ -178,6 +191,16 @@ def test_a_data_set_in_use_is_kept(client: TestClient) -> None:
 
 
 # ---- events ---------------------------------------------------------------------------------------------------------
+
+
+def test_events_tell_of_every_phase_in_its_order(service: Service, trained_models: Trained) -> None:
+    job_id = trained_models["classification"].job["id"]
+    events = service.client.get(f"/jobs/{job_id}/events").json()["data"]
+
+    assert {event["type"] for event in events} == {"status", "phase", "metrics", "message"}
+    assert [event["data"]["phase"] for event in events if event["type"] == "phase"] == [
+        "prepare", "head", "full", "export", "evaluate",
+    ]  # fmt: skip
 
 
 def stream(service: Service, job_id: str, **headers: str) -> list[dict[str, Any]]:

@@ -221,8 +221,9 @@ def test_every_wrong_input_is_told(service: Service) -> None:
     assert [error["column"] for error in body["errors"]] == ["inputs.1", "inputs.3"]
 
 
-def test_a_bare_input_has_no_number(service: Service) -> None:
-    assert problem_of(ask(service, "tiny-classification", ""), 422)["errors"][0]["column"] == "inputs"
+@pytest.mark.parametrize("item", ["", None])
+def test_a_bare_input_has_no_number(service: Service, item: Any) -> None:
+    assert problem_of(ask(service, "tiny-classification", item), 422)["errors"][0]["column"] == "inputs"
 
 
 @pytest.mark.parametrize(
@@ -281,3 +282,13 @@ def test_a_reference_that_means_nothing_is_404(service: Service, reference: str,
     answer = service.client.post(f"/predict/{reference}", json={"inputs": [PAIR]})
 
     assert words in problem_of(answer, 404)["detail"]
+
+
+def test_a_model_that_is_still_trained_says_which_job_to_wait_for(service: Service, trained_models: Trained) -> None:
+    job = service.submit(trained_models["classification"].dataset["id"], "unfinished").json()
+
+    body = problem_of(ask(service, "unfinished", "x"), 404)
+    service.client.post(f"/jobs/{job['id']}/cancel")
+
+    assert "no finished version" in body["detail"]
+    assert job["id"] in body["detail"]

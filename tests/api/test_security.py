@@ -53,9 +53,10 @@ def test_without_the_right_key_nothing_is_told(keyed: TestClient, header: str | 
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_the_right_key_opens(keyed: TestClient) -> None:
+@pytest.mark.parametrize("path", ["/jobs", "/datasets", "/models", "/metrics"])
+def test_the_right_key_opens(keyed: TestClient, path: str) -> None:
     for scheme in ("Bearer", "bearer"):
-        assert keyed.get("/jobs", headers={"Authorization": f"{scheme} {KEY}"}).status_code == 200
+        assert keyed.get(path, headers={"Authorization": f"{scheme} {KEY}"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/web/app.js", "/docs", "/redoc", "/openapi.json", "/healthz"])

@@ -156,6 +156,18 @@ def test_events_are_listed_in_order_from_the_one_after(db: Database) -> None:
     assert [event.attempt for event in everything[:2]] == [0, 1]
 
 
+def test_every_status_is_counted_also_those_that_no_job_has(db: Database) -> None:
+    assert jobs.count_by_status(db) == dict.fromkeys(JobStatus, 0)
+
+    publish(db)
+    claim(db, submit(db).id)
+    for _ in range(2):
+        submit(db)
+
+    counts = {JobStatus.QUEUED: 2, JobStatus.RUNNING: 1, JobStatus.SUCCEEDED: 1}
+    assert jobs.count_by_status(db) == dict.fromkeys(JobStatus, 0) | counts
+
+
 # ---- claim ----------------------------------------------------------------------------------------------------------
 
 
@@ -317,6 +329,18 @@ def test_a_job_publishes_at_most_once(db: Database) -> None:
     with pytest.raises(LeaseLostError):
         jobs.succeed(db, mine, result=RESULT, version=VERSION)
     assert versions(db) == 1
+
+
+def test_only_a_job_whose_version_is_made_of_these_files_has_published_them(db: Database) -> None:
+    # A worker that does not know whether its commit arrived must not delete the files of a version that is there.
+    mine = claim(db, submit(db).id)
+    assert jobs.has_published(db, mine.job_id, VERSION.artifact) is False
+
+    jobs.succeed(db, mine, result=RESULT, version=VERSION)
+
+    assert jobs.has_published(db, mine.job_id, VERSION.artifact) is True
+    assert jobs.has_published(db, mine.job_id, "models/another_attempt.2") is False
+    assert jobs.has_published(db, submit(db).id, VERSION.artifact) is False
 
 
 def test_a_name_that_became_another_tasks_model_meanwhile_voids_the_success(db: Database) -> None:
@@ -503,6 +527,39 @@ def test_after_the_last_attempt_the_job_has_failed(db: Database) -> None:
     assert "killed by signal 9" in job.error_message
 
 
+def test_a_cancellation_that_was_asked_in_the_last_attempt_is_no_failure(db: Database) -> None:
+    mine = claim(db, submit(db, max_attempts=1).id)
+    jobs.request_cancel(db, mine.job_id)
+
+    jobs.release(db, mine, reason="killed by signal 9", spend_attempt=True)
+    job = jobs.get(db, mine.job_id)
+
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.CANCELLED, None, None)
+    assert job.finished_at is not None
+    assert event_messages(db, job.id)[-1] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("max_attempts", "spend_attempt", "cancel", "waits"),
+    [
+        (2, True, False, True),
+        (1, False, False, True),
+        (1, True, False, False),
+        (2, True, True, False),
+        (1, False, True, False),
+    ],
+)
+def test_a_release_says_whether_the_job_wants_a_message(
+    db: Database, max_attempts: int, *, spend_attempt: bool, cancel: bool, waits: bool
+) -> None:
+    mine = claim(db, submit(db, max_attempts=max_attempts).id)
+    if cancel:
+        jobs.request_cancel(db, mine.job_id)
+
+    assert jobs.release(db, mine, reason="over", spend_attempt=spend_attempt) is waits
+    assert (jobs.get(db, mine.job_id).status == JobStatus.QUEUED) is waits
+
+
 # ---- sweep ----------------------------------------------------------------------------------------------------------
 
 
@@ -534,9 +591,19 @@ def test_the_sweep_cancels_what_a_lost_worker_was_asked_to_stop(db: Database) ->
     assert jobs.get(db, mine.job_id).status == JobStatus.CANCELLED
 
 
+def test_a_job_that_nobody_cancelled_cannot_end_cancelled(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+
+    with pytest.raises(LeaseLostError):
+        jobs.cancelled(db, mine)
+    assert jobs.get(db, mine.job_id).status == JobStatus.RUNNING
+
+
 @pytest.mark.parametrize("end", ["succeed", "fail", "cancelled"])
 def test_the_sweep_never_overwrites_a_job_that_has_ended(db: Database, end: str) -> None:
     mine = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    if end == "cancelled":
+        jobs.request_cancel(db, mine.job_id)
     WRITES[end](db, mine)
     before, events_before = jobs.get(db, mine.job_id), event_messages(db, mine.job_id)
 

@@ -14,6 +14,7 @@ from models_store.specs import (
     Hyperparameters,
     JobRequest,
     PhaseName,
+    Promotion,
     ResolvedHyperparameters,
     Strategy,
     TrainingSpec,
@@ -38,6 +39,7 @@ def test_a_minimal_request_asks_for_the_hybrid() -> None:
     asked = request()
     assert (asked.base_model, asked.strategy, asked.head, asked.seed) == ("minilm-l6", Strategy.HYBRID, "auto", 7)
     assert asked.export.precision == "auto"
+    assert asked.promote is Promotion.ALWAYS
     assert asked.metadata == {}
 
 
@@ -68,6 +70,8 @@ def test_model_names_that_are_refused(name: Any) -> None:
         {"export": {"format": "onnx"}},
         {"strategy": "magic"},
         {"head": "transformer"},
+        {"promote": "sometimes"},
+        {"promote": None},
         {"seed": -1},
         {"seed": 2**32},
         {"dataset_id": "d" * 65},
@@ -80,6 +84,48 @@ def test_model_names_that_are_refused(name: Any) -> None:
 def test_requests_that_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         request(**fields)
+
+
+@pytest.mark.parametrize("value", [True, "7"])
+@pytest.mark.parametrize("name", ["seed", *sorted(set(Hyperparameters.model_fields) - {"max_length"})])
+def test_what_only_looks_like_a_number_is_refused(name: str, value: Any) -> None:
+    # JSON's true would be 1, and "7" would be 7: mistakes that would train another model than was meant.
+    fields = {name: value} if name == "seed" else {"hyperparameters": {name: value}}
+
+    with pytest.raises(ValidationError) as refused:
+        request(**fields)
+    assert [error["loc"][-1] for error in refused.value.errors()] == [name]
+
+
+@pytest.mark.parametrize("value", [True, "64", 64.0])
+def test_a_length_is_a_whole_number_or_auto(value: Any) -> None:
+    assert request(hyperparameters={"max_length": "auto"}).hyperparameters.max_length == "auto"
+    with pytest.raises(ValidationError, match="max_length"):
+        request(hyperparameters={"max_length": value})
+
+
+def test_an_unknown_head_is_told_once_with_those_there_are() -> None:
+    with pytest.raises(ValidationError) as refused:
+        request(head="zork")
+
+    (error,) = refused.value.errors()
+    assert error["loc"] == ("head",)
+    for head in HeadName:
+        assert f"'{head}'" in error["msg"]
+
+
+@pytest.mark.parametrize("promotion", list(Promotion))
+def test_a_spec_says_whether_the_version_is_promoted(promotion: Promotion) -> None:
+    assert spec().promote is Promotion.ALWAYS
+    assert spec(promote=promotion).promote is promotion
+    assert spec(promote=promotion).model_dump(mode="json")["promote"] == promotion.value
+
+
+def test_a_spec_of_before_there_was_a_choice_is_promoted() -> None:
+    stored = spec().model_dump(mode="json")
+    del stored["promote"]
+
+    assert TrainingSpec.model_validate(stored).promote is Promotion.ALWAYS
 
 
 @pytest.mark.parametrize(
@@ -128,8 +174,8 @@ def test_small_data_get_more_epochs() -> None:
 
 @pytest.mark.parametrize("task", list(TaskName))
 def test_heads(task: TaskName) -> None:
-    assert resolve_head("auto", task) == HEADS_OF_TASK[task][0]
-    for head in HeadName:
+    assert resolve_head(HeadName.AUTO, task) == HEADS_OF_TASK[task][0]
+    for head in set(HeadName) - {HeadName.AUTO}:
         if head in HEADS_OF_TASK[task]:
             assert resolve_head(head, task) == head
         else:

@@ -10,8 +10,10 @@ from typing import Any
 
 import psutil
 import pytest
+from safetensors.torch import load_file, save_file
 
 from migrations import upgrade
+from tests.fixtures.encoders import build_tiny_encoder
 from tests.fixtures.models import QUICK, SampleFiles
 from tests.fixtures.servers import Service, Valkey, wait_for
 
@@ -75,7 +77,7 @@ def test_a_job_whose_process_is_killed_each_time_fails_with_its_history(
     def poison() -> bool:
         for process in fragile_service.find("worker.child"):
             process.kill()
-        return fragile_service.job(job_id)["status"] == "failed"
+        return bool(fragile_service.job(job_id)["status"] == "failed")
 
     wait_for(poison, seconds=120, what="the job being given up")
     job = fragile_service.job(job_id)
@@ -110,6 +112,32 @@ def test_training_that_diverges_fails_and_says_so(
     assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", "diverged", 1)
     assert "finite" in job["error"]["message"]
     assert event_messages(fragile_service, job_id).endswith(job["error"]["message"])
+
+
+def test_a_model_that_answers_differently_once_exported_fails_the_job_and_is_not_published(
+    tmp_path: Path, sample_files: dict[str, SampleFiles]
+) -> None:
+    # Outputs so large that the roundings of two runtimes alone lie further apart than the gate allows.
+    loud = tmp_path / "encoders" / "loud"
+    build_tiny_encoder(loud)
+    weights = load_file(loud / "model.safetensors")
+    weights["encoder.layer.1.output.LayerNorm.weight"] *= 1e6
+    save_file(weights, loud / "model.safetensors", metadata={"format": "pt"})
+    service = Service(tmp_path / "home", {"THAWLINE_ENCODERS_DIR": str(loud.parent)})
+    service.start()
+    try:
+        job_id = submit(service, sample_files["classification"], QUICK, base_model="loud", strategy="frozen")
+        job = service.wait_for_job(job_id)
+
+        assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", "parity_failed", 1)
+        assert "differ" in job["error"]["message"]
+        assert job["model"]["version"] is None
+        assert service.client.get("/models").json()["data"] == []
+        assert "export started" in event_messages(service, job_id)
+    finally:
+        service.stop()
+        service.client.close()
+    assert list((service.home / "artifacts" / "models").glob("*")) == []
 
 
 def test_stopping_the_service_hands_the_job_back_and_a_restart_finishes_it(

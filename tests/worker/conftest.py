@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from sqlmodel import SQLModel
 
-from models_store.encoders import EncoderSource
-from models_store.specs import HeadName, PhaseName, PhaseSpec, ResolvedHyperparameters
-from models_store.tasks import Row, Task
+from models_store import datasets, jobs
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.datasets import Upload
+from models_store.encoders import EncoderSource, encoder_names
+from models_store.queue import JobQueue
+from models_store.settings import Settings
+from models_store.specs import (
+    HeadName,
+    JobRequest,
+    PhaseName,
+    PhaseSpec,
+    ResolvedHyperparameters,
+    TrainingSpec,
+    resolve_spec,
+)
+from models_store.tables import Dataset, TrainingJob
+from models_store.tasks import Row, Task, TaskName
 from models_store.tasks.bio import Scheme
 from models_store.tasks.classification import ClassificationTask
 from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingTask
 from models_store.tasks.words import WordSplitter
+from tests.fixtures.models import SampleFiles
+from tests.fixtures.servers import Valkey
+from worker.request import PipelineRequest
 from worker.training.data import TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
 from worker.training.loop import TrainingOptions
@@ -76,6 +97,16 @@ def rows_of(kind: str, n: int = 16) -> list[Row]:
     return rows
 
 
+def run_to_end(work: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
+    """What a generator yields, and what it returns."""
+    yielded = []
+    while True:
+        try:
+            yielded.append(next(work))
+        except StopIteration as end:
+            return yielded, end.value
+
+
 @dataclass
 class Bench:
     """Everything a training test needs for one kind of task."""
@@ -115,3 +146,78 @@ def make_bench(kind: str, encoders_dir: Path, scratch: Path) -> Bench:
 def bench(request: pytest.FixtureRequest, encoders_dir: Path, tmp_path: Path) -> Bench:
     """The bench of the kind given as an indirect parameter; classification by default."""
     return make_bench(getattr(request, "param", "classification"), encoders_dir, tmp_path)
+
+
+# ---- what the tests of the worker's own parts share -----------------------------------------------------------------
+
+SHORT = {"head_epochs": 1, "full_epochs": 1, "batch_size": 8}
+# Long enough to be interrupted.
+LONG = {**SHORT, "full_epochs": 200, "batch_size": 1, "patience": 1000, "full_learning_rate": 0.0001}
+
+
+@dataclass
+class Workshop:
+    """What a worker works with: real folders, a real database, and encoders to start from."""
+
+    settings: Settings
+    db: Database
+    store: ArtifactStore
+    files: dict[str, SampleFiles]
+
+    def add_dataset(self, kind: str, *, test: bool = False) -> Dataset:
+        """A data set of the sample files; its test split, if wanted, is the validation file once more."""
+        sample = self.files[kind]
+        paths = {"train": sample.train, "validation": sample.validation} | ({"test": sample.validation} if test else {})
+        with ExitStack() as stack:
+            uploads = [Upload(name, path.name, stack.enter_context(path.open("rb"))) for name, path in paths.items()]
+            return datasets.create(self.db, self.store, uploads, task=TaskName(sample.task))
+
+    def resolve(self, dataset: Dataset, model: str = "model", **fields: Any) -> tuple[JobRequest, TrainingSpec]:
+        """A request for a training of a second or two, unless the fields say otherwise."""
+        wanted = {"base_model": "tiny", "hyperparameters": SHORT, **fields}
+        request = JobRequest.model_validate({"dataset_id": dataset.id, "model": model, **wanted})
+        encoders = encoder_names(self.settings.encoders_path)
+        return request, resolve_spec(request, TaskName(dataset.task), dataset.splits["train"]["rows"], encoders)
+
+    def submit(self, kind: str = "classification", *, max_attempts: int = 3, **fields: Any) -> str:
+        """A queued job on a data set of its own."""
+        request, spec = self.resolve(self.add_dataset(kind), **fields)
+        return jobs.submit(self.db, request, spec, max_attempts=max_attempts).id
+
+    def job(self, job_id: str) -> TrainingJob:
+        return jobs.get(self.db, job_id)
+
+    def pipeline_request(self, kind: str = "classification", *, test: bool = False, **fields: Any) -> PipelineRequest:
+        """What a training process would be told, with empty folders to write to."""
+        dataset = self.add_dataset(kind, test=test)
+        output, scratch = (self.settings.home / name for name in ("output", "scratch"))
+        for folder in (output, scratch):
+            folder.mkdir()
+        return PipelineRequest(
+            spec=self.resolve(dataset, **fields)[1],
+            dataset_schema=dataset.schema_,
+            dataset_dir=self.store.verified_path(datasets.dataset_key(dataset.id)),
+            encoders_dir=self.settings.encoders_path,
+            output_dir=output,
+            scratch_dir=scratch,
+            device="cpu",
+            threads=1,
+        )
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, encoders_dir: Path, sample_files: dict[str, SampleFiles]) -> Iterator[Workshop]:
+    home = tmp_path / "home"
+    settings = Settings(_env_file=None, home=home, encoders_dir=encoders_dir, device="cpu", training_threads=1)
+    db = Database(settings.resolved_database_url)
+    SQLModel.metadata.create_all(db.engine)
+    yield Workshop(settings, db, ArtifactStore(settings.artifacts_dir), sample_files)
+    db.dispose()
+
+
+@pytest.fixture
+def queue(valkey: Valkey) -> Iterator[JobQueue]:
+    """The way to a real broker that the test may kill."""
+    sender = JobQueue(valkey.url)
+    yield sender
+    sender.close()

@@ -9,12 +9,12 @@ from worker.training.events import EpochFinished, Event, PhaseFinished, Step
 
 
 def step(name: str, epoch: int, number: int) -> Step:
-    return Step(phase=name, epoch=epoch, epochs=4, step=number, steps=10, examples_per_second=50.0)  # type: ignore[arg-type]
+    return Step(phase=name, epoch=epoch, epochs=4, step=number, steps=10, examples_per_second=50.0)
 
 
 def epoch(name: str, number: int) -> EpochFinished:
     return EpochFinished(
-        phase=name,  # type: ignore[arg-type]
+        phase=name,
         epoch=number,
         epochs=4,
         train_loss=0.5,

@@ -15,6 +15,8 @@ from models_store.predictor import batches_by_length
 from models_store.tasks import Encoded, Row, Task
 from models_store.tasks.base import IGNORED_TARGET
 
+# Matrix kernels like even shapes, and each new shape costs: on CPUs a compiled kernel that stays in memory.
+_MULTIPLE = 8
 _POOL = 50  # batches sorted by length together: enough to save padding, few enough to stay random
 
 
@@ -82,11 +84,11 @@ class TokenInputs:
         """Ids, mask and segments (batch, length)."""
         members = [self._split.encoded[i] for i in indices]
         inputs = {
-            "input_ids": _pad([e.input_ids for e in members], self._pad_id),
-            "attention_mask": _pad([[1] * len(e) for e in members], 0),
-            "token_type_ids": _pad([e.type_ids for e in members], 0),
+            "input_ids": _pad([e.input_ids for e in members], self._pad_id, _MULTIPLE),
+            "attention_mask": _pad([[1] * len(e) for e in members], 0, _MULTIPLE),
+            "token_type_ids": _pad([e.type_ids for e in members], 0, _MULTIPLE),
         }
-        return Batch(indices, inputs, collate_targets([self._split.targets[i] for i in indices]))
+        return Batch(indices, inputs, collate_targets([self._split.targets[i] for i in indices], _MULTIPLE))
 
 
 def tokenise(task: Task[Any], tokenizer: Tokenizer, rows: Sequence[Row]) -> Split:
@@ -95,11 +97,11 @@ def tokenise(task: Task[Any], tokenizer: Tokenizer, rows: Sequence[Row]) -> Spli
     return Split(rows, encoded, [task.target(row, e) for row, e in zip(rows, encoded, strict=True)])
 
 
-def collate_targets(targets: Sequence[int | float | list[int]]) -> Tensor:
-    """Targets (batch,), or (batch, length) padded with `IGNORED_TARGET`."""
+def collate_targets(targets: Sequence[int | float | list[int]], multiple: int = 1) -> Tensor:
+    """Targets (batch,), or (batch, length) padded with `IGNORED_TARGET` to a multiple of so many tokens."""
     lists = [target for target in targets if isinstance(target, list)]
     if lists:
-        return _pad(lists, IGNORED_TARGET)
+        return _pad(lists, IGNORED_TARGET, multiple)
     kind = torch.float32 if isinstance(targets[0], float) else torch.int64
     return torch.tensor(targets, dtype=kind)
 
@@ -120,8 +122,9 @@ def evaluation_batches(inputs: Inputs, batch_tokens: int = 8192) -> Iterator[Bat
     return (inputs.collate(indices) for indices in batches_by_length(inputs.lengths, batch_tokens))
 
 
-def _pad(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    padded = np.full((len(rows), max(len(row) for row in rows)), fill, dtype=np.int64)
+def _pad(rows: Sequence[Sequence[int]], fill: int, multiple: int) -> Tensor:
+    longest = max(len(row) for row in rows)
+    padded = np.full((len(rows), longest + -longest % multiple), fill, dtype=np.int64)
     for index, row in enumerate(rows):
         padded[index, : len(row)] = row
     return torch.from_numpy(padded)

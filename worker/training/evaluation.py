@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,26 +34,37 @@ class Evaluation:
         return (self.score, -self.loss) > (other.score, -other.loss)
 
 
-def evaluate(module: nn.Module, inputs: Inputs, split: Split, task: Task[Any], device: torch.device) -> Evaluation:
+def evaluate(
+    module: nn.Module, inputs: Inputs, split: Split, task: Task[Any], device: torch.device
+) -> Generator[int, None, Evaluation]:
     """Run the module over the split in evaluation mode.
 
+    Yields:
+        The number of examples done so far, after each batch.
+
+    Returns:
+        Loss and metrics (``yield from``).
+
     Raises:
-        DivergedError: A logit is not finite.
+        DivergedError: A logit or the loss is not finite.
     """
     module.eval()
     objective = OBJECTIVES[task.objective]
     logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split)
-    total = 0.0
-    with torch.inference_mode():
-        for batch in evaluation_batches(inputs):
-            moved = batch.to(device)
-            with autocast(device):
-                output = module(**moved.inputs)
+    total, done = 0.0, 0
+    for batch in evaluation_batches(inputs):
+        moved = batch.to(device)
+        with torch.inference_mode(), autocast(device):
+            output = module(**moved.inputs)
             total += float(objective(output, moved.targets)) * len(batch.indices)
-            values = output.float().cpu().numpy()
-            if not np.isfinite(values).all():
-                raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
-            for row, index in zip(values, batch.indices, strict=True):
-                logits[index] = row[: len(split.encoded[index])] if task.per_token else row
+        values = output.float().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
+        for row, index in zip(values, batch.indices, strict=True):
+            logits[index] = row[: len(split.encoded[index])] if task.per_token else row
+        done += len(batch.indices)
+        yield done
+    if not math.isfinite(total):
+        raise DivergedError(f"the validation loss became {total}; try a smaller learning rate")
     metrics = task.score(logits, split.rows, split.encoded)
     return Evaluation(total / len(split), metrics, metrics[task.primary_metric])

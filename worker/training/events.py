@@ -28,6 +28,15 @@ class Step(BaseModel):
     examples_per_second: float
 
 
+class Working(BaseModel):
+    """Work between the epochs goes on: without it, a long evaluation would look like a hung process."""
+
+    kind: Literal["working"] = "working"
+    stage: StageName
+    done: int
+    total: int
+
+
 class EpochFinished(BaseModel):
     """An epoch's losses and validation metrics. Epoch 0 is the state in which the phase began."""
 
@@ -80,7 +89,7 @@ class Failed(BaseModel):
 
 
 Event = Annotated[
-    StageStarted | Step | EpochFinished | PhaseFinished | Message | Finished | Failed,
+    StageStarted | Step | Working | EpochFinished | PhaseFinished | Message | Finished | Failed,
     Field(discriminator="kind"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

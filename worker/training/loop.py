@@ -17,12 +17,11 @@ from models_store.specs import PhaseSpec, ResolvedHyperparameters
 from worker.training.data import Batch, Inputs, Split, TokenInputs, TrainingData, shuffled_batches
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
-from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step
+from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
 from worker.training.features import FeatureInputs, autocast, cache_features
 from worker.training.model import TaskModel
 from worker.training.objectives import OBJECTIVES
-
-_STEP_INTERVAL_SECONDS = 0.5
+from worker.training.pacing import REPORT_SECONDS, paced
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,13 @@ def _run_phase(
         train_inputs = yield from _features(model, data.train, phase, data.pad_id, options)
         validation_inputs = yield from _features(model, data.validation, phase, data.pad_id, options)
 
-    best = evaluate(module, validation_inputs, data.validation, data.task, options.device)
+    def validate() -> Generator[Event, None, Evaluation]:
+        return paced(
+            evaluate(module, validation_inputs, data.validation, data.task, options.device),
+            lambda done: Working(stage=phase.name.value, done=done, total=len(data.validation)),
+        )
+
+    best = yield from validate()
     best_epoch, best_weights = 0, _copy(module)
     yield _epoch_event(phase, 0, None, best, 0.0, time.monotonic() - started, best=True)
 
@@ -75,7 +80,7 @@ def _run_phase(
     for epoch in range(1, phase.epochs + 1):
         epoch_started = time.monotonic()
         train_loss = yield from stepper.run_epoch(epoch, rng)
-        now = evaluate(module, validation_inputs, data.validation, data.task, options.device)
+        now = yield from validate()
         improved = now.beats(best, phase.watch)
         if improved:
             best, best_epoch, best_weights = now, epoch, _copy(module)
@@ -96,25 +101,21 @@ def _run_phase(
 
 def _features(
     model: TaskModel, split: Split, phase: PhaseSpec, pad_id: int, options: TrainingOptions
-) -> Generator[Step, None, FeatureInputs]:
+) -> Generator[Event, None, FeatureInputs]:
     """Cache the encoder's outputs, telling how far it is; returns the features (``yield from``)."""
     started = time.monotonic()
-    report_at = started + _STEP_INTERVAL_SECONDS
-    for done in cache_features(model, split, pad_id, options.device, options.scratch):
-        if isinstance(done, FeatureInputs):
-            return done
-        if (now := time.monotonic()) >= report_at:
-            report_at = now + _STEP_INTERVAL_SECONDS
-            rate = done / (now - started)
-            yield Step(
-                phase=phase.name.value,
-                epoch=0,
-                epochs=phase.epochs,
-                step=done,
-                steps=len(split),
-                examples_per_second=rate,
-            )
-    raise AssertionError("cache_features ends with the features")
+
+    def step(done: int) -> Step:
+        return Step(
+            phase=phase.name.value,
+            epoch=0,
+            epochs=phase.epochs,
+            step=done,
+            steps=len(split),
+            examples_per_second=done / (time.monotonic() - started),
+        )
+
+    return paced(cache_features(model, split, pad_id, options.device, options.scratch), step)
 
 
 class _Stepper:
@@ -150,13 +151,13 @@ class _Stepper:
         self._module.train()
         losses = torch.zeros((), device=self._device)  # summed there: asking for each value would stall a GPU
         started = time.monotonic()
-        report_at, seen = started + _STEP_INTERVAL_SECONDS, 0
+        report_at, seen = started + REPORT_SECONDS, 0
         batches = shuffled_batches(self._inputs.lengths, self._values.batch_size, rng)
         for step, indices in enumerate(batches, start=1):
             losses += self._step(self._inputs.collate(indices).to(self._device))
             seen += len(indices)
             if (now := time.monotonic()) >= report_at:
-                report_at = now + _STEP_INTERVAL_SECONDS
+                report_at = now + REPORT_SECONDS
                 _check_finite(float(losses))
                 yield Step(
                     phase=self._phase.name.value,

@@ -19,9 +19,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Logits (batch, length, n_tags), targets (batch, length) int64 with `IGNORED_TARGET` where there is no label."""
-    return functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_TARGET, reduction="mean"
+    total = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum"
     )
+    # Not the built-in mean: of a batch in which no word survived the tokenizer that would be 0 / 0.
+    return total / (targets != IGNORED_TARGET).sum().clamp(min=1)
 
 
 def graded(logits: Tensor, targets: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
-from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase
+from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase, run_to_end
 from worker.training.data import TokenInputs
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
@@ -74,7 +74,10 @@ def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
 
     head, full = [event for event in events if isinstance(event, PhaseFinished)]
     assert full.metrics[bench.task.primary_metric] >= head.metrics[bench.task.primary_metric]
-    again = evaluate(model, TokenInputs(bench.data.validation, 0), bench.data.validation, bench.task, CPU)
+    done, again = run_to_end(
+        evaluate(model, TokenInputs(bench.data.validation, 0), bench.data.validation, bench.task, CPU)
+    )
+    assert done[-1] == len(bench.data.validation)
     assert again.metrics == pytest.approx(full.metrics)
 
 

@@ -1,0 +1,83 @@
+"""Remove what killed processes left behind: staged folders, scratch space, and artifacts that no row names.
+
+A folder of an attempt is called ``<job id>.<attempt>``, so the database knows whether anybody still works in it.
+Whatever else lies about, an upload cut off half-way, is given a day.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlmodel import col, select
+
+from models_store.artifacts import ArtifactStore
+from models_store.database import Database
+from models_store.tables import Dataset, JobStatus, ModelVersion, TrainingJob
+
+UPLOAD_SECONDS = 24 * 3600.0
+_OF_ATTEMPT = re.compile(r"(?P<job>job_[a-z0-9]+)\.(?P<attempt>[0-9]+)")
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """The name of a folder that belongs to one attempt of a job."""
+    return f"{job_id}.{attempt}"
+
+
+def tidy(db: Database, store: ArtifactStore, scratch: Path) -> list[Path]:
+    """Remove what nobody works on any more. Safe beside running workers and in many of them at once.
+
+    Args:
+        db: Tells which attempts are running and which artifacts have a row.
+        store: Its staged folders and its artifacts are looked at.
+        scratch: The folder in which the workers of this machine keep their temporary files.
+
+    Returns:
+        The folders removed.
+    """
+    # The folders are listed before the database is asked: what is made in between is left alone.
+    working = [*_children(scratch), *store.staged()]
+    published = {kind: {key: store.root / key for key in store.keys(kind)} for kind in ("models", "datasets")}
+    with db.reading() as session:
+        running = {
+            attempt_folder(job_id, attempt)
+            for job_id, attempt in session.exec(
+                select(TrainingJob.id, TrainingJob.attempt).where(col(TrainingJob.status) == JobStatus.RUNNING)
+            )
+        }
+        known = set(session.exec(select(ModelVersion.artifact)))
+        known |= {f"datasets/{dataset_id}" for dataset_id in session.exec(select(Dataset.id))}
+    orphans = [
+        path for folders in published.values() for key, path in folders.items() if key not in known
+    ]  # a row that failed to follow its files, or files that outlived their row
+    removed = [path for path in [*working, *orphans] if _is_abandoned(path, running)]
+    for path in removed:
+        _remove(path)
+    return removed
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)  # another worker may be at it
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, running: set[str]) -> bool:
+    if _OF_ATTEMPT.fullmatch(path.name):
+        return path.name not in running
+    return _age(path) > UPLOAD_SECONDS
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # another worker was faster
+        return 0.0
+
+
+def _children(folder: Path) -> Iterable[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []

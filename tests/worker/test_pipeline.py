@@ -1,0 +1,164 @@
+"""The pipeline: from rows to files that answer, told stage by stage; and no model that differs from the trained one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from models_store.predictor import Predictor
+from tests.worker.conftest import Workshop
+from worker import pipeline
+from worker.request import PipelineRequest
+from worker.training.errors import ParityError
+from worker.training.events import EVENTS, Event, Finished, Message, StageStarted
+from worker.training.export import PARITY_TOLERANCE, export_model
+
+INPUTS = {
+    "classification": "where is my parcel",
+    "tagging": "Ada met Bob Carol on Monday.",
+    "similarity": {"text": "my kettle please", "text_pair": "kettle want today"},
+    "graded": {"text": "my kettle please", "text_pair": "kettle want today"},
+}
+METRICS = {
+    "classification": {"accuracy", "f1_macro"},
+    "tagging": {"f1", "precision", "recall", "accuracy"},
+    "similarity": {"accuracy", "f1_macro", "precision", "recall", "f1"},
+    "graded": {"spearman", "pearson"},
+}
+LABELS = {
+    "classification": {"delivery", "money"},
+    "tagging": {"O", "B-DATE", "I-DATE", "B-PERSON", "I-PERSON"},  # I-DATE may come, though no row has it
+    "similarity": {"no", "yes"},
+    "graded": set(),  # a score has none
+}
+
+
+def run(request: PipelineRequest) -> tuple[list[Event], Finished]:
+    """All events, of which the last must be `Finished`."""
+    events = list(pipeline.run(request))
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    return events, finished
+
+
+def stages(events: list[Event]) -> list[str]:
+    return [event.stage for event in events if isinstance(event, StageStarted)]
+
+
+def messages(events: list[Event], level: str) -> list[Message]:
+    return [event for event in events if isinstance(event, Message) and event.level == level]
+
+
+@pytest.mark.parametrize("kind", list(INPUTS))
+def test_every_task_goes_through_all_stages_and_ends_in_a_model_that_answers(workshop: Workshop, kind: str) -> None:
+    request = workshop.pipeline_request(kind, test=True)
+
+    events, finished = run(request)
+
+    assert stages(events) == ["prepare", "head", "full", "export", "evaluate"]
+    assert [event for event in events if isinstance(event, Finished)] == [finished]
+    # Each event travels between processes as JSON.
+    assert [EVENTS.validate_json(event.model_dump_json()) for event in events] == events
+
+    result = finished.result
+    assert result["head"] == "linear"
+    assert {split: set(values) for split, values in result["metrics"].items()} == {
+        "validation": METRICS[kind],
+        "test": METRICS[kind],
+    }
+    assert (
+        result["metrics"]["test"] == result["metrics"]["validation"]
+    )  # the sample's test rows are its validation rows
+    assert [(phase["name"], phase["epochs"]) for phase in result["phases"]] == [("head", 1), ("full", 1)]
+    for phase in result["phases"]:
+        assert set(phase) == {"name", "epochs", "best_epoch", "seconds", "metrics"}
+        assert set(phase["metrics"]) == METRICS[kind]
+
+    assert sorted(path.name for path in request.output_dir.iterdir()) == ["model.json", "model.onnx", "tokenizer.json"]
+    assert list(request.scratch_dir.iterdir()) == []
+    predictor = Predictor.load(request.output_dir, threads=1)
+    (answer,) = predictor.predict([predictor.task.parse(INPUTS[kind])])
+    assert answer_labels(answer) <= LABELS[kind]
+
+
+def answer_labels(answer: Any) -> set[str]:
+    if "tokens" in answer:
+        return {token["tag"] for token in answer["tokens"]}
+    return {answer["label"]} if "label" in answer else set()
+
+
+@pytest.mark.parametrize("kind", ["tagging", "graded"])
+def test_the_manifest_says_what_the_model_is_and_how_it_came_to_be(workshop: Workshop, kind: str) -> None:
+    request = workshop.pipeline_request(kind, strategy="frozen", seed=11)
+
+    _, finished = run(request)
+
+    manifest = json.loads(json.dumps(finished.manifest))  # it becomes a file
+    assert manifest["kind"] == "model"
+    assert manifest["task"] == request.dataset_schema
+    assert set(manifest["labels"] or []) == LABELS[kind]
+    assert manifest["base_encoder"] == "tiny"
+    assert manifest["spec"] == request.spec.model_dump(mode="json")
+    assert manifest["spec"]["seed"] == 11
+    assert manifest["metrics"] == finished.result["metrics"]
+    assert manifest["metrics"]["test"] is None  # no test rows were uploaded
+    assert 0 <= manifest["parity_max_difference"] <= PARITY_TOLERANCE
+    assert manifest["libraries"]["torch"] == torch.__version__
+    assert {"transformers", "tokenizers", "onnx", "onnxruntime", "thawline"} <= set(manifest["libraries"])
+
+
+@pytest.mark.parametrize(("strategy", "phase"), [("frozen", "head"), ("finetune", "full")])
+def test_a_strategy_of_one_phase_runs_only_that(workshop: Workshop, strategy: str, phase: str) -> None:
+    events, finished = run(workshop.pipeline_request(strategy=strategy))
+
+    assert stages(events) == ["prepare", phase, "export", "evaluate"]
+    assert [done["name"] for done in finished.result["phases"]] == [phase]
+
+
+def test_rows_that_are_cut_give_a_warning_for_each_split(workshop: Workshop) -> None:
+    # Every third sentence of the sample has seven words, which with both ends make nine word pieces.
+    request = workshop.pipeline_request(
+        "tagging", strategy="frozen", hyperparameters={"head_epochs": 1, "batch_size": 8, "max_length": 8}
+    )
+
+    events, _ = run(request)
+
+    assert [(warning.message, warning.data) for warning in messages(events, "warning")] == [
+        (
+            f"{cut} of {rows} {split} rows are longer than 8 word pieces and were cut",
+            {"split": split, "truncated": cut, "max_length": 8},
+        )
+        for split, rows, cut in (("train", 80, 27), ("validation", 24, 8))
+    ]
+    # The model cuts later texts at the same place, and says so.
+    predictor = Predictor.load(request.output_dir, threads=1)
+    fitting, too_long = predictor.predict([predictor.task.parse("ada " * 6), predictor.task.parse("ada " * 7)])
+    assert "truncated" not in fitting
+    assert too_long["truncated"] is True
+
+
+def test_rows_that_fit_give_no_warning(workshop: Workshop) -> None:
+    events, _ = run(workshop.pipeline_request(strategy="frozen"))
+
+    assert messages(events, "warning") == []
+
+
+def test_a_model_whose_file_differs_from_what_was_trained_is_never_finished(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export_and_go_on_learning(model: Any, *args: Any, **kwargs: Any) -> None:
+        export_model(model, *args, **kwargs)
+        with torch.no_grad():
+            model.head.layers[-1].bias += 0.01
+
+    monkeypatch.setattr(pipeline, "export_model", export_and_go_on_learning)
+    events: list[Event] = []
+
+    with pytest.raises(ParityError, match="differ"):
+        events.extend(pipeline.run(workshop.pipeline_request(strategy="frozen")))  # extends as far as it comes
+
+    assert stages(events) == ["prepare", "head", "export"]
+    assert not [event for event in events if isinstance(event, Finished)]

@@ -1,0 +1,543 @@
+"""The runner: whatever happens to process, database, lease or disk, a job ends once and publishes at most once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlmodel import select
+
+from models_store import datasets, jobs
+from models_store.artifacts import MANIFEST
+from models_store.predictor import Predictor
+from models_store.queue import JobQueue
+from models_store.tables import JobStatus, ModelVersion, TrainingJob
+from models_store.tasks import TaskName
+from tests.fixtures.servers import wait_for
+from tests.models_store.samples import LONG as LONG_LEASE
+from tests.models_store.samples import claim, event_messages
+from tests.models_store.samples import publish as publish_version
+from tests.worker.conftest import LONG, Workshop
+from worker import runner as runner_module
+from worker.request import PipelineRequest
+from worker.runner import JobRunner
+from worker.training.events import Event, Failed, Finished, Message, StageStarted
+
+FINISHED = Finished(result={"head": "linear", "metrics": {"test": {"accuracy": 0.9}}}, manifest={"kind": "model"})
+
+
+@dataclass
+class Script:
+    """Stands in for `TrainingProcess`: tells what the test has written down, and does what it says in between."""
+
+    steps: list[Event | Callable[[], object]]
+    starts: int = 0
+    stopped: bool = False
+    ended: bool = False
+    pid: int = 0
+    request: PipelineRequest | None = field(default=None, init=False)
+
+    def __call__(self, request_json: str) -> Self:
+        self.request = PipelineRequest.model_validate_json(request_json)
+        return self
+
+    def __enter__(self) -> Self:
+        assert self.request is not None
+        self.starts += 1
+        (self.request.output_dir / "model.onnx").write_bytes(b"weights")
+        (self.request.scratch_dir / "features").write_bytes(b"numbers")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def next_event(self, timeout: float) -> Event | None:
+        step = self.steps.pop(0) if self.steps else None  # then it says nothing more, and does not end either
+        if callable(step):
+            step()
+            return None
+        return step
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def log_tail(self) -> str:
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every event is written at once, and nobody waits for a second."""
+    monkeypatch.setattr(runner_module, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(runner_module, "_RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def runner(workshop: Workshop, queue: JobQueue) -> JobRunner:
+    return make_runner(workshop, queue)
+
+
+def make_runner(workshop: Workshop, queue: JobQueue, **settings: Any) -> JobRunner:
+    return JobRunner(workshop.settings.model_copy(update=settings), workshop.db, workshop.store, queue)
+
+
+def script(monkeypatch: pytest.MonkeyPatch, *steps: Event | Callable[[], object]) -> Script:
+    process = Script(list(steps))
+    monkeypatch.setattr(runner_module, "TrainingProcess", process)
+    return process
+
+
+def database_away(*_: Any, **__: Any) -> Any:
+    raise OperationalError("COMMIT", {}, ConnectionError("the server closed the connection"))
+
+
+@contextlib.contextmanager
+def in_background(runner: JobRunner, job_id: str) -> Iterator[Future[None]]:
+    """The runner at work on a job, as in a thread of the worker's pool."""
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(runner.run, job_id)
+        finally:
+            runner.stopping.set()  # a test that failed does not wait for the training
+
+
+def training_process() -> psutil.Process:
+    """The training process of this test."""
+    (process,) = [child for child in psutil.Process().children() if "worker.child" in child.cmdline()]
+    return process
+
+
+def versions(workshop: Workshop) -> list[ModelVersion]:
+    with workshop.db.reading() as session:
+        return list(session.exec(select(ModelVersion)))
+
+
+def assert_nothing_is_left(workshop: Workshop) -> None:
+    """No staged folder, no scratch space."""
+    assert workshop.store.staged() == []
+    assert list(workshop.settings.scratch_dir.iterdir()) == []
+
+
+def assert_nothing_is_published(workshop: Workshop) -> None:
+    assert versions(workshop) == []
+    assert workshop.store.keys("models") == []
+    assert_nothing_is_left(workshop)
+
+
+# ---- success --------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_runs_to_one_published_version_and_leaves_nothing_behind(workshop: Workshop, runner: JobRunner) -> None:
+    job_id = workshop.submit()
+
+    runner.run(job_id)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.version, job.phase) == (JobStatus.SUCCEEDED, 1, 1, None)
+    assert job.progress["fraction"] == 1.0
+    assert job.result is not None
+    assert [phase["name"] for phase in job.result["phases"]] == ["head", "full"]
+    stages = [event.data["phase"] for event in jobs.events(workshop.db, job_id) if event.type == "phase"]
+    assert stages == ["prepare", "head", "full", "export", "evaluate"]
+
+    (version,) = versions(workshop)
+    assert (version.job_id, version.version, version.artifact) == (job_id, 1, f"models/{job_id}.1")
+    assert version.metrics == job.result["metrics"]
+    assert workshop.store.keys("models") == [version.artifact]
+    folder = workshop.store.verified_path(version.artifact)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    assert (manifest["job_id"], manifest["attempt"]) == (job_id, 1)
+    assert version.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert Predictor.load(folder, threads=1).predict(["where is my parcel"])[0]["label"] in ("delivery", "money")
+    assert_nothing_is_left(workshop)
+
+
+def test_a_job_that_is_not_to_be_had_is_left_alone(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = script(monkeypatch, FINISHED)
+    taken, cancelled = workshop.submit(), workshop.submit()
+    claim(workshop.db, taken, worker="another")
+    jobs.request_cancel(workshop.db, cancelled)
+    before = [workshop.job(job_id) for job_id in (taken, cancelled)]
+
+    for job_id in (taken, cancelled, "job_unknown"):
+        runner.run(job_id)
+
+    assert process.starts == 0
+    assert [workshop.job(job_id) for job_id in (taken, cancelled)] == before
+
+
+def test_a_worker_that_shuts_down_takes_no_job(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    runner.stopping.set()
+
+    runner.run(job_id)
+
+    assert process.starts == 0
+    assert (workshop.job(job_id).status, workshop.job(job_id).attempt) == (JobStatus.QUEUED, 0)
+
+
+# ---- the database is away -------------------------------------------------------------------------------------------
+
+
+def test_the_training_outlives_a_database_that_is_away_and_its_news_are_written_later(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = workshop.submit()
+    heartbeat, calls = jobs.heartbeat, []
+
+    def away_at_first(*args: Any, **kwargs: Any) -> bool:
+        calls.append(1)
+        return database_away() if len(calls) <= 4 else heartbeat(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, "heartbeat", away_at_first)
+
+    runner.run(job_id)
+
+    assert len(calls) > 4
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.version) == (JobStatus.SUCCEEDED, 1, 1)
+    told = event_messages(workshop.db, job_id)
+    assert told[:5] == ["queued", "running (attempt 1)", "prepare started", "training on cpu", "head started"]
+    assert len(set(told)) == len(told)  # nothing was told twice
+    assert [message for message in told if message.endswith("started")] == [
+        f"{stage} started" for stage in ("prepare", "head", "full", "export", "evaluate")
+    ]
+
+
+def test_a_worker_cut_off_for_too_long_gives_up_and_writes_nothing(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = script(monkeypatch, StageStarted(stage="prepare"))
+    job_id = workshop.submit()
+    monkeypatch.setattr(jobs, "heartbeat", database_away)
+    monkeypatch.setattr(runner_module, "_DATABASE_PATIENCE_SECONDS", 0.05)
+
+    runner.run(job_id)
+
+    assert process.stopped
+    assert workshop.job(job_id).status == JobStatus.RUNNING  # until its lease runs out and a sweep takes it back
+    assert_nothing_is_published(workshop)
+
+
+def test_a_publication_whose_answer_was_lost_is_still_one_version(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    succeed, calls = jobs.succeed, []
+
+    def answer_lost(*args: Any, **kwargs: Any) -> ModelVersion:
+        calls.append(1)
+        version = succeed(*args, **kwargs)
+        return database_away() if len(calls) == 1 else version
+
+    monkeypatch.setattr(jobs, "succeed", answer_lost)
+
+    runner.run(job_id)
+
+    assert len(calls) == 2  # it was tried again, and in vain
+    assert (workshop.job(job_id).status, workshop.job(job_id).version) == (JobStatus.SUCCEEDED, 1)
+    (version,) = versions(workshop)
+    assert (workshop.store.verified_path(version.artifact) / "model.onnx").read_bytes() == b"weights"
+    assert event_messages(workshop.db, job_id).count("succeeded") == 1
+    assert_nothing_is_left(workshop)
+
+
+def test_a_publication_that_never_reached_the_database_is_tried_again(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    succeed, calls = jobs.succeed, []
+
+    def away_at_first(*args: Any, **kwargs: Any) -> ModelVersion:
+        calls.append(1)
+        return database_away() if len(calls) <= 3 else succeed(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, "succeed", away_at_first)
+
+    runner.run(job_id)
+
+    assert workshop.job(job_id).status == JobStatus.SUCCEEDED
+    (version,) = versions(workshop)
+    assert workshop.store.keys("models") == [version.artifact]
+
+
+def test_a_publication_given_up_while_the_database_is_away_cancels_no_job(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away_at_shutdown(*_: Any, **__: Any) -> Any:
+        runner.stopping.set()
+        return database_away()
+
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    monkeypatch.setattr(jobs, "succeed", away_at_shutdown)  # and back as soon as the worker has given up
+    monkeypatch.setattr(runner_module, "_PATIENCE_WHEN_STOPPING_SECONDS", 0.05)
+
+    runner.run(job_id)
+
+    assert workshop.job(job_id).status in (JobStatus.QUEUED, JobStatus.RUNNING)  # another attempt will finish it
+    assert versions(workshop) == []
+
+
+def test_a_disk_slower_than_the_lease_does_not_cost_the_job(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(workshop, queue, lease_seconds=0.5, heartbeat_seconds=0.05)
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    publish = workshop.store.publish
+
+    def slowly(folder: Path, key: str, info: dict[str, Any]) -> int:
+        first = workshop.job(job_id).lease_until
+        assert first is not None
+
+        def prolonged_past_the_first() -> bool:
+            assert jobs.sweep(workshop.db) == []  # other workers look for lost jobs all the while
+            return datetime.now(UTC) > first and workshop.job(job_id).lease_until != first
+
+        wait_for(prolonged_past_the_first, seconds=20, what="a heartbeat")
+        return publish(folder, key, info)
+
+    monkeypatch.setattr(workshop.store, "publish", slowly)
+
+    runner.run(job_id)
+
+    assert (workshop.job(job_id).status, workshop.job(job_id).attempt) == (JobStatus.SUCCEEDED, 1)
+
+
+# ---- cancellation ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cancellation_stops_the_process_and_ends_the_job(workshop: Workshop, runner: JobRunner) -> None:
+    job_id = workshop.submit(hyperparameters=LONG)
+    with in_background(runner, job_id) as run:
+        wait_for(lambda: workshop.job(job_id).phase == "full", what="the second phase")
+        process = training_process()
+
+        jobs.request_cancel(workshop.db, job_id)
+
+        run.result(timeout=30)
+    job = workshop.job(job_id)
+    assert (job.status, job.version, job.phase, job.lease_until) == (JobStatus.CANCELLED, None, None, None)
+    assert not process.is_running()
+    assert_nothing_is_published(workshop)
+
+
+def test_a_cancellation_in_the_last_moment_voids_the_publication(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    succeed = jobs.succeed
+
+    def cancelled_just_before(*args: Any, **kwargs: Any) -> ModelVersion:
+        jobs.request_cancel(workshop.db, job_id)
+        return succeed(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, "succeed", cancelled_just_before)
+
+    runner.run(job_id)
+
+    assert workshop.job(job_id).status == JobStatus.CANCELLED
+    assert_nothing_is_published(workshop)
+
+
+# ---- attempts that end without a model ------------------------------------------------------------------------------
+
+
+def test_a_process_that_makes_no_progress_is_stopped_and_its_job_sent_again_at_once(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = script(monkeypatch, StageStarted(stage="prepare"))
+    job_id = workshop.submit()
+
+    make_runner(workshop, queue, stall_seconds=0.2).run(job_id)
+
+    assert process.stopped
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.max_attempts) == (JobStatus.QUEUED, 1, 3)
+    assert event_messages(workshop.db, job_id)[-1] == (
+        "queued again: the training process made no progress for 0.2 seconds"
+    )
+    assert queue.depth() == 1
+    assert job.enqueued_at is not None
+    assert_nothing_is_published(workshop)
+
+
+def test_a_process_that_is_killed_spends_an_attempt(workshop: Workshop, runner: JobRunner, queue: JobQueue) -> None:
+    job_id = workshop.submit(hyperparameters=LONG)
+    with in_background(runner, job_id) as run:
+        wait_for(lambda: workshop.job(job_id).phase == "full", what="the second phase")
+        training_process().kill()
+        run.result(timeout=30)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.max_attempts) == (JobStatus.QUEUED, 1, 3)
+    assert "SIGKILL" in event_messages(workshop.db, job_id)[-1]
+    assert queue.depth() == 1
+    assert_nothing_is_published(workshop)
+
+
+def test_after_the_last_attempt_the_job_is_given_up_and_not_sent_again(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch)
+    job_id = workshop.submit(max_attempts=1)
+
+    make_runner(workshop, queue, stall_seconds=0.01).run(job_id)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "attempts_exhausted")
+    assert queue.depth() == 0
+
+
+def test_a_shutdown_hands_the_job_back_with_all_its_attempts(
+    workshop: Workshop, runner: JobRunner, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = script(monkeypatch, StageStarted(stage="prepare"), runner.stopping.set)
+    job_id = workshop.submit()
+
+    runner.run(job_id)
+
+    assert process.stopped
+    job = workshop.job(job_id)
+    assert (job.status, job.max_attempts - job.attempt) == (JobStatus.QUEUED, 3)
+    assert event_messages(workshop.db, job_id)[2:] == [
+        "prepare started",
+        "queued again: its worker is shutting down",
+    ]
+    assert queue.depth() == 1
+    assert job.enqueued_at is not None
+    assert_nothing_is_published(workshop)
+
+
+def test_a_failure_that_the_process_tells_of_is_the_jobs_own(
+    workshop: Workshop, runner: JobRunner, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, Message(message="last words"), Failed(code="diverged", message="the loss became nan"))
+    job_id = workshop.submit()
+
+    runner.run(job_id)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "diverged", "the loss became nan")
+    assert event_messages(workshop.db, job_id)[2:] == ["last words", "the loss became nan"]
+    assert queue.depth() == 0  # another attempt would end as this one did
+    assert_nothing_is_published(workshop)
+
+
+def test_data_that_were_altered_on_disk_end_the_job_before_anything_is_trained(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    rows = workshop.store.path(datasets.dataset_key(workshop.job(job_id).dataset_id)) / "train.arrow"
+    rows.write_bytes(rows.read_bytes()[:-1] + b"?")
+
+    runner.run(job_id)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "artifact_corrupt")
+    assert "train.arrow" in (job.error_message or "")
+    assert process.starts == 0
+    assert_nothing_is_published(workshop)
+
+
+def test_a_full_disk_costs_an_attempt_and_not_the_job(
+    workshop: Workshop, runner: JobRunner, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    monkeypatch.setattr(workshop.store, "publish", full)
+
+    runner.run(job_id)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.max_attempts) == (JobStatus.QUEUED, 1, 3)
+    assert "No space left on device" in event_messages(workshop.db, job_id)[-1]
+    assert queue.depth() == 1
+    assert_nothing_is_published(workshop)
+
+
+def test_a_name_that_meanwhile_belongs_to_another_task_fails_the_job(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit(model="intent")
+    publish_version(workshop.db, "intent", TaskName.TAGGING)
+
+    runner.run(job_id)
+
+    job = workshop.job(job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "other_task")
+    assert [version.task for version in versions(workshop)] == ["tagging"]
+    assert workshop.store.keys("models") == []
+
+
+# ---- the lease is lost ----------------------------------------------------------------------------------------------
+
+
+def taken_over(workshop: Workshop, job_id: str) -> TrainingJob:
+    """The job in the hands of another worker, once the lease has run out."""
+    wait_for(lambda: jobs.claim(workshop.db, job_id, worker="another", lease_seconds=LONG_LEASE), seconds=10)
+    return workshop.job(job_id)
+
+
+def test_an_attempt_that_lost_its_lease_while_training_publishes_nothing(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = workshop.submit()
+    others: list[TrainingJob] = []
+    process = script(monkeypatch, lambda: others.append(taken_over(workshop, job_id)), FINISHED)
+
+    make_runner(workshop, queue, lease_seconds=0.05, heartbeat_seconds=60.0).run(job_id)
+
+    assert process.stopped
+    assert others == [workshop.job(job_id)]  # nothing of the other attempt was touched
+    assert (others[0].status, others[0].attempt, others[0].worker) == (JobStatus.RUNNING, 2, "another")
+    assert_nothing_is_published(workshop)
+
+
+def test_an_attempt_that_lost_its_lease_at_the_end_deletes_what_it_had_put_there(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, FINISHED)
+    job_id = workshop.submit()
+    succeed, seen = jobs.succeed, []
+
+    def too_late(*args: Any, **kwargs: Any) -> ModelVersion:
+        seen.append((workshop.store.keys("models"), taken_over(workshop, job_id)))
+        return succeed(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, "succeed", too_late)
+
+    make_runner(workshop, queue, lease_seconds=0.05).run(job_id)
+
+    ((keys, other),) = seen
+    assert keys == [f"models/{job_id}.1"]  # the files were there before the row
+    assert workshop.job(job_id) == other
+    assert (other.status, other.attempt, other.worker) == (JobStatus.RUNNING, 2, "another")
+    assert_nothing_is_published(workshop)
