@@ -212,7 +212,7 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     """
     batch_size = 16 if train_rows < 5_000 else 32
     steps_per_epoch = max(1, math.ceil(train_rows / batch_size))
-    full_epochs = min(10, max(3, math.ceil(1000 / steps_per_epoch)))
+    full_epochs = min(12, max(3, math.ceil(1000 / steps_per_epoch)))
     return ResolvedHyperparameters(
         head_epochs=min(60, max(10, math.ceil(600 / steps_per_epoch))),
         # A head that only prepares a second phase learns gently (decision 0005); one that is all there is, at 1e-3.

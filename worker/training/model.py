@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from models_store.specs import HeadName
 from models_store.tasks import Task
+from worker.training.dropout import use_byte_dropout
 from worker.training.heads import HEADS, Head
 
 
@@ -19,6 +20,7 @@ class TaskModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = HEADS[task.name, head](int(encoder.config.hidden_size), task.n_outputs, dropout)
+        use_byte_dropout(self)
         self.uses_types = int(getattr(encoder.config, "type_vocab_size", 0) or 0) > 1
 
     @property
