@@ -146,7 +146,8 @@ def _fields(path: list[Any], body: object) -> list[str]:
 async def _http_error(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     headers = dict(error.headers) if error.headers else None
-    return problem(request, error.status_code, str(error.detail), headers=headers)
+    code = "too_large" if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
+    return problem(request, error.status_code, str(error.detail), code=code, headers=headers)
 
 
 async def _database_error(request: Request, error: Exception) -> ProblemResponse:

@@ -119,11 +119,15 @@ class RequestMiddleware:
         return receive_counted
 
     def _limit(self, scope: Scope) -> int:
-        return self._max_upload if scope["path"] == "/datasets" else self._max_request
+        return self._max_upload if _is_upload(scope) else self._max_request
 
     def _too_large(self, scope: Scope) -> str:
-        name = "THAWLINE_MAX_UPLOAD_BYTES" if scope["path"] == "/datasets" else "THAWLINE_MAX_REQUEST_BYTES"
+        name = "THAWLINE_MAX_UPLOAD_BYTES" if _is_upload(scope) else "THAWLINE_MAX_REQUEST_BYTES"
         return f"the body is larger than {self._limit(scope)} bytes, the limit of this server ({name})"
+
+
+def _is_upload(scope: Scope) -> bool:
+    return bool(scope["path"].rstrip("/") == "/datasets")
 
 
 def _hostname(host: str) -> str:

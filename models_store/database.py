@@ -105,10 +105,13 @@ class Database:
 
 
 def _sqlite_engine(url: str, path: str | None) -> Engine:
-    if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
     # The pool hands a connection from thread to thread, one at a time, which SQLite allows.
     engine = create_engine(url, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "do_connect")
+    def _make_folder(*_: object) -> None:  # not before it is needed: importing a program makes no folders
+        if path and path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, record: object) -> None:

@@ -12,7 +12,7 @@ import traceback
 
 from models_store.errors import ThawlineError
 from models_store.process import die_with_parent
-from worker.training.events import Event, Failed
+from worker.training.events import Event, Failed, StageStarted
 
 
 def main(events_fd: int) -> int:
@@ -23,6 +23,7 @@ def main(events_fd: int) -> int:
         def send(event: Event) -> None:
             pipe.write(event.model_dump_json() + "\n")
 
+        send(StageStarted(stage="prepare"))  # the imports alone take seconds
         try:
             import torch
 

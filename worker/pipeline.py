@@ -38,9 +38,12 @@ class _Prepared:
 
 
 def run(request: PipelineRequest) -> Iterator[Event]:
-    """Train, export and evaluate; the files lie in ``output_dir`` when `Finished` is yielded."""
+    """Train, export and evaluate; the files lie in ``output_dir`` when `Finished` is yielded.
+
+    Raises:
+        ThawlineError: Encoder, training or export failed; the message is for the user.
+    """
     spec = request.spec
-    yield StageStarted(stage="prepare")
     encoder = load_encoder(find_encoder(spec.base_model, request.encoders_dir))
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)
@@ -58,6 +61,9 @@ def run(request: PipelineRequest) -> Iterator[Event]:
             phases.append(event)
         yield event
 
+    if not any(phase.best_epoch for phase in phases):
+        message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"
+        yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
     yield StageStarted(stage="export")
     export_model(model, encoder, task, request.output_dir, max_length=prepared.max_length)
     predictor = Predictor.load(request.output_dir, request.threads)

@@ -302,7 +302,10 @@ def describe(event: Event) -> NewEvent | None:
         return NewEvent("metrics", message, data=event.model_dump(exclude={"kind"}))
     if isinstance(event, PhaseFinished):
         message = f"{event.phase} finished after {event.epochs} epochs, best was {event.best_epoch}"
-        return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
+        if event.best_epoch == 0:
+            message += ": none was better than the start, whose weights are kept"
+        level = "info" if event.best_epoch else "warning"
+        return NewEvent("message", message, level, event.model_dump(exclude={"kind"}))
     if isinstance(event, Message):
         return NewEvent("message", event.message, event.level, event.data)
     return None

@@ -46,7 +46,7 @@ async def create_dataset(
     task: Annotated[TaskName, Form()],
     validation_file: Annotated[UploadFile | None, File(description="Cut off the training rows where absent")] = None,
     test_file: Annotated[UploadFile | None, File()] = None,
-    name: Annotated[str | None, Form(min_length=1, max_length=200)] = None,
+    name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
     columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
 ) -> DatasetOut:
     """Upload a data set. Every row is validated; with any error nothing is stored."""

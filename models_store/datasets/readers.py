@@ -107,7 +107,10 @@ def _csv_records(source: SourceFile) -> Iterator[tuple[int, list[str]]]:
                 yield start, record
             start = reader.line_num + 1
     except csv.Error as error:
-        raise source.unreadable("malformed_csv", f"{error} (the record starts here)", start) from error
+        message = f"{error} (the record starts here)"
+        if "new-line character" in str(error):
+            message = "a bare carriage return stands outside quotes; save the file with LF or CRLF line ends"
+        raise source.unreadable("malformed_csv", message, start) from error
 
 
 def _delimiter(header: str) -> str:

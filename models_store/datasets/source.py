@@ -39,6 +39,8 @@ class SourceFile:
         for magic, kind in _MAGIC.items():
             if head.startswith(magic):
                 raise self.unreadable("unsupported_format", f"this is {kind}; upload plain UTF-8 text (CSV or CoNLL)")
+        if b"\0" in head:
+            raise self.unreadable("not_utf8", "this looks like UTF-16 or UTF-32; save the file as UTF-8", 1)
         number = 0
         with self.path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):

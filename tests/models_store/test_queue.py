@@ -132,3 +132,13 @@ def test_without_a_broker_url_the_queue_says_so(valkey: Valkey) -> None:
     assert (none.configured, some.configured) == (False, True)
     none.close()
     some.close()
+
+
+def test_sender_and_worker_are_told_that_the_database_is_the_truth(valkey: Valkey) -> None:
+    conf = celery_app(valkey.url).conf
+
+    assert conf.task_acks_late is False
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.worker_disable_prefetch is True
+    assert conf.task_ignore_result is True
+    assert (conf.task_serializer, conf.accept_content) == ("json", ["json"])

@@ -195,6 +195,24 @@ def test_a_broker_that_forgets_everything_loses_no_job(
     assert worker.stop() == 0
 
 
+def test_a_broker_emptied_while_the_worker_trains_loses_no_job(
+    parts: tuple[Service, Service], valkey: Valkey, sample_files: dict[str, SampleFiles]
+) -> None:
+    api, worker = parts
+    worker.start(ready=False)
+    running = submit(api, sample_files["classification"], LONG)
+    wait_for_phase(api, running, "full")
+    waiting = [submit(api, sample_files["classification"], QUICK) for _ in range(2)]
+
+    valkey.kill()  # and with it both messages
+    valkey.start()
+    api.client.post(f"/jobs/{running}/cancel")
+
+    for job_id in waiting:
+        assert api.wait_for_job(job_id)["status"] == "succeeded"
+    assert api.job(running)["status"] == "cancelled"
+
+
 def test_the_broker_may_go_while_the_worker_waits(
     parts: tuple[Service, Service], valkey: Valkey, sample_files: dict[str, SampleFiles]
 ) -> None:

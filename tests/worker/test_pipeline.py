@@ -58,7 +58,7 @@ def test_every_task_goes_through_all_stages_and_ends_in_a_model_that_answers(wor
 
     events, finished = run(request)
 
-    assert stages(events) == ["prepare", "head", "full", "export", "evaluate"]
+    assert stages(events) == ["head", "full", "export", "evaluate"]
     assert [event for event in events if isinstance(event, Finished)] == [finished]
     # Each event travels between processes as JSON.
     assert [EVENTS.validate_json(event.model_dump_json()) for event in events] == events
@@ -114,7 +114,7 @@ def test_the_manifest_says_what_the_model_is_and_how_it_came_to_be(workshop: Wor
 def test_a_strategy_of_one_phase_runs_only_that(workshop: Workshop, strategy: str, phase: str) -> None:
     events, finished = run(workshop.pipeline_request(strategy=strategy))
 
-    assert stages(events) == ["prepare", phase, "export", "evaluate"]
+    assert stages(events) == [phase, "export", "evaluate"]
     assert [done["name"] for done in finished.result["phases"]] == [phase]
 
 
@@ -126,7 +126,7 @@ def test_rows_that_are_cut_give_a_warning_for_each_split(workshop: Workshop) -> 
 
     events, _ = run(request)
 
-    assert [(warning.message, warning.data) for warning in messages(events, "warning")] == [
+    assert [(warning.message, warning.data) for warning in messages(events, "warning") if "cut" in warning.message] == [
         (
             f"{cut} of {rows} {split} rows are longer than 8 word pieces and were cut",
             {"split": split, "truncated": cut, "max_length": 8},
@@ -160,5 +160,5 @@ def test_a_model_whose_file_differs_from_what_was_trained_is_never_finished(
     with pytest.raises(ParityError, match="differ"):
         events.extend(pipeline.run(workshop.pipeline_request(strategy="frozen")))  # extends as far as it comes
 
-    assert stages(events) == ["prepare", "head", "export"]
+    assert stages(events) == ["head", "export"]
     assert not [event for event in events if isinstance(event, Finished)]

@@ -1,7 +1,8 @@
 """Dropout that draws its mask eight elements at a time.
 
-On a CPU torch draws one 64-bit number for every element, on one thread: 12 % of a training step of MiniLM-L6. One byte
-of such a number decides as well; the probability becomes a multiple of 1/256, and the scale follows it exactly.
+On a CPU torch draws one number for every element, on one thread: 14 % of the arithmetic of a training step of MiniLM-L6
+(16 pairs of 30 tokens), of which this saves the better part. One byte decides as well; the probability becomes a
+multiple of 1/256, and the scale follows it exactly.
 """
 
 from __future__ import annotations

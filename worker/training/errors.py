@@ -6,7 +6,7 @@ from models_store.errors import ThawlineError
 
 
 class DivergedError(ThawlineError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number, or many times what it was before training."""
 
     code = "diverged"
 

@@ -78,8 +78,7 @@ def cache_features(
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 arithmetic where the device has instructions for it; weights and optimizer stay float32.
 
-    Measured on two cores with AVX512-BF16, MiniLM-L6, forward and backward: 1.4 times as fast with 16 tokens a text,
-    1.8 times with 64 (docs/benchmarks.md).
+    docs/decisions/0006-whole-schedules-in-bfloat16.md has the measurement.
     """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=_computes_bfloat16(device.type))
 

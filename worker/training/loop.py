@@ -23,6 +23,8 @@ from worker.training.model import TaskModel
 from worker.training.objectives import OBJECTIVES
 from worker.training.pacing import REPORT_SECONDS, paced
 
+_EXPLODED = 10.0  # times the loss of the untrained model
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
@@ -71,7 +73,7 @@ def _run_phase(
             lambda done: Working(stage=phase.name.value, done=done, total=len(data.validation)),
         )
 
-    best = yield from validate()
+    best = initial = yield from validate()
     best_epoch, best_weights = 0, _copy(module)
     yield _epoch_event(phase, 0, None, best, 0.0, time.monotonic() - started, best=True)
 
@@ -80,6 +82,7 @@ def _run_phase(
     for epoch in range(1, phase.epochs + 1):
         epoch_started = time.monotonic()
         train_loss = yield from stepper.run_epoch(epoch, rng)
+        _check_exploded(train_loss, initial.loss)
         now = yield from validate()
         improved = now.beats(best, phase.watch)
         if improved:
@@ -202,6 +205,15 @@ def _warmup_then_linear_decay(step: int, warmup: int, total: int) -> float:
 def _check_finite(loss: float) -> None:
     if not math.isfinite(loss):
         raise DivergedError(f"the training loss became {loss}; try a smaller learning rate")
+
+
+def _check_exploded(train_loss: float, initial: float) -> None:
+    """Clipping keeps a run that goes astray finite; its loss tells all the same."""
+    if train_loss > _EXPLODED * max(1.0, initial):
+        raise DivergedError(
+            f"the training loss rose to {train_loss:.3g} (before training it was {initial:.3g}); "
+            "try a smaller learning rate"
+        )
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
 from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase, run_to_end
+from worker.training import loop
 from worker.training.data import TokenInputs
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
@@ -69,7 +71,7 @@ def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
     model = bench.model(dropout=0.0)
     # A rate that ruins the model: whatever an epoch brings, the state it began with must not be lost.
     events = run(
-        bench, model, [phase(PhaseName.HEAD, 5, learning_rate=0.01), phase(PhaseName.FULL, 2, learning_rate=5.0)]
+        bench, model, [phase(PhaseName.HEAD, 5, learning_rate=0.01), phase(PhaseName.FULL, 2, learning_rate=0.05)]
     )
 
     head, full = [event for event in events if isinstance(event, PhaseFinished)]
@@ -107,6 +109,58 @@ def test_the_learning_rate_warms_up_and_decays_to_zero(bench: Bench) -> None:
     assert rates == sorted(rates, reverse=True)
     assert max(rates) <= 0.001
     assert rates[-1] == 0.0
+
+
+def test_the_schedule_rises_to_its_peak_and_falls_to_zero() -> None:
+    rates = [loop._warmup_then_linear_decay(step, warmup=10, total=100) for step in range(101)]
+
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == 0.0
+
+
+def test_phase_1_runs_the_encoder_over_each_row_once_and_without_dropout(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = bench.model().train(), []
+    encode = model.encode
+
+    def counted(input_ids: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        assert not model.encoder.training
+        assert torch.is_inference_mode_enabled()
+        rows.append(len(input_ids))
+        return encode(input_ids, *args, **kwargs)
+
+    monkeypatch.setattr(model, "encode", counted)
+
+    run(bench, model, [phase(PhaseName.HEAD, epochs=4)])
+
+    assert sum(rows) == len(bench.data.train) + len(bench.data.validation)
+
+
+def test_gradients_are_clipped_and_small_parameters_do_not_decay(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms, decays = [], {}
+    step = torch.optim.AdamW.step
+
+    def watched(optimizer: torch.optim.AdamW, *args: Any, **kwargs: Any) -> Any:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+        decays.update({p.ndim > 1: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]})
+        return step(optimizer, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+
+    list(train(bench.model(), [phase(PhaseName.FULL)], bench.data, bench.options(max_grad_norm=0.01)))
+
+    assert norms
+    assert max(norms) <= 0.01 * 1.001
+    assert decays == {True: 0.01, False: 0.0}
+
+
+def test_a_loss_that_explodes_without_becoming_infinite_is_a_divergence(bench: Bench) -> None:
+    with pytest.raises(DivergedError, match="rose to"):
+        run(bench, bench.model(), [phase(PhaseName.FULL, epochs=8, learning_rate=30.0)])
 
 
 def test_a_loss_that_is_no_number_is_an_error(encoders_dir: Path, tmp_path: Path) -> None:
