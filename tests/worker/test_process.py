@@ -24,8 +24,10 @@ def test_half_an_event_ends_the_stream_instead_of_hanging_the_job() -> None:
 
 def test_a_request_that_makes_no_sense_is_told_as_a_failure() -> None:
     with TrainingProcess("this is no JSON") as process:
-        event = process.next_event(timeout=60)
+        first, event = (process.next_event(timeout=60) for _ in range(2))
 
+    assert first is not None
+    assert first.kind == "stage_started"  # told at once, before the imports
     assert event is not None
     assert event.kind == "failed"
     assert event.code == "training_failed"
