@@ -19,8 +19,6 @@ log = get_logger(__name__)
 
 _STOP_SECONDS = 5.0
 _TAIL_BYTES = 4000
-# Waiting threads sleep: spinning ones cost nothing on an idle machine, and half the speed beside any other work.
-_DEFAULTS = {"OMP_WAIT_POLICY": "PASSIVE"}
 # Encoders are local: nothing is ever looked up on a hub, and progress bars have no reader.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -42,7 +40,7 @@ class TrainingProcess:
             stdout=self._stderr,
             stderr=self._stderr,
             pass_fds=[write_fd],
-            env={**_DEFAULTS, **os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT},
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
         os.close(write_fd)
