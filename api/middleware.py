@@ -61,8 +61,6 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, begun
-            if head and begun:
-                return  # the answer is over already
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 response = MutableHeaders(scope=message)
@@ -70,18 +68,12 @@ class RequestMiddleware:
                 response.update(_SAFE_HEADERS)
                 response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
             await send(message)
-            if head and begun:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        async def receive_limited() -> Message:
-            if head and begun:
-                return {"type": "http.disconnect"}  # for a stream that would go on without a reader
-            return await limited()
-
-        limited = self._limited(scope, receive)
         answer: ASGIApp = self._refusal(request) or self._app
+        if head:
+            answer = _headers_only(answer)
         try:
-            await answer(scope, receive_limited, send_with_headers)
+            await answer(scope, self._limited(scope, receive), send_with_headers)
         except Exception as error:
             if begun:
                 raise
@@ -124,6 +116,27 @@ class RequestMiddleware:
     def _too_large(self, scope: Scope) -> str:
         name = "THAWLINE_MAX_UPLOAD_BYTES" if _is_upload(scope) else "THAWLINE_MAX_REQUEST_BYTES"
         return f"the body is larger than {self._limit(scope)} bytes, the limit of this server ({name})"
+
+
+def _headers_only(app: ASGIApp) -> ASGIApp:
+    """Answer as the application begins to, and end there: a stream would go on without a reader."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_start(message: Message) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def receive_until_begun() -> Message:
+            return {"type": "http.disconnect"} if begun else await receive()
+
+        await app(scope, receive_until_begun, send_start)
+
+    return answer
 
 
 def _is_upload(scope: Scope) -> bool:

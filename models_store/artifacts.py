@@ -11,13 +11,13 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
+from ulid import ULID
 
 from models_store.errors import ArtifactCorruptError, NotFoundError
 
@@ -52,27 +52,16 @@ class ArtifactStore:
         Args:
             name: What to call it, so that housekeeping knows whose it is; by default something random.
         """
-        parent = self.root / _STAGING
-        parent.mkdir(parents=True, exist_ok=True)
-        if name is None:
-            folder = Path(tempfile.mkdtemp(dir=parent))
-        else:
-            folder = parent / name
-            folder.mkdir(mode=0o700)
-        try:
+        with passing_folder(self.root / _STAGING / (name or str(ULID()).lower())) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def staged(self) -> list[Path]:
         """Folders in the staging area: of work under way, or left by a process that was killed."""
-        parent = self.root / _STAGING
-        return sorted(parent.iterdir()) if parent.is_dir() else []
+        return children(self.root / _STAGING)
 
     def keys(self, kind: Literal["datasets", "models"]) -> list[str]:
         """The keys of everything published."""
-        parent = self.root / kind
-        return [f"{kind}/{path.name}" for path in sorted(parent.iterdir())] if parent.is_dir() else []
+        return [f"{kind}/{path.name}" for path in children(self.root / kind)]
 
     def publish(self, folder: Path, key: str, info: dict[str, Any]) -> int:
         """Move a staged folder to its key, with a manifest of ``info`` and of every file.
@@ -142,6 +131,22 @@ class ArtifactStore:
         if not _KEY.fullmatch(key) or ".." in key:
             raise ValueError(f"not an artifact key: {key!r}")
         return self.root / key
+
+
+@contextmanager
+def passing_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder for this user alone, and remove it with all it holds at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def children(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def file_sha256(path: Path) -> str:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from sqlmodel import col, select
 
-from models_store.artifacts import ArtifactStore
+from models_store.artifacts import ArtifactStore, children
 from models_store.database import Database
+from models_store.datasets import dataset_key
 from models_store.tables import Dataset, JobStatus, ModelVersion, TrainingJob
 
 UPLOAD_SECONDS = 24 * 3600.0
-_OF_ATTEMPT = re.compile(r"(?P<job>job_[a-z0-9]+)\.(?P<attempt>[0-9]+)")
+_OF_ATTEMPT = re.compile(r"job_[a-z0-9]+\.[0-9]+")  # what `attempt_folder` makes
 
 
 def attempt_folder(job_id: str, attempt: int) -> str:
@@ -39,8 +39,8 @@ def tidy(db: Database, store: ArtifactStore, scratch: Path) -> list[Path]:
         The folders removed.
     """
     # The folders are listed before the database is asked: what is made in between is left alone.
-    working = [*_children(scratch), *store.staged()]
-    published = {kind: {key: store.root / key for key in store.keys(kind)} for kind in ("models", "datasets")}
+    working = [*(path for path in children(scratch) if path.is_dir()), *store.staged()]
+    keys = [*store.keys("models"), *store.keys("datasets")]
     with db.reading() as session:
         running = {
             attempt_folder(job_id, attempt)
@@ -49,10 +49,9 @@ def tidy(db: Database, store: ArtifactStore, scratch: Path) -> list[Path]:
             )
         }
         known = set(session.exec(select(ModelVersion.artifact)))
-        known |= {f"datasets/{dataset_id}" for dataset_id in session.exec(select(Dataset.id))}
-    orphans = [
-        path for folders in published.values() for key, path in folders.items() if key not in known
-    ]  # a row that failed to follow its files, or files that outlived their row
+        known |= {dataset_key(dataset_id) for dataset_id in session.exec(select(Dataset.id))}
+    # A row failed to follow its files, or the files outlived their row.
+    orphans = [store.root / key for key in keys if key not in known]
     removed = [path for path in [*working, *orphans] if _is_abandoned(path, running)]
     for path in removed:
         _remove(path)
@@ -77,7 +76,3 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:  # another worker was faster
         return 0.0
-
-
-def _children(folder: Path) -> Iterable[Path]:
-    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []

@@ -36,6 +36,7 @@ from models_store.tables import (
 )
 
 J = TrainingJob
+_EXHAUSTED = "attempts_exhausted"
 _QUEUED_AGAIN: dict[str, Any] = {"status": JobStatus.QUEUED, "lease_until": None, "enqueued_at": None, "phase": None}
 
 
@@ -304,8 +305,7 @@ def fail(db: Database, claim: Claim, *, code: str, message: str) -> None:
     """
     with db.transaction() as session:
         _guarded(session, claim, _ended(JobStatus.FAILED, error_code=code, error_message=message))
-        event = NewEvent("status", message, level="error", data={"status": JobStatus.FAILED, "code": code})
-        _add_event(session, claim.job_id, claim.attempt, event)
+        _add_event(session, claim.job_id, claim.attempt, _failure_event(code, message))
 
 
 def cancelled(db: Database, claim: Claim) -> None:
@@ -343,13 +343,10 @@ def release(db: Database, claim: Claim, *, reason: str, spend_attempt: bool) -> 
             _update(session, col(J.id) == claim.job_id, _ended(JobStatus.CANCELLED))
             event = _status_event(JobStatus.CANCELLED)
         elif job.attempt >= job.max_attempts:
-            code, message = "attempts_exhausted", _exhausted(claim.attempt, reason)
-            _update(
-                session,
-                col(J.id) == claim.job_id,
-                _ended(JobStatus.FAILED, error_code=code, error_message=message),
-            )
-            event = NewEvent("status", message, level="error", data={"status": JobStatus.FAILED, "code": code})
+            message = _exhausted(claim.attempt, reason)
+            failed = _ended(JobStatus.FAILED, error_code=_EXHAUSTED, error_message=message)
+            _update(session, col(J.id) == claim.job_id, failed)
+            event = _failure_event(_EXHAUSTED, message)
         else:
             event = NewEvent("status", f"queued again: {reason}", level="warning", data={"status": JobStatus.QUEUED})
         _add_event(session, claim.job_id, claim.attempt, event)
@@ -382,10 +379,10 @@ def sweep(db: Database) -> list[str]:
             _add_event(session, job.id, job.attempt, _status_event(JobStatus.CANCELLED))
 
         exhausted = and_(_lease_expired(), col(J.attempt) >= col(J.max_attempts))
-        failed = _ended(JobStatus.FAILED, error_code="attempts_exhausted", error_message=_exhausted(None, lost))
+        message = _exhausted(None, lost)
+        failed = _ended(JobStatus.FAILED, error_code=_EXHAUSTED, error_message=message)
         for job in _update(session, exhausted, failed):
-            data = {"status": JobStatus.FAILED, "code": "attempts_exhausted"}
-            _add_event(session, job.id, job.attempt, NewEvent("status", _exhausted(None, lost), "error", data))
+            _add_event(session, job.id, job.attempt, _failure_event(_EXHAUSTED, message))
 
         # A lease may run out, or a cancellation come, between these statements: what nobody could claim waits
         # for the next sweep.
@@ -456,6 +453,10 @@ def _exhausted(attempt: int | None, reason: str) -> str:
 
 def _status_event(status: JobStatus, **data: Any) -> NewEvent:
     return NewEvent("status", status.value, data={"status": status, **data})
+
+
+def _failure_event(code: str, message: str) -> NewEvent:
+    return NewEvent("status", message, level="error", data={"status": JobStatus.FAILED, "code": code})
 
 
 def _add_event(session: Session, job_id: str, attempt: int, event: NewEvent) -> None:

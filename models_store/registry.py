@@ -217,9 +217,7 @@ def delete_model(session: Session, name: str) -> list[str]:
     """
     get_model(session, name, lock=True)
     open_jobs = session.exec(
-        select(TrainingJob.id).where(
-            TrainingJob.model == name, col(TrainingJob.status).not_in([str(s) for s in TERMINAL_STATUSES])
-        )
+        select(TrainingJob.id).where(TrainingJob.model == name, col(TrainingJob.status).not_in(TERMINAL_STATUSES))
     ).all()
     if open_jobs:
         raise ConflictError(

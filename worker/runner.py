@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models_store import datasets, jobs
-from models_store.artifacts import ArtifactStore
+from models_store.artifacts import ArtifactStore, passing_folder
 from models_store.database import DATABASE_AWAY, Database
 from models_store.errors import LeaseLostError, ThawlineError
 from models_store.housekeeping import attempt_folder
@@ -97,22 +96,13 @@ class JobRunner:
     def _train_and_publish(self, claim: Claim) -> None:
         dataset = self._insist(lambda: datasets.get(self._db, claim.dataset_id))
         name = attempt_folder(claim.job_id, claim.attempt)
-        with self._store.staging(name) as output, self._scratch(name) as scratch:
+        with self._store.staging(name) as output, passing_folder(self._settings.scratch_dir / name) as scratch:
             request = self._request(claim, dataset, output, scratch)
             with TrainingProcess(request.model_dump_json()) as process:
                 log.info("training process started", job_id=claim.job_id, pid=process.pid)
                 finished = self._watch(claim, request.spec, dataset, process)
             if finished is not None:
                 self._publish(claim, finished, output)
-
-    @contextlib.contextmanager
-    def _scratch(self, name: str) -> Iterator[Path]:
-        folder = self._settings.scratch_dir / name
-        folder.mkdir(parents=True, mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def _kept_alive(self, claim: Claim) -> Iterator[None]:

@@ -27,7 +27,6 @@ class Sweeper:
         self._db = db
         self._store = store
         self._queue = queue
-        self._interval = settings.sweep_seconds
         self._tidy_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -52,7 +51,7 @@ class Sweeper:
         except UnavailableError as error:
             log.warning("sweep cannot see the queue", error=error.message)
             return
-        for job_id in jobs.unheard(self._db, waiting_messages=waiting, older_than=self._interval):
+        for job_id in jobs.unheard(self._db, waiting_messages=waiting, older_than=self._settings.sweep_seconds):
             if self._queue.enqueue(job_id):
                 jobs.mark_enqueued(self._db, job_id)
 
@@ -71,4 +70,4 @@ class Sweeper:
                     self._tidy_at = time.monotonic() + _TIDY_SECONDS
             except Exception:
                 log.exception("sweep failed; the next one tries again")
-            self._stop.wait(self._interval)
+            self._stop.wait(self._settings.sweep_seconds)

@@ -52,21 +52,26 @@ def event_messages(service: Service, job_id: str) -> str:
     return "\n".join(event["message"] for event in events)
 
 
-def test_a_worker_killed_in_mid_training_costs_an_attempt_and_no_job(
-    fragile_service: Service, sample_files: dict[str, SampleFiles]
-) -> None:
-    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 30})
-    wait_for_phase(fragile_service, job_id, "full")
-    (child,) = fragile_service.find("worker.child")
+def assert_a_killed_worker_costs_an_attempt_and_no_job(service: Service, job_id: str) -> None:
+    """Kill the worker in the second phase of a job; another attempt finishes it."""
+    wait_for_phase(service, job_id, "full")
+    (child,) = service.find("worker.child")
 
-    for process in fragile_service.find("-m worker"):
+    for process in service.find("-m worker"):
         if process.pid != child.pid:
             process.kill()
 
     child.wait(10)  # the kernel ends the training process with its parent
-    job = fragile_service.wait_for_job(job_id)
-    assert (job["status"], job["attempt"], job["model"]["version"]) == ("succeeded", 2, 1)
-    assert "worker was lost" in event_messages(fragile_service, job_id)
+    job = service.wait_for_job(job_id)
+    assert (job["status"], job["attempt"], job["model"]["version"]) == ("succeeded", 2, 1), service.log
+    assert "worker was lost" in event_messages(service, job_id)
+
+
+def test_a_worker_killed_in_mid_training_costs_an_attempt_and_no_job(
+    fragile_service: Service, sample_files: dict[str, SampleFiles]
+) -> None:
+    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 30})
+    assert_a_killed_worker_costs_an_attempt_and_no_job(fragile_service, job_id)
 
 
 def test_a_job_whose_process_is_killed_each_time_fails_with_its_history(

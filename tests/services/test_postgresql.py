@@ -11,7 +11,7 @@ from models_store import jobs
 from models_store.database import Database
 from tests.fixtures.models import QUICK, SampleFiles
 from tests.fixtures.servers import Service
-from tests.services.test_faults import FAST_RECOVERY, LONG, event_messages, submit, wait_for_phase
+from tests.services.test_faults import FAST_RECOVERY, LONG, assert_a_killed_worker_costs_an_attempt_and_no_job, submit
 
 pytestmark = [
     pytest.mark.services,
@@ -50,15 +50,5 @@ def test_a_worker_killed_in_training_costs_an_attempt_and_no_job(
     service: Service, sample_files: dict[str, SampleFiles]
 ) -> None:
     job_id = submit(service, sample_files["classification"], {**LONG, "full_epochs": 12})
-    wait_for_phase(service, job_id, "full")
-    (child,) = service.find("worker.child")
-
-    for process in service.find("-m worker"):
-        if process.pid != child.pid:
-            process.kill()
-
-    child.wait(10)  # the kernel ends the training process with its parent
-    job = service.wait_for_job(job_id)
-    assert (job["status"], job["attempt"], job["model"]["version"]) == ("succeeded", 2, 1), service.log
-    assert "worker was lost" in event_messages(service, job_id)
+    assert_a_killed_worker_costs_an_attempt_and_no_job(service, job_id)
     assert service.client.post("/predict/model", json={"inputs": "my parcel"}).json()["version"] == 1

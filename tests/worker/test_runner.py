@@ -104,6 +104,18 @@ def database_away(*_: Any, **__: Any) -> Any:
     raise OperationalError("COMMIT", {}, ConnectionError("the server closed the connection"))
 
 
+def away_for(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> list[int]:
+    """The database is away for the first calls of a function of `jobs`; one entry for every call."""
+    call, calls = getattr(jobs, name), []
+
+    def away_at_first(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return database_away() if len(calls) <= times else call(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, name, away_at_first)
+    return calls
+
+
 @contextlib.contextmanager
 def in_background(runner: JobRunner, job_id: str) -> Iterator[Future[None]]:
     """The runner at work on a job, as in a thread of the worker's pool."""
@@ -201,13 +213,7 @@ def test_the_training_outlives_a_database_that_is_away_and_its_news_are_written_
     workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = workshop.submit()
-    heartbeat, calls = jobs.heartbeat, []
-
-    def away_at_first(*args: Any, **kwargs: Any) -> bool:
-        calls.append(1)
-        return database_away() if len(calls) <= 4 else heartbeat(*args, **kwargs)
-
-    monkeypatch.setattr(jobs, "heartbeat", away_at_first)
+    calls = away_for(monkeypatch, "heartbeat", times=4)
 
     runner.run(job_id)
 
@@ -266,13 +272,7 @@ def test_a_publication_that_never_reached_the_database_is_tried_again(
 ) -> None:
     script(monkeypatch, FINISHED)
     job_id = workshop.submit()
-    succeed, calls = jobs.succeed, []
-
-    def away_at_first(*args: Any, **kwargs: Any) -> ModelVersion:
-        calls.append(1)
-        return database_away() if len(calls) <= 3 else succeed(*args, **kwargs)
-
-    monkeypatch.setattr(jobs, "succeed", away_at_first)
+    away_for(monkeypatch, "succeed", times=3)
 
     runner.run(job_id)
 

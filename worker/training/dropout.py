@@ -1,8 +1,8 @@
 """Dropout that draws its mask eight elements at a time.
 
-On a CPU torch draws one number for every element, on one thread: 14 % of the arithmetic of a training step of MiniLM-L6
-(16 pairs of 30 tokens), of which this saves the better part. One byte decides as well; the probability becomes a
-multiple of 1/256, and the scale follows it exactly.
+On a CPU torch draws one number for every element, on one thread. One byte decides as well; the probability becomes a
+multiple of 1/256, and the scale follows it exactly. Forward and backward of MiniLM-L6 over 16 texts of 32 tokens took
+187 ms instead of 196 (two cores, bfloat16, medians of 35 interleaved steps).
 """
 
 from __future__ import annotations
