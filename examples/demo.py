@@ -71,7 +71,7 @@ SAMPLES = [
         "csv",
         [
             {"text": "How do I send a product back?", "text_pair": "What is the procedure for returning an item?"},
-            {"text": "How do I change my password?", "text_pair": "How do I delete my account?"},
+            {"text": "Can I change my delivery address?", "text_pair": "How do I cancel my order?"},
         ],
     ),
 ]

@@ -22,6 +22,7 @@ from worker.training.features import FeatureInputs, autocast, cache_features
 from worker.training.model import TaskModel
 from worker.training.objectives import OBJECTIVES
 from worker.training.pacing import REPORT_SECONDS, paced
+from worker.training.vocabulary import compact_vocabulary
 
 _EXPLODED = 10.0  # times the loss of the untrained model
 
@@ -46,9 +47,10 @@ def train(
     """
     torch.manual_seed(options.seed)
     model.to(options.device)
-    for number, phase in enumerate(phases):
-        yield StageStarted(stage=phase.name.value)
-        yield from _run_phase(model, phase, data, options, np.random.default_rng([options.seed, number]))
+    with compact_vocabulary(model.encoder, [data.train, data.validation], data.pad_id):
+        for number, phase in enumerate(phases):
+            yield StageStarted(stage=phase.name.value)
+            yield from _run_phase(model, phase, data, options, np.random.default_rng([options.seed, number]))
 
 
 def _run_phase(
