@@ -8,4 +8,9 @@ import os
 for _name in [name for name in os.environ if name.startswith("THAWLINE_")]:
     del os.environ[_name]
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.encoders", "tests.fixtures.models"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.leftovers",
+    "tests.fixtures.encoders",
+    "tests.fixtures.models",
+]

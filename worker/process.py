@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -26,8 +27,10 @@ _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HU
 class TrainingProcess:
     """A fresh interpreter that trains one model. A context manager: at its end the process is gone."""
 
-    def __init__(self, request_json: str) -> None:
+    def __init__(self, request_json: str, scratch: Path) -> None:
+        """``scratch`` takes the temporary files of the process and of its libraries, to be removed with it."""
         self._request = request_json
+        self._scratch = scratch
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._ended = False
 
@@ -40,7 +43,7 @@ class TrainingProcess:
             stdout=self._stderr,
             stderr=self._stderr,
             pass_fds=[write_fd],
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT, "TMPDIR": str(self._scratch)},
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
         os.close(write_fd)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,9 +19,10 @@ from worker.process import TrainingProcess
 from worker.training.events import Event, Failed, Finished, StageStarted
 
 _PARENT = """
-import signal, sys
+import json, pathlib, signal, sys
 from worker.process import TrainingProcess
-with TrainingProcess(sys.stdin.read()) as process:
+request = sys.stdin.read()
+with TrainingProcess(request, pathlib.Path(json.loads(request)["scratch_dir"])) as process:
     while True:
         event = process.next_event(60)
         if getattr(event, "stage", None) == "full":
@@ -33,7 +35,8 @@ with TrainingProcess(sys.stdin.read()) as process:
 def events_of(request_json: str) -> tuple[list[Event], str]:
     """Everything that a training process tells, and how it ended."""
     events = []
-    with TrainingProcess(request_json) as process:
+    scratch = Path(json.loads(request_json)["scratch_dir"])
+    with TrainingProcess(request_json, scratch) as process:
         while not process.ended:
             if (event := process.next_event(60)) is not None:
                 events.append(event)

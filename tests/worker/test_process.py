@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from worker.process import TrainingProcess
 
 
-def test_half_an_event_ends_the_stream_instead_of_hanging_the_job() -> None:
-    process = TrainingProcess("{}")
+def test_half_an_event_ends_the_stream_instead_of_hanging_the_job(tmp_path: Path) -> None:
+    process = TrainingProcess("{}", tmp_path)
     read_fd, write_fd = os.pipe()
     os.write(write_fd, b'{"kind":"message","message":"whole"}\n{"kind":"mess')
     os.close(write_fd)
@@ -22,8 +23,8 @@ def test_half_an_event_ends_the_stream_instead_of_hanging_the_job() -> None:
     assert process.ended
 
 
-def test_a_request_that_makes_no_sense_is_told_as_a_failure() -> None:
-    with TrainingProcess("this is no JSON") as process:
+def test_a_request_that_makes_no_sense_is_told_as_a_failure(tmp_path: Path) -> None:
+    with TrainingProcess("this is no JSON", tmp_path) as process:
         first, event = (process.next_event(timeout=60) for _ in range(2))
 
     assert first is not None

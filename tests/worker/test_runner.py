@@ -48,8 +48,9 @@ class Script:
     pid: int = 0
     request: PipelineRequest | None = field(default=None, init=False)
 
-    def __call__(self, request_json: str) -> Self:
+    def __call__(self, request_json: str, scratch: Path) -> Self:
         self.request = PipelineRequest.model_validate_json(request_json)
+        assert scratch == self.request.scratch_dir
         return self
 
     def __enter__(self) -> Self:
