@@ -27,13 +27,18 @@ class HeadName(StrEnum):
 
     AUTO = "auto"
     LINEAR = "linear"
+    DENSE_CNN = "dense_cnn"
+    HIGHWAY_LSTM = "highway_lstm"
     BILSTM = "bilstm"
+    BIMPM = "bimpm"
+    BIMPM_LITE = "bimpm_lite"
+    SIM_TRANSFORMER = "sim_transformer"
 
 
 HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
-    TaskName.CLASSIFICATION: (HeadName.LINEAR,),
+    TaskName.CLASSIFICATION: (HeadName.LINEAR, HeadName.DENSE_CNN, HeadName.HIGHWAY_LSTM),
     TaskName.TAGGING: (HeadName.LINEAR, HeadName.BILSTM),
-    TaskName.SIMILARITY: (HeadName.LINEAR,),
+    TaskName.SIMILARITY: (HeadName.LINEAR, HeadName.BIMPM, HeadName.BIMPM_LITE, HeadName.SIM_TRANSFORMER),
 }
 
 

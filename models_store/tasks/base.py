@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
@@ -119,10 +120,17 @@ def encoded_from(encoding: Encoding, first_pieces: list[int] | None = None) -> E
     """Keep what the model needs of a tokenizer's encoding."""
     return Encoded(
         input_ids=encoding.ids,
-        type_ids=encoding.type_ids,
+        type_ids=_segments(encoding),
         truncated=bool(encoding.overflowing),
         first_pieces=first_pieces,
     )
+
+
+def _segments(encoding: Encoding) -> list[int]:
+    """Where the second text begins, also for tokenizers that leave the segments to their encoder's imagination."""
+    if encoding.n_sequences < 2 or any(encoding.type_ids):
+        return list(encoding.type_ids)
+    return list(accumulate((int(sequence == 1) for sequence in encoding.sequence_ids), max))
 
 
 def softmax(logits: FloatArray) -> NDArray[np.float64]:

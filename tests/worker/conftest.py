@@ -20,6 +20,7 @@ from models_store.encoders import EncoderSource, encoder_names
 from models_store.queue import JobQueue
 from models_store.settings import Settings
 from models_store.specs import (
+    HEADS_OF_TASK,
     HeadName,
     JobRequest,
     PhaseName,
@@ -52,15 +53,7 @@ TASKS: dict[str, Task[Any]] = {
     "labelled pairs": SimilarityTask(labels=("no", "yes")),
     "graded pairs": SimilarityTask(score_range=(0.0, 5.0)),
 }
-LEGAL_PAIRS = [
-    ("classification", HeadName.LINEAR),
-    ("tagging", HeadName.LINEAR),
-    ("tagging", HeadName.BILSTM),
-    ("pos", HeadName.LINEAR),
-    ("pos", HeadName.BILSTM),
-    ("labelled pairs", HeadName.LINEAR),
-    ("graded pairs", HeadName.LINEAR),
-]
+LEGAL_PAIRS = [(kind, head) for kind, task in TASKS.items() for head in HEADS_OF_TASK[task.name]]
 HYPERPARAMETERS = ResolvedHyperparameters(
     head_epochs=2,
     head_learning_rate=0.01,

@@ -30,14 +30,20 @@ class FeatureInputs:
         self.lengths = lengths
 
     def collate(self, indices: list[int]) -> Batch:
-        """Hidden states (batch, length, width) and mask (batch, length)."""
+        """Hidden states (batch, length, width), mask and segments (batch, length)."""
         shape = (len(indices), max(self.lengths[i] for i in indices))
         hidden = np.zeros((*shape, self._store.shape[1]), dtype=np.float32)
-        mask = np.zeros(shape, dtype=np.int64)
+        mask, types = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         for row, index in enumerate(indices):
-            hidden[row, : self.lengths[index]] = self._rows(index)
-            mask[row, : self.lengths[index]] = 1
-        inputs = {"hidden_states": torch.from_numpy(hidden), "attention_mask": torch.from_numpy(mask)}
+            length = self.lengths[index]
+            hidden[row, :length] = self._rows(index)
+            mask[row, :length] = 1
+            types[row, :length] = self._split.encoded[index].type_ids[:length]
+        inputs = {
+            "hidden_states": torch.from_numpy(hidden),
+            "attention_mask": torch.from_numpy(mask),
+            "token_type_ids": torch.from_numpy(types),
+        }
         return Batch(indices, inputs, collate_targets([self._split.targets[i] for i in indices]))
 
     def put(self, index: int, hidden: NDArray[np.float32]) -> None:

@@ -39,5 +39,5 @@ class TaskModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Ids, mask and segments (batch, length) → logits."""
         hidden = self.encode(input_ids, attention_mask, token_type_ids)
-        logits: Tensor = self.head(hidden, attention_mask)
+        logits: Tensor = self.head(hidden, attention_mask, token_type_ids)
         return logits

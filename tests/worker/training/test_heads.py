@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from models_store.specs import HEADS_OF_TASK, HeadName
 from models_store.tasks import TaskName
@@ -13,13 +14,19 @@ WIDTH, OUTPUTS = 16, 5
 PAIRS = sorted(HEADS)
 
 
+def inputs(batch: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Random hidden states, no padding, and a second text from the middle on."""
+    types = (torch.arange(length) >= length // 2).long().expand(batch, -1)
+    return torch.randn(batch, length, WIDTH), torch.ones(batch, length, dtype=torch.int64), types
+
+
 def test_the_table_holds_exactly_the_heads_that_the_specs_allow() -> None:
     assert set(HEADS) == {(task, head) for task, heads in HEADS_OF_TASK.items() for head in heads}
 
 
 @pytest.mark.parametrize(("task", "head"), PAIRS)
 def test_logits_have_the_shape_that_the_task_decodes(task: TaskName, head: HeadName) -> None:
-    logits = HEADS[task, head](WIDTH, OUTPUTS, 0.1)(torch.randn(3, 7, WIDTH), torch.ones(3, 7, dtype=torch.int64))
+    logits = HEADS[task, head](WIDTH, OUTPUTS, 0.1)(*inputs(3, 7))
 
     assert logits.shape == ((3, 7, OUTPUTS) if task is TaskName.TAGGING else (3, OUTPUTS))
 
@@ -28,12 +35,15 @@ def test_logits_have_the_shape_that_the_task_decodes(task: TaskName, head: HeadN
 def test_padding_never_changes_an_answer(task: TaskName, head: HeadName) -> None:
     torch.manual_seed(1)
     module = HEADS[task, head](WIDTH, OUTPUTS, 0.1).eval()
-    hidden = torch.randn(1, 4, WIDTH)
-    padded = torch.cat([hidden, torch.randn(1, 6, WIDTH)], dim=1)
-    mask = torch.tensor([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]])
+    hidden, mask, types = inputs(1, 4)
+    nothing = torch.zeros(1, 6, dtype=torch.int64)
 
-    alone = module(hidden, mask[:, :4])
-    in_batch = module(padded, mask)
+    alone = module(hidden, mask, types)
+    in_batch = module(
+        torch.cat([hidden, torch.randn(1, 6, WIDTH)], dim=1),
+        torch.cat([mask, nothing], 1),
+        torch.cat([types, nothing], 1),
+    )
 
     torch.testing.assert_close(in_batch[:, :4] if task is TaskName.TAGGING else in_batch, alone)
 
@@ -42,7 +52,7 @@ def test_padding_never_changes_an_answer(task: TaskName, head: HeadName) -> None
 def test_every_parameter_learns(task: TaskName, head: HeadName) -> None:
     module = HEADS[task, head](WIDTH, OUTPUTS, 0.0)
 
-    module(torch.randn(2, 5, WIDTH), torch.ones(2, 5, dtype=torch.int64)).pow(2).sum().backward()
+    module(*inputs(2, 8)).pow(2).sum().backward()
 
     assert [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -50,10 +60,10 @@ def test_every_parameter_learns(task: TaskName, head: HeadName) -> None:
 def test_a_bilstm_reads_in_both_directions() -> None:
     torch.manual_seed(1)
     module = HEADS[TaskName.TAGGING, HeadName.BILSTM](WIDTH, OUTPUTS, 0.0).eval()
-    hidden, mask = torch.randn(1, 6, WIDTH), torch.ones(1, 6, dtype=torch.int64)
+    hidden, mask, types = inputs(1, 6)
     changed = hidden.clone()
     changed[0, 3] += 1.0
 
-    difference = (module(changed, mask) - module(hidden, mask)).abs().sum(-1)[0]
+    difference = (module(changed, mask, types) - module(hidden, mask, types)).abs().sum(-1)[0]
 
     assert (difference > 1e-6).all()  # before and after the word that changed

@@ -10,13 +10,21 @@ from models_store.specs import HeadName
 from models_store.tasks import TaskName
 from worker.training.heads.base import Head
 from worker.training.heads.bilstm import BiLstmHead
+from worker.training.heads.bimpm import BimpmHead, BimpmLiteHead, SimTransformerHead
+from worker.training.heads.dense_cnn import DenseCnnHead
+from worker.training.heads.highway_lstm import HighwayLstmHead
 from worker.training.heads.linear import LinearHead, TokenLinearHead
 
 HeadFactory = Callable[[int, int, float], nn.Module]
 
 HEADS: dict[tuple[TaskName, HeadName], HeadFactory] = {
     (TaskName.CLASSIFICATION, HeadName.LINEAR): LinearHead,
+    (TaskName.CLASSIFICATION, HeadName.DENSE_CNN): DenseCnnHead,
+    (TaskName.CLASSIFICATION, HeadName.HIGHWAY_LSTM): HighwayLstmHead,
     (TaskName.SIMILARITY, HeadName.LINEAR): LinearHead,
+    (TaskName.SIMILARITY, HeadName.BIMPM): BimpmHead,
+    (TaskName.SIMILARITY, HeadName.BIMPM_LITE): BimpmLiteHead,
+    (TaskName.SIMILARITY, HeadName.SIM_TRANSFORMER): SimTransformerHead,
     (TaskName.TAGGING, HeadName.LINEAR): TokenLinearHead,
     (TaskName.TAGGING, HeadName.BILSTM): BiLstmHead,
 }

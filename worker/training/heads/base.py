@@ -16,16 +16,42 @@ class Head(Protocol):
 
     needs: ClassVar[Literal["first_token", "all_tokens"]]
 
-    def __call__(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
-        """Hidden states (batch, length, width) and mask (batch, length) → logits.
+    def __call__(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Hidden states (batch, length, width), mask and segments (batch, length) → logits.
 
         Logits are (batch, n_outputs), or (batch, length, n_outputs) for a task per token.
         """
 
 
 def init_kaiming(module: nn.Module) -> None:
-    """Kaiming-uniform weights and zero biases for every fully connected layer (He et al. 2015, arXiv 1502.01852)."""
+    """Kaiming-uniform weights and zero biases for fully connected and convolutional layers.
+
+    He et al. 2015, arXiv 1502.01852.
+    """
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv1d):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def two_layers(width: int, n_outputs: int, dropout: float) -> nn.Sequential:
+    """The two fully connected layers that end most heads."""
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, n_outputs),
+    )
+
+
+def masked_max(values: Tensor, mask: Tensor) -> Tensor:
+    """Values (batch, length, width) and mask (batch, length) → maximum over the real tokens (batch, width)."""
+    return values.masked_fill(mask.unsqueeze(-1) == 0, -1e4).amax(dim=1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Values (batch, length, width) and mask (batch, length) → mean over the real tokens (batch, width)."""
+    weights = mask.unsqueeze(-1).to(values.dtype)
+    return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)

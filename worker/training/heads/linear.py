@@ -6,17 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from worker.training.heads.base import init_kaiming
-
-
-def _two_layers(width: int, n_outputs: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Dropout(dropout),
-        nn.Linear(width, width),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Linear(width, n_outputs),
-    )
+from worker.training.heads.base import init_kaiming, two_layers
 
 
 class LinearHead(nn.Module):
@@ -26,10 +16,10 @@ class LinearHead(nn.Module):
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
-        self.layers = _two_layers(width, n_outputs, dropout)
+        self.layers = two_layers(width, n_outputs, dropout)
         init_kaiming(self)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, length, width) → (batch, n_outputs)."""
         logits: Tensor = self.layers(hidden_states[:, 0])
         return logits
@@ -42,10 +32,10 @@ class TokenLinearHead(nn.Module):
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
-        self.layers = _two_layers(width, n_outputs, dropout)
+        self.layers = two_layers(width, n_outputs, dropout)
         init_kaiming(self)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, length, width) → (batch, length, n_outputs)."""
         logits: Tensor = self.layers(hidden_states)
         return logits
