@@ -29,6 +29,9 @@ FIELDS: dict[TaskName, tuple[str, ...]] = {
     TaskName.TAGGING: (),
 }
 
+MAX_COLUMNS = 1_000
+_SHOWN_COLUMNS = 20
+
 
 def map_columns(
     source: SourceFile, header: Sequence[str], task: TaskName, mapping: Mapping[str, str]
@@ -42,7 +45,7 @@ def map_columns(
     _check_header(source, header, problems)
     for field, column in mapping.items():
         if column not in header:
-            message = f"no column {column!r} (given for {field!r}): the header has {', '.join(map(repr, header))}"
+            message = f"no column {column!r} (given for {field!r}): the header has {_listed(header)}"
             problems.add(_problem(source, message, column))
     if problems.count:
         raise InvalidDatasetError(problems)
@@ -63,7 +66,7 @@ def map_columns(
             missing.append("score (or label)")
     for field in missing:
         message = (
-            f"no column for {field}: the header has {', '.join(map(repr, header))}. Rename the column, or send "
+            f"no column for {field}: the header has {_listed(header)}. Rename the column, or send "
             f'columns={{"{field.split()[0]}": "<your column>"}} with the upload'
         )
         problems.add(_problem(source, message, field, "missing_column"))
@@ -92,11 +95,16 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
 
 
 def _check_header(source: SourceFile, header: Sequence[str], problems: ProblemList) -> None:
+    if len(header) > MAX_COLUMNS:
+        message = f"the header has {len(header)} columns, more than {MAX_COLUMNS}: is the separator the right one?"
+        problems.add(Problem("too_many_columns", message, source.name, 1))
+        return
     keys: set[str] = set()
     for column in header:
-        if _key(column) in keys - {""}:  # spreadsheets write columns without a name at the end
+        key = _key(column)
+        if key and key in keys:  # spreadsheets write columns without a name at the end
             problems.add(_problem(source, f"column {column!r} stands twice in the header", column, "duplicate_column"))
-        keys.add(_key(column))
+        keys.add(key)
 
 
 def _find(found: dict[str, str], field: str, spellings: Sequence[str], by_key: Mapping[str, str]) -> None:
@@ -110,6 +118,11 @@ def _find_pair(found: dict[str, str], by_key: Mapping[str, str]) -> None:
     for first, second in _PAIRS:
         if first in by_key and second in by_key and not {"text", "text_pair"} & set(found):
             found.update(text=by_key[first], text_pair=by_key[second])
+
+
+def _listed(header: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, header[:_SHOWN_COLUMNS]))
+    return shown if len(header) <= _SHOWN_COLUMNS else f"{shown} and {len(header) - _SHOWN_COLUMNS} more"
 
 
 def _key(column: str) -> str:

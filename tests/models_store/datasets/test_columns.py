@@ -125,3 +125,20 @@ def test_mappings_that_do_not_fit_the_task(mapping: dict[str, object], task: Tas
 
 def test_a_mapping_that_fits_is_kept() -> None:
     assert check_mapping({"text": "body"}, CLASSIFICATION) == {"text": "body"}
+
+
+def test_a_header_of_very_many_columns_is_refused_at_once() -> None:
+    with pytest.raises(InvalidDatasetError) as caught:
+        map_columns(SOURCE, [f"c{i}" for i in range(1_001)], CLASSIFICATION, {})
+
+    assert places(caught.value.problems) == [("too_many_columns", "train.csv", 1, None)]
+    assert "separator" in caught.value.problems[0].message
+
+
+def test_a_refusal_lists_no_more_of_the_header_than_a_reader_wants_to_see() -> None:
+    with pytest.raises(InvalidDatasetError) as caught:
+        map_columns(SOURCE, [f"c{i}" for i in range(1_000)], CLASSIFICATION, {})
+
+    message = caught.value.problems[0].message
+    assert "'c19' and 980 more" in message
+    assert len(message) < 400
