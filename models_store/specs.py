@@ -183,6 +183,16 @@ class TrainingSpec(BaseModel):
     export: ExportOptions
     promote: Promotion = Promotion.ALWAYS
 
+    def heads(self) -> tuple[HeadName, ...]:
+        """The heads to try, the simplest first: one, unless the job leaves the choice to the training.
+
+        Without a frozen phase there is nothing to compare them by.
+        """
+        if self.head is not HeadName.AUTO:
+            return (self.head,)
+        fitting = HEADS_OF_TASK[self.task]
+        return fitting if PhaseName.HEAD in PHASES_OF_STRATEGY[self.strategy] else fitting[:1]
+
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
         values = self.hyperparameters
@@ -234,16 +244,14 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     )
 
 
-def resolve_head(requested: HeadName, task: TaskName) -> HeadName:
-    """The head to train.
+def check_head(requested: HeadName, task: TaskName) -> HeadName:
+    """The head, or ``auto``, where the task can have it.
 
     Raises:
         InvalidInputError: The head does not fit the task.
     """
     fitting = HEADS_OF_TASK[task]
-    if requested is HeadName.AUTO:
-        return fitting[0]
-    if requested not in fitting:
+    if requested is not HeadName.AUTO and requested not in fitting:
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"
         raise InvalidInputError(message, [Problem("head_does_not_fit_task", message, column="head")])
     return requested
@@ -269,7 +277,7 @@ def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_mode
         task=task,
         base_model=request.base_model,
         strategy=request.strategy,
-        head=resolve_head(request.head, task),
+        head=check_head(request.head, task),
         seed=request.seed,
         hyperparameters=defaults.model_copy(update=chosen),
         export=request.export,

@@ -20,11 +20,13 @@ from models_store.tasks import Encoded, Row, Task, task_from_config
 from worker.request import PipelineRequest
 from worker.training.data import Split, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
-from worker.training.events import Event, Finished, Message, PhaseFinished, StageStarted, Working
+from worker.training.events import Event, Finished, HeadTried, Message, PhaseFinished, StageStarted, Working
 from worker.training.export import check_parity, export_model
+from worker.training.features import FeatureStore
 from worker.training.loop import TrainingOptions, train
 from worker.training.model import TaskModel
 from worker.training.pacing import paced
+from worker.training.selection import choose_head
 
 _SCORE_ROWS = 2_000  # evaluated between two signs of life
 _LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "thawline")
@@ -49,14 +51,19 @@ def run(request: PipelineRequest) -> Iterator[Event]:
     prepared = _prepare(request, task, encoder)
     yield from _report_truncation(prepared)
 
+    candidates = spec.heads()
     torch.manual_seed(spec.seed)  # before the head's weights are drawn
-    model = TaskModel(encoder.model, task, spec.head, spec.hyperparameters.dropout)
+    model = TaskModel(encoder.model, task, candidates[0], spec.hyperparameters.dropout)
     device = _device(request.device)
     yield Message(message=f"training on {device}", data={"device": str(device), "threads": torch.get_num_threads()})
     options = TrainingOptions(spec.hyperparameters, spec.seed, device, request.scratch_dir)
+    features = FeatureStore(encoder.pad_id, device, request.scratch_dir)
+    ranking: list[HeadTried] = []
+    if len(candidates) > 1:
+        ranking = yield from choose_head(model, candidates, prepared.data, options, features)
+        yield Message(message=f"chosen head: {model.head_name}", data={"head": model.head_name})
     phases: list[PhaseFinished] = []
-    validation: dict[str, float] = {}
-    for event in train(model, spec.phases(), prepared.data, options):
+    for event in train(model, spec.phases(), prepared.data, options, features):
         if isinstance(event, PhaseFinished):
             phases.append(event)
         yield event
@@ -76,7 +83,9 @@ def run(request: PipelineRequest) -> Iterator[Event]:
     test = (yield from _score(predictor, prepared.test)) if len(prepared.test) else None
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
     metrics = {"validation": validation, "test": test}
-    yield Finished(result=_result(spec, phases, metrics), manifest=_manifest(spec, task, metrics, difference))
+    yield Finished(
+        result=_result(model, ranking, phases, metrics), manifest=_manifest(spec, model, task, metrics, difference)
+    )
 
 
 def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) -> _Prepared:
@@ -129,9 +138,12 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _result(spec: TrainingSpec, phases: list[PhaseFinished], metrics: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    model: TaskModel, ranking: list[HeadTried], phases: list[PhaseFinished], metrics: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "head": spec.head.value,
+        "head": model.head_name.value,
+        "heads": [trial.model_dump(exclude={"kind"}) for trial in ranking],
         "metrics": metrics,
         "phases": [
             {
@@ -146,13 +158,16 @@ def _result(spec: TrainingSpec, phases: list[PhaseFinished], metrics: dict[str, 
     }
 
 
-def _manifest(spec: TrainingSpec, task: Task[Any], metrics: dict[str, Any], parity: float) -> dict[str, Any]:
+def _manifest(
+    spec: TrainingSpec, model: TaskModel, task: Task[Any], metrics: dict[str, Any], parity: float
+) -> dict[str, Any]:
     return {
         "kind": "model",
         "task": task.to_config(),
         "labels": task.to_config().get("labels", task.to_config().get("tags")),
         "metrics": metrics,
         "base_encoder": spec.base_model,
+        "head": model.head_name.value,
         "spec": spec.model_dump(mode="json"),
         "parity_max_difference": parity,
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES if _installed(name)},

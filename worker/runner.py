@@ -34,6 +34,7 @@ from worker.training.events import (
     Event,
     Failed,
     Finished,
+    HeadTried,
     Message,
     PhaseFinished,
     StageStarted,
@@ -290,6 +291,9 @@ def describe(event: Event) -> NewEvent | None:
         values = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
         message = f"{event.phase} epoch {event.epoch}/{event.epochs}: validation {values}"
         return NewEvent("metrics", message, data=event.model_dump(exclude={"kind"}))
+    if isinstance(event, HeadTried):
+        message = f"head {event.head} on the frozen encoder: {event.metric} {event.score:.4f}"
+        return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
     if isinstance(event, PhaseFinished):
         message = f"{event.phase} finished after {event.epochs} epochs, best was {event.best_epoch}"
         if event.best_epoch == 0:

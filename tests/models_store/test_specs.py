@@ -18,8 +18,8 @@ from models_store.specs import (
     ResolvedHyperparameters,
     Strategy,
     TrainingSpec,
+    check_head,
     default_hyperparameters,
-    resolve_head,
     resolve_spec,
 )
 from models_store.tasks import TaskName
@@ -174,13 +174,13 @@ def test_small_data_get_more_epochs() -> None:
 
 @pytest.mark.parametrize("task", list(TaskName))
 def test_heads(task: TaskName) -> None:
-    assert resolve_head(HeadName.AUTO, task) == HEADS_OF_TASK[task][0]
+    assert check_head(HeadName.AUTO, task) == HeadName.AUTO
     for head in set(HeadName) - {HeadName.AUTO}:
         if head in HEADS_OF_TASK[task]:
-            assert resolve_head(head, task) == head
+            assert check_head(head, task) == head
         else:
             with pytest.raises(InvalidInputError, match=f"does not fit {task}; choose one of: auto, linear"):
-                resolve_head(head, task)
+                check_head(head, task)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def subset(self, indices: Sequence[int]) -> Split:
+        """Some of the examples, in this order."""
+        return Split(
+            [self.rows[i] for i in indices], [self.encoded[i] for i in indices], [self.targets[i] for i in indices]
+        )
+
     @property
     def truncated(self) -> int:
         """Examples that lost text to the maximum length."""
@@ -65,6 +71,10 @@ class Inputs(Protocol):
     """A split as input of some module: word pieces for the whole model, hidden states for the head alone."""
 
     @property
+    def split(self) -> Split:
+        """The examples."""
+
+    @property
     def lengths(self) -> Sequence[int]:
         """Tokens of each example, for batches of similar length."""
 
@@ -76,19 +86,19 @@ class TokenInputs:
     """Word pieces: input of the whole model."""
 
     def __init__(self, split: Split, pad_id: int) -> None:
-        self._split = split
+        self.split = split
         self._pad_id = pad_id
         self.lengths = [len(encoded) for encoded in split.encoded]
 
     def collate(self, indices: list[int]) -> Batch:
         """Ids, mask and segments (batch, length)."""
-        members = [self._split.encoded[i] for i in indices]
+        members = [self.split.encoded[i] for i in indices]
         inputs = {
             "input_ids": _pad([e.input_ids for e in members], self._pad_id, _MULTIPLE),
             "attention_mask": _pad([[1] * len(e) for e in members], 0, _MULTIPLE),
             "token_type_ids": _pad([e.type_ids for e in members], 0, _MULTIPLE),
         }
-        return Batch(indices, inputs, collate_targets([self._split.targets[i] for i in indices], _MULTIPLE))
+        return Batch(indices, inputs, collate_targets([self.split.targets[i] for i in indices], _MULTIPLE))
 
 
 def tokenise(task: Task[Any], tokenizer: Tokenizer, rows: Sequence[Row]) -> Split:

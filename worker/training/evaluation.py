@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models_store.tasks import Task
-from worker.training.data import Inputs, Split, evaluation_batches
+from worker.training.data import Inputs, evaluation_batches
 from worker.training.errors import DivergedError
 from worker.training.features import autocast
 from worker.training.objectives import OBJECTIVES
@@ -35,7 +35,7 @@ class Evaluation:
 
 
 def evaluate(
-    module: nn.Module, inputs: Inputs, split: Split, task: Task[Any], device: torch.device
+    module: nn.Module, inputs: Inputs, task: Task[Any], device: torch.device
 ) -> Generator[int, None, Evaluation]:
     """Run the module over the split in evaluation mode.
 
@@ -49,6 +49,7 @@ def evaluate(
         DivergedError: A logit or the loss is not finite.
     """
     module.eval()
+    split = inputs.split
     objective = OBJECTIVES[task.objective]
     logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split)
     total, done = 0.0, 0

@@ -37,6 +37,16 @@ class Working(BaseModel):
     total: int
 
 
+class HeadTried(BaseModel):
+    """How good a head is on the frozen encoder: the mean over the folds of its best score."""
+
+    kind: Literal["head_tried"] = "head_tried"
+    head: str
+    metric: str
+    score: float
+    seconds: float
+
+
 class EpochFinished(BaseModel):
     """An epoch's losses and validation metrics. Epoch 0 is the state in which the phase began."""
 
@@ -89,7 +99,7 @@ class Failed(BaseModel):
 
 
 Event = Annotated[
-    StageStarted | Step | Working | EpochFinished | PhaseFinished | Message | Finished | Failed,
+    StageStarted | Step | Working | HeadTried | EpochFinished | PhaseFinished | Message | Finished | Failed,
     Field(discriminator="kind"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

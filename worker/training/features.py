@@ -6,8 +6,11 @@ are small and in a memory-mapped file beyond that, so that memory stays bounded 
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Generator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +18,20 @@ import torch
 from numpy.typing import NDArray
 
 from worker.training.data import Batch, Split, TokenInputs, collate_targets, evaluation_batches
+from worker.training.heads import Needs
 from worker.training.model import TaskModel
 
 MEMORY_LIMIT_BYTES = 1024**3
 
 
 class FeatureInputs:
-    """Hidden states: input of the head alone. Built by `cache_features`."""
+    """Hidden states: input of the head alone. `FeatureStore` makes them."""
 
-    def __init__(self, split: Split, lengths: Sequence[int], store: NDArray[np.float32]) -> None:
-        self._split = split
-        self._store = store
-        self._starts = np.concatenate([[0], np.cumsum(lengths)])
+    def __init__(self, split: Split, starts: Sequence[int], lengths: Sequence[int], store: NDArray[np.float16]) -> None:
+        self.split = split
         self.lengths = lengths
+        self._starts = starts
+        self._store = store
 
     def collate(self, indices: list[int]) -> Batch:
         """Hidden states (batch, length, width), mask and segments (batch, length)."""
@@ -38,47 +42,71 @@ class FeatureInputs:
             length = self.lengths[index]
             hidden[row, :length] = self._rows(index)
             mask[row, :length] = 1
-            types[row, :length] = self._split.encoded[index].type_ids[:length]
+            types[row, :length] = self.split.encoded[index].type_ids[:length]
         inputs = {
             "hidden_states": torch.from_numpy(hidden),
             "attention_mask": torch.from_numpy(mask),
             "token_type_ids": torch.from_numpy(types),
         }
-        return Batch(indices, inputs, collate_targets([self._split.targets[i] for i in indices]))
+        return Batch(indices, inputs, collate_targets([self.split.targets[i] for i in indices]))
 
     def put(self, index: int, hidden: NDArray[np.float32]) -> None:
-        """Remember the hidden states (length, width) of one example."""
-        self._rows(index)[:] = hidden
+        """Remember the hidden states (length or more, width) of one example."""
+        self._rows(index)[:] = hidden[: self.lengths[index]]
 
-    def _rows(self, index: int) -> NDArray[np.float32]:
-        return self._store[self._starts[index] : self._starts[index + 1]]
+    def subset(self, indices: Sequence[int]) -> FeatureInputs:
+        """Some of the examples, in this order; nothing is copied."""
+        starts, lengths = [self._starts[i] for i in indices], [self.lengths[i] for i in indices]
+        return FeatureInputs(self.split.subset(indices), starts, lengths, self._store)
+
+    def first_tokens(self) -> FeatureInputs:
+        """What a head sees that reads the first token alone; nothing is copied."""
+        return FeatureInputs(self.split, self._starts, [1] * len(self.lengths), self._store)
+
+    def _rows(self, index: int) -> NDArray[np.float16]:
+        start = self._starts[index]
+        return self._store[start : start + self.lengths[index]]
 
 
-def cache_features(
-    model: TaskModel, split: Split, pad_id: int, device: torch.device, scratch: Path
-) -> Generator[int, None, FeatureInputs]:
-    """Run the frozen encoder over a split once.
+class FeatureStore:
+    """The features of each split, computed when they are first asked for. It is of use while the encoder is frozen."""
 
-    Yields:
-        The number of examples done so far, after each batch.
+    def __init__(self, pad_id: int, device: torch.device, scratch: Path) -> None:
+        self._pad_id = pad_id
+        self._device = device
+        self._scratch = scratch
+        self._known: dict[tuple[int, Needs], FeatureInputs] = {}
 
-    Returns:
-        The features (``yield from``).
-    """
-    first_only = model.needs == "first_token"
-    lengths = [1 if first_only else len(encoded) for encoded in split.encoded]
-    width = int(model.encoder.config.hidden_size)
-    features = FeatureInputs(split, lengths, _allocate(sum(lengths), width, scratch))
-    model.encoder.eval()  # type: ignore[no-untyped-call]
-    done = 0
-    for batch in evaluation_batches(TokenInputs(split, pad_id)):
-        with torch.inference_mode(), autocast(device):
-            hidden = model.encode(**batch.to(device).inputs).float().cpu().numpy()
-        for row, index in zip(hidden, batch.indices, strict=True):
-            features.put(index, row[: lengths[index]])
-        done += len(batch.indices)
-        yield done
-    return features
+    def of(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
+        """The features of a split, for heads that need so many of its tokens.
+
+        Yields:
+            The number of examples that the encoder has been run over, after each batch.
+
+        Returns:
+            The features (``yield from``).
+        """
+        if (id(split), needs) not in self._known:
+            everything = self._known.get((id(split), "all_tokens"))
+            made = everything.first_tokens() if everything else (yield from self._compute(model, split, needs))
+            self._known[id(split), needs] = made
+        return self._known[id(split), needs]
+
+    def _compute(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
+        lengths = [1 if needs == "first_token" else len(encoded) for encoded in split.encoded]
+        starts = [0, *accumulate(lengths)]
+        store = _allocate(starts.pop(), int(model.encoder.config.hidden_size), self._scratch)
+        features = FeatureInputs(split, starts, lengths, store)
+        model.encoder.eval()  # type: ignore[no-untyped-call]
+        done = 0
+        for batch in evaluation_batches(TokenInputs(split, self._pad_id)):
+            with torch.inference_mode(), autocast(self._device):
+                hidden = model.encode(**batch.to(self._device).inputs).float().cpu().numpy()
+            for row, index in zip(hidden, batch.indices, strict=True):
+                features.put(index, row)
+            done += len(batch.indices)
+            yield done
+        return features
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -97,8 +125,10 @@ def _computes_bfloat16(device_type: str) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _allocate(rows: int, width: int, scratch: Path) -> NDArray[np.float32]:
-    if rows * width * 4 <= MEMORY_LIMIT_BYTES:
-        return np.empty((rows, width), dtype=np.float32)
-    path = scratch / f"features-{rows}.f32"
-    return np.memmap(path, dtype=np.float32, mode="w+", shape=(rows, width))
+def _allocate(rows: int, width: int, scratch: Path) -> NDArray[np.float16]:
+    # Half precision: the encoder computes in bfloat16 where it can, and a head is robust against less than dropout.
+    if rows * width * 2 <= MEMORY_LIMIT_BYTES:
+        return np.empty((rows, width), dtype=np.float16)
+    descriptor, name = tempfile.mkstemp(suffix=".features", dir=scratch)
+    os.close(descriptor)
+    return np.memmap(name, dtype=np.float16, mode="w+", shape=(rows, width))

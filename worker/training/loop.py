@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from models_store.specs import PhaseSpec, ResolvedHyperparameters
+from models_store.tasks import Task
 from worker.training.data import Batch, Inputs, Split, TokenInputs, TrainingData, shuffled_batches
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
-from worker.training.features import FeatureInputs, autocast, cache_features
+from worker.training.features import FeatureInputs, FeatureStore, autocast
 from worker.training.model import TaskModel
 from worker.training.objectives import OBJECTIVES
 from worker.training.pacing import REPORT_SECONDS, paced
@@ -38,48 +40,63 @@ class TrainingOptions:
 
 
 def train(
-    model: TaskModel, phases: Sequence[PhaseSpec], data: TrainingData, options: TrainingOptions
+    model: TaskModel,
+    phases: Sequence[PhaseSpec],
+    data: TrainingData,
+    options: TrainingOptions,
+    features: FeatureStore | None = None,
 ) -> Iterator[Event]:
     """Train the model in place, one phase after the other; each ends with the weights of its best epoch.
+
+    Args:
+        model: What to train.
+        phases: What to train of it, how long and how fast.
+        data: Both splits.
+        options: Everything else.
+        features: Outputs of the frozen encoder that are known already.
 
     Raises:
         DivergedError: The loss is no longer finite.
     """
     torch.manual_seed(options.seed)
     model.to(options.device)
+    features = features or FeatureStore(data.pad_id, options.device, options.scratch)
     with compact_vocabulary(model.encoder, [data.train, data.validation], data.pad_id):
         for number, phase in enumerate(phases):
             yield StageStarted(stage=phase.name.value)
-            yield from _run_phase(model, phase, data, options, np.random.default_rng([options.seed, number]))
+            rng = np.random.default_rng([options.seed, number])
+            if phase.trains_encoder:
+                train, validation = (TokenInputs(split, data.pad_id) for split in (data.train, data.validation))
+                yield from fit(model, phase, train, validation, data.task, options, rng)
+            else:
+                known = yield from _features(model, data.train, phase, features)
+                held_out = yield from _features(model, data.validation, phase, features)
+                yield from fit(model.head, phase, known, held_out, data.task, options, rng)
 
 
-def _run_phase(
-    model: TaskModel, phase: PhaseSpec, data: TrainingData, options: TrainingOptions, rng: np.random.Generator
+def fit(
+    module: nn.Module,
+    phase: PhaseSpec,
+    train_inputs: Inputs,
+    validation_inputs: Inputs,
+    task: Task[Any],
+    options: TrainingOptions,
+    rng: np.random.Generator,
 ) -> Iterator[Event]:
+    """Run one phase over one module, which is left with the weights of its best epoch."""
     started = time.monotonic()
-    module: nn.Module
-    train_inputs: Inputs
-    validation_inputs: Inputs
-    if phase.trains_encoder:
-        module = model
-        train_inputs = TokenInputs(data.train, data.pad_id)
-        validation_inputs = TokenInputs(data.validation, data.pad_id)
-    else:
-        module = model.head
-        train_inputs = yield from _features(model, data.train, phase, data.pad_id, options)
-        validation_inputs = yield from _features(model, data.validation, phase, data.pad_id, options)
 
     def validate() -> Generator[Event, None, Evaluation]:
         return paced(
-            evaluate(module, validation_inputs, data.validation, data.task, options.device),
-            lambda done: Working(stage=phase.name.value, done=done, total=len(data.validation)),
+            evaluate(module, validation_inputs, task, options.device),
+            lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.split)),
         )
 
     best = initial = yield from validate()
     best_epoch, best_weights = 0, _copy(module)
     yield _epoch_event(phase, 0, None, best, 0.0, time.monotonic() - started, best=True)
 
-    stepper = _Stepper(module, phase, data, train_inputs, options)
+    stepper = _Stepper(module, phase, task, train_inputs, options)
     epoch = 0
     for epoch in range(1, phase.epochs + 1):
         epoch_started = time.monotonic()
@@ -105,9 +122,9 @@ def _run_phase(
 
 
 def _features(
-    model: TaskModel, split: Split, phase: PhaseSpec, pad_id: int, options: TrainingOptions
+    model: TaskModel, split: Split, phase: PhaseSpec, features: FeatureStore
 ) -> Generator[Event, None, FeatureInputs]:
-    """Cache the encoder's outputs, telling how far it is; returns the features (``yield from``)."""
+    """The encoder's outputs, telling how far it is with them; returns the features (``yield from``)."""
     started = time.monotonic()
 
     def step(done: int) -> Step:
@@ -120,7 +137,7 @@ def _features(
             examples_per_second=done / (time.monotonic() - started),
         )
 
-    return paced(cache_features(model, split, pad_id, options.device, options.scratch), step)
+    return paced(features.of(model, split, model.needs), step)
 
 
 class _Stepper:
@@ -130,7 +147,7 @@ class _Stepper:
         self,
         module: nn.Module,
         phase: PhaseSpec,
-        data: TrainingData,
+        task: Task[Any],
         inputs: Inputs,
         options: TrainingOptions,
     ) -> None:
@@ -139,8 +156,8 @@ class _Stepper:
         self._inputs = inputs
         self._values = options.values
         self._device = options.device
-        self._objective = OBJECTIVES[data.task.objective]
-        self.steps = math.ceil(len(data.train) / self._values.batch_size)
+        self._objective = OBJECTIVES[task.objective]
+        self.steps = math.ceil(len(inputs.split) / self._values.batch_size)
         self._optimizer = _adamw(module, phase.learning_rate, self._values.weight_decay)
         total = self.steps * phase.epochs
         warmup = max(1, round(total * self._values.warmup_fraction))

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from models_store.specs import HeadName
 from models_store.tasks import Task
 from worker.training.dropout import use_byte_dropout
-from worker.training.heads import HEADS, Head
+from worker.training.heads import HEADS, Head, Needs
 
 
 class TaskModel(nn.Module):
@@ -19,13 +19,20 @@ class TaskModel(nn.Module):
     def __init__(self, encoder: PreTrainedModel, task: Task[Any], head: HeadName, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = HEADS[task.name, head](int(encoder.config.hidden_size), task.n_outputs, dropout)
-        use_byte_dropout(self)
+        self.put_head(task, head, dropout)
+        use_byte_dropout(encoder)
         self.uses_types = int(getattr(encoder.config, "type_vocab_size", 0) or 0) > 1
 
+    def put_head(self, task: Task[Any], head: HeadName, dropout: float) -> None:
+        """Give the encoder a new head with random weights."""
+        self.head_name = head
+        self.head = HEADS[task.name, head](int(self.encoder.config.hidden_size), task.n_outputs, dropout)
+        use_byte_dropout(self.head)
+        self.head.to(self.encoder.device)
+
     @property
-    def needs(self) -> str:
-        """What the head reads: ``first_token`` or ``all_tokens``."""
+    def needs(self) -> Needs:
+        """Which tokens the head reads."""
         return cast("Head", self.head).needs
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:

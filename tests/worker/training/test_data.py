@@ -14,7 +14,7 @@ from models_store.specs import HeadName
 from tests.worker.conftest import CPU, Bench, run_to_end
 from worker.training import features
 from worker.training.data import TokenInputs, shuffled_batches
-from worker.training.features import FeatureInputs, cache_features
+from worker.training.features import FeatureInputs, FeatureStore
 
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300), batch_size=st.integers(1, 40))
@@ -44,7 +44,8 @@ def test_the_order_differs_from_epoch_to_epoch_and_repeats_with_the_seed() -> No
 
 
 def cached(bench: Bench, head: HeadName) -> FeatureInputs:
-    progress, inputs = run_to_end(cache_features(bench.model(head), bench.data.train, 0, CPU, bench.scratch))
+    model, store = bench.model(head), FeatureStore(0, CPU, bench.scratch)
+    progress, inputs = run_to_end(store.of(model, bench.data.train, model.needs))
     assert progress[-1] == len(bench.data.train)
     assert isinstance(inputs, FeatureInputs)
     return inputs
@@ -72,7 +73,7 @@ def test_the_head_on_remembered_features_answers_as_the_whole_model_does(
         masks = [inputs["attention_mask"].bool() for inputs in (batch.inputs, whole.inputs)]
         remembered, computed = remembered[masks[0]], computed[masks[1]]
         targets = [values[mask] for values, mask in zip(targets, masks, strict=True)]
-    torch.testing.assert_close(remembered, computed, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(remembered, computed, atol=3e-3, rtol=3e-3)
     assert torch.equal(*targets)
 
 
@@ -82,6 +83,31 @@ def test_features_spill_to_a_file_when_they_are_large(bench: Bench, monkeypatch:
     monkeypatch.setattr(features, "MEMORY_LIMIT_BYTES", 100)
     on_disk = cached(bench, HeadName.LINEAR)
 
-    assert [path.suffix for path in Path(bench.scratch).iterdir()] == [".f32"]
+    assert [path.suffix for path in Path(bench.scratch).iterdir()] == [".features"]
     left, right = in_memory.collate([1, 2]), on_disk.collate([1, 2])
     torch.testing.assert_close(left.inputs["hidden_states"], right.inputs["hidden_states"])
+
+
+def test_the_encoder_is_run_once_however_many_heads_ask(bench: Bench) -> None:
+    model, store = bench.model(), FeatureStore(0, CPU, bench.scratch)
+    _, everything = run_to_end(store.of(model, bench.data.train, "all_tokens"))
+
+    progress, first = run_to_end(store.of(model, bench.data.train, "first_token"))
+    progress_again, again = run_to_end(store.of(model, bench.data.train, "all_tokens"))
+
+    assert progress == progress_again == []
+    assert again is everything
+    left, right = first.collate([0, 5]).inputs["hidden_states"], everything.collate([0, 5]).inputs["hidden_states"]
+    assert left.shape[1] == 1
+    torch.testing.assert_close(left, right[:, :1])
+
+
+def test_a_subset_of_the_features_is_that_of_its_examples(bench: Bench) -> None:
+    model, store = bench.model(HeadName.LINEAR), FeatureStore(0, CPU, bench.scratch)
+    _, everything = run_to_end(store.of(model, bench.data.train, "all_tokens"))
+
+    batch, expected = everything.subset([4, 1, 9]).collate([0, 2]), everything.collate([4, 9])
+
+    assert torch.equal(batch.targets, expected.targets)
+    for name, values in expected.inputs.items():
+        assert torch.equal(batch.inputs[name], values)

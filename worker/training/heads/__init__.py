@@ -8,7 +8,7 @@ from torch import nn
 
 from models_store.specs import HeadName
 from models_store.tasks import TaskName
-from worker.training.heads.base import Head
+from worker.training.heads.base import Head, Needs
 from worker.training.heads.bilstm import BiLstmHead
 from worker.training.heads.bimpm import BimpmHead, BimpmLiteHead, SimTransformerHead
 from worker.training.heads.dense_cnn import DenseCnnHead
@@ -29,4 +29,4 @@ HEADS: dict[tuple[TaskName, HeadName], HeadFactory] = {
     (TaskName.TAGGING, HeadName.BILSTM): BiLstmHead,
 }
 
-__all__ = ["HEADS", "Head", "HeadFactory"]
+__all__ = ["HEADS", "Head", "HeadFactory", "Needs"]

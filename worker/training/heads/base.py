@@ -6,6 +6,8 @@ from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
+Needs = Literal["first_token", "all_tokens"]
+
 
 class Head(Protocol):
     """A network on top of the encoder's last hidden states.
@@ -14,7 +16,7 @@ class Head(Protocol):
         needs: Whether it reads the first token alone or all of them; decides what phase 1 has to remember.
     """
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]]
+    needs: ClassVar[Needs]
 
     def __call__(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Hidden states (batch, length, width), mask and segments (batch, length) → logits.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from worker.training.heads.base import init_kaiming
+from worker.training.heads.base import Needs, init_kaiming
 from worker.training.heads.recurrent import BiLstm
 
 
 class BiLstmHead(nn.Module):
     """Each direction has half the encoder's width, so that the layer keeps the width."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

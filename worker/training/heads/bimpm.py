@@ -7,12 +7,12 @@ vectors beside the first token, which knows the pair as the encoder read it.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from worker.training.heads.base import init_kaiming, masked_max, masked_mean, two_layers
+from worker.training.heads.base import Needs, init_kaiming, masked_max, masked_mean, two_layers
 from worker.training.heads.matching import KINDS, PERSPECTIVES, PerspectiveMatching, split_pair
 from worker.training.heads.recurrent import BiLstm, final_states
 
@@ -24,7 +24,7 @@ _ATTENTION_HEADS = 4
 class BimpmLiteHead(nn.Module):
     """BIMPM without its first BiLSTM: the encoder's states are matched as they are."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class BimpmLiteHead(nn.Module):
 class BimpmHead(nn.Module):
     """The whole of it: a BiLSTM reads each text, and each of its directions is matched by itself."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class BimpmHead(nn.Module):
 class SimTransformerHead(nn.Module):
     """BIMPM without its first BiLSTM, and with a transformer block where its last BiLSTM was."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

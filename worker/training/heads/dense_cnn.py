@@ -7,12 +7,12 @@ other texts into an answer.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from worker.training.heads.base import init_kaiming, masked_max, two_layers
+from worker.training.heads.base import Needs, init_kaiming, masked_max, two_layers
 
 _BLOCKS = 4
 _LAYERS = 4
@@ -24,7 +24,7 @@ _KERNEL = 3
 class DenseCnnHead(nn.Module):
     """Maximum over the tokens of the last block, concatenated with the first token, then two fully connected layers."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from worker.training.heads.base import init_kaiming, masked_max, two_layers
+from worker.training.heads.base import Needs, init_kaiming, masked_max, two_layers
 from worker.training.heads.recurrent import BiLstm
 
 _LAYERS = 2
@@ -17,7 +17,7 @@ _CARRY = -1.0  # bias of a new gate: it begins by letting most of its input pass
 class HighwayLstmHead(nn.Module):
     """Maximum over the tokens, concatenated with the first token, then two fully connected layers."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

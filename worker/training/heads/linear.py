@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from worker.training.heads.base import init_kaiming, two_layers
+from worker.training.heads.base import Needs, init_kaiming, two_layers
 
 
 class LinearHead(nn.Module):
     """The baseline of arXiv 1907.05338: [CLS] and two fully connected layers."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "first_token"
+    needs: ClassVar[Needs] = "first_token"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class LinearHead(nn.Module):
 class TokenLinearHead(nn.Module):
     """The same two layers on every token."""
 
-    needs: ClassVar[Literal["first_token", "all_tokens"]] = "all_tokens"
+    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

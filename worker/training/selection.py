@@ -1,0 +1,120 @@
+"""``head: auto``: try every head that fits on the frozen encoder's outputs, and rank them.
+
+The outputs are computed once for all heads, which makes a trial cheap beside fine-tuning. Where the validation split is
+small, a few rows would decide; the heads are then compared by cross-validation over the training rows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+
+import numpy as np
+import torch
+
+from models_store.specs import HeadName, PhaseName, PhaseSpec
+from worker.training.data import Split, TrainingData
+from worker.training.events import Event, HeadTried, PhaseFinished, Working
+from worker.training.features import FeatureInputs, FeatureStore
+from worker.training.loop import TrainingOptions, fit
+from worker.training.model import TaskModel
+from worker.training.pacing import paced
+
+TRIAL_ROWS = 2_000  # of each split; more would not change the order
+TRIAL_STEPS = 200
+FEW_ROWS = 500  # a validation split smaller than this does not decide alone
+FOLDS = 3
+_LEARNING_RATE = 1e-3  # for what a head can make of the features in few steps; phase 1 itself may be gentler
+
+Fold = tuple[FeatureInputs, FeatureInputs]
+
+
+def choose_head(
+    model: TaskModel,
+    candidates: Sequence[HeadName],
+    data: TrainingData,
+    options: TrainingOptions,
+    features: FeatureStore,
+) -> Generator[Event, None, list[HeadTried]]:
+    """Try the heads and put the chosen one into the model.
+
+    The first candidate is the simplest; another one is chosen only if it is better by more than a standard error.
+
+    Returns:
+        All trials, the chosen head's first, then by score (``yield from``).
+    """
+    model.to(options.device)
+    folds = yield from _folds(model, data, options, features)
+    trials: list[HeadTried] = []
+    for name in candidates:
+        trial = yield from _try(name, folds, model, data, options, total=len(candidates) * len(folds))
+        trials.append(trial)
+        yield trial
+    simplest, best = trials[0], max(trials, key=lambda trial: trial.score)
+    held_out = sum(len(fold[1].split) for fold in folds)
+    chosen = best if best.score > simplest.score + _standard_error(simplest.score, held_out) else simplest
+    torch.manual_seed(options.seed)
+    model.put_head(data.task, HeadName(chosen.head), options.values.dropout)
+    return sorted(trials, key=lambda trial: (trial is not chosen, -trial.score))
+
+
+def _folds(
+    model: TaskModel, data: TrainingData, options: TrainingOptions, features: FeatureStore
+) -> Generator[Event, None, list[Fold]]:
+    """What to train the heads on and what to judge them by."""
+    rng = np.random.default_rng(options.seed)
+    known = yield from _features(model, _sample(data.train, rng), features)
+    if len(data.validation) >= FEW_ROWS:
+        return [(known, (yield from _features(model, _sample(data.validation, rng), features)))]
+    parts = np.array_split(rng.permutation(len(known.split)), FOLDS)
+    return [
+        (known.subset(np.concatenate(parts[:i] + parts[i + 1 :]).tolist()), known.subset(part.tolist()))
+        for i, part in enumerate(parts)
+    ]
+
+
+def _sample(split: Split, rng: np.random.Generator) -> Split:
+    return split if len(split) <= TRIAL_ROWS else split.subset(rng.permutation(len(split))[:TRIAL_ROWS].tolist())
+
+
+def _features(model: TaskModel, split: Split, features: FeatureStore) -> Generator[Event, None, FeatureInputs]:
+    work = features.of(model, split, "all_tokens")
+    return paced(work, lambda done: Working(stage="prepare", done=done, total=len(split)))
+
+
+def _try(
+    name: HeadName, folds: Sequence[Fold], model: TaskModel, data: TrainingData, options: TrainingOptions, *, total: int
+) -> Generator[Event, None, HeadTried]:
+    """Train the head on each fold and take the mean of its best scores."""
+    started = time.monotonic()
+    scores = []
+    for number, fold in enumerate(folds):
+        torch.manual_seed(options.seed)
+        model.put_head(data.task, name, options.values.dropout)
+        known, held_out = (part.first_tokens() if model.needs == "first_token" else part for part in fold)
+        epochs = max(1, round(TRIAL_STEPS * options.values.batch_size / len(known.split)))
+        phase = PhaseSpec(
+            name=PhaseName.HEAD,
+            trains_encoder=False,
+            epochs=epochs,
+            learning_rate=_LEARNING_RATE,
+            watch="metric",
+            patience=epochs,
+        )
+        for event in fit(model.head, phase, known, held_out, data.task, options, np.random.default_rng(options.seed)):
+            if isinstance(event, PhaseFinished):
+                scores.append(event.metrics[data.task.primary_metric])
+            yield Working(stage="prepare", done=number, total=total)
+    return HeadTried(
+        head=name.value,
+        metric=data.task.primary_metric,
+        score=float(np.mean(scores)),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _standard_error(score: float, examples: int) -> float:
+    """Of a share of right answers; for F1 and correlations it is near enough to tell noise from a difference."""
+    share = min(max(score, 0.0), 1.0)
+    return math.sqrt(share * (1 - share) / examples)
