@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -12,6 +13,8 @@ from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.queue import JobQueue
 from models_store.settings import Settings
+
+_VALIDATIONS = 2  # uploads validated at a time: each takes memory in proportion to its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Services:
     queue: JobQueue
     resolver: VersionResolver
     predictors: PredictorPool
+    validations: asyncio.Semaphore
 
     @classmethod
     def build(cls, settings: Settings) -> Services:
@@ -37,6 +41,7 @@ class Services:
             queue=JobQueue(settings.broker_url),
             resolver=VersionResolver(db),
             predictors=PredictorPool(store, settings),
+            validations=asyncio.Semaphore(_VALIDATIONS),
         )
 
     def close(self) -> None:

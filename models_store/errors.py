@@ -18,6 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+def quoted(value: str, limit: int = 40) -> str:
+    """A value as it stands in a message: in quotes, and cut where it is long."""
+    return repr(value if len(value) <= limit else value[:limit] + "…")
+
+
 class ThawlineError(Exception):
     """Base of every error that Thawline raises on purpose."""
 

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(None, description="Where artifacts lie: a folder or file:// URL")
     encoders_dir: Path | None = Field(None, description="Folder of further base encoders, one sub-folder each")
 
-    max_upload_bytes: int = Field(512 * MIB, ge=1, description="Largest body of POST /datasets")
+    max_upload_bytes: int = Field(64 * MIB, ge=1, description="Largest body of POST /datasets")
     max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
 
     worker_concurrency: int = Field(1, ge=1, description="Jobs that one worker trains at a time")
@@ -78,13 +78,20 @@ class Settings(BaseSettings):
 
     @cached_property
     def resolved_database_url(self) -> str:
-        """The database's URL; PostgreSQL always through psycopg 3."""
+        """The database's URL; PostgreSQL always through psycopg 3.
+
+        Raises:
+            ConfigurationError: It is neither PostgreSQL's nor SQLite's.
+        """
         if self.database_url is None:
             return f"sqlite:///{self.home / 'thawline.db'}"
-        for scheme in ("postgres://", "postgresql://"):
+        for scheme in ("postgres://", "postgresql://", "postgresql+psycopg://"):
             if self.database_url.startswith(scheme):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
-        return self.database_url
+        if self.database_url.startswith("sqlite:///"):
+            return self.database_url
+        # The value is not repeated: it may hold a password.
+        raise ConfigurationError("THAWLINE_DATABASE_URL must begin with postgresql:// or sqlite:///")
 
     @cached_property
     def artifacts_dir(self) -> Path:
@@ -111,6 +118,21 @@ class Settings(BaseSettings):
     def encoders_path(self) -> Path:
         """The folder in which an operator puts further encoders."""
         return self.encoders_dir or self.home / "encoders"
+
+    def check(self) -> None:
+        """Refuse what no process should start with.
+
+        Raises:
+            ConfigurationError: The API is exposed without a key, a URL is of an unknown kind, or a lease would run out
+                between two heartbeats.
+        """
+        self.check_exposure()
+        _ = self.artifacts_dir, self.resolved_database_url
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise ConfigurationError(
+                f"THAWLINE_LEASE_SECONDS={self.lease_seconds:g} must be at least twice "
+                f"THAWLINE_HEARTBEAT_SECONDS={self.heartbeat_seconds:g}: healthy workers would lose their jobs"
+            )
 
     def check_exposure(self) -> None:
         """Refuse to listen beyond this machine without a key.

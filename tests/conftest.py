@@ -8,6 +8,8 @@ import os
 for _name in [name for name in os.environ if name.startswith("THAWLINE_")]:
     del os.environ[_name]
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime before anything of ours
+
 pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.leftovers",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.cli.serve import Supervisor
 from migrations import upgrade
@@ -17,15 +21,33 @@ from models_store.settings import Settings, get_settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train text models and serve them.")
 
 
+@contextlib.contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Turn what keeps a process from starting into one line for the operator, and exit status 2."""
+    try:
+        yield
+    except ConfigurationError as error:
+        message = error.message
+    except ValidationError as error:
+        message = "; ".join(
+            f"THAWLINE_{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}"
+            for problem in error.errors()
+        )
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        message = f"the database of THAWLINE_DATABASE_URL cannot be used: {reason}"
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+    else:
+        return
+    typer.echo(f"thawline: {message}", err=True)
+    raise typer.Exit(2)
+
+
 def _settings() -> Settings:
     """The settings, checked for what would make the process unsafe to start."""
     settings = get_settings()
-    try:
-        settings.check_exposure()
-        _ = settings.artifacts_dir
-    except ConfigurationError as error:
-        typer.echo(f"thawline: {error.message}", err=True)
-        raise typer.Exit(2) from error
+    settings.check()
     configure_logging(settings)
     return settings
 
@@ -33,13 +55,17 @@ def _settings() -> Settings:
 @app.command()
 def serve() -> None:
     """Run API, worker and, unless THAWLINE_BROKER_URL is set, a broker, until SIGINT or SIGTERM."""
-    raise typer.Exit(Supervisor(_settings()).run())
+    with _told_plainly():
+        supervisor = Supervisor(_settings())
+        supervisor.prepare()
+    raise typer.Exit(supervisor.run())
 
 
 @app.command()
 def api() -> None:
     """Run the HTTP API alone."""
-    _settings()
+    with _told_plainly():
+        _settings()
     os.execv(sys.executable, [sys.executable, "-m", "api"])  # noqa: S606
 
 
@@ -50,14 +76,16 @@ def worker(
     """Run a worker alone."""
     if concurrency is not None:
         os.environ["THAWLINE_WORKER_CONCURRENCY"] = str(concurrency)
+    with _told_plainly():
+        _settings()
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database's schema to the newest version."""
-    settings = get_settings()
-    upgrade(settings.resolved_database_url)
+    with _told_plainly():
+        upgrade(get_settings().resolved_database_url)
     typer.echo("the database is up to date")
 
 

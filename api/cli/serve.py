@@ -60,13 +60,16 @@ class Supervisor:
         self._settings = settings
         self._stopping = threading.Event()
 
+    def prepare(self) -> None:
+        """Make the home and bring the database up to date."""
+        self._settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        upgrade(self._settings.resolved_database_url)
+
     def run(self) -> int:
         """Serve until SIGINT or SIGTERM; the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stopping.set())
         settings = self._settings
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        upgrade(settings.resolved_database_url)
         with _broker_socket(settings.home) as socket_path, contextlib.ExitStack() as stack:
             environment = {**os.environ, "THAWLINE_HOME": str(settings.home)}
             parts = []

@@ -53,15 +53,11 @@ async def create_dataset(
     _check_fields(await request.form())
     given = {"train": file, "validation": validation_file, "test": test_file}
     uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
-    dataset = await run_in_threadpool(
-        datasets.create,
-        services.db,
-        services.store,
-        uploads,
-        task=task,
-        name=name,
-        columns=_parse_columns(columns),
-    )
+    mapping = _parse_columns(columns)
+    async with services.validations:
+        dataset = await run_in_threadpool(
+            datasets.create, services.db, services.store, uploads, task=task, name=name, columns=mapping
+        )
     response.headers["Location"] = f"/datasets/{dataset.id}"
     return DatasetOut.of(dataset)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from models_store.datasets.source import SourceFile
-from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList
+from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList, quoted
 from models_store.tasks import TaskName
 
 _TEXT = (
@@ -31,6 +31,7 @@ FIELDS: dict[TaskName, tuple[str, ...]] = {
 
 MAX_COLUMNS = 1_000
 _SHOWN_COLUMNS = 20
+_SHOWN_CHARACTERS = 100
 
 
 def map_columns(
@@ -45,7 +46,7 @@ def map_columns(
     _check_header(source, header, problems)
     for field, column in mapping.items():
         if column not in header:
-            message = f"no column {column!r} (given for {field!r}): the header has {_listed(header)}"
+            message = f"no column {quoted(column)} (given for {field!r}): the header has {_listed(header)}"
             problems.add(_problem(source, message, column))
     if problems.count:
         raise InvalidDatasetError(problems)
@@ -85,10 +86,10 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
     for field, column in mapping.items():
         if field not in FIELDS[task] or not isinstance(column, str):
             known = ", ".join(FIELDS[task]) or "none (CoNLL has no header)"
-            message = f"columns: {field!r} cannot be mapped; fields of {task.value}: {known}"
+            message = f"columns: {quoted(field)} cannot be mapped; fields of {task.value}: {known}"
             raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
         if taken := [other for other, name in checked.items() if name == column]:
-            message = f"columns: {column!r} is given for both {taken[0]!r} and {field!r}"
+            message = f"columns: {quoted(column)} is given for both {taken[0]!r} and {field!r}"
             raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
         checked[field] = column
     return checked
@@ -103,7 +104,9 @@ def _check_header(source: SourceFile, header: Sequence[str], problems: ProblemLi
     for column in header:
         key = _key(column)
         if key and key in keys:  # spreadsheets write columns without a name at the end
-            problems.add(_problem(source, f"column {column!r} stands twice in the header", column, "duplicate_column"))
+            problems.add(
+                _problem(source, f"column {quoted(column)} stands twice in the header", column, "duplicate_column")
+            )
         keys.add(key)
 
 
@@ -121,7 +124,7 @@ def _find_pair(found: dict[str, str], by_key: Mapping[str, str]) -> None:
 
 
 def _listed(header: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, header[:_SHOWN_COLUMNS]))
+    shown = ", ".join(map(quoted, header[:_SHOWN_COLUMNS]))
     return shown if len(header) <= _SHOWN_COLUMNS else f"{shown} and {len(header) - _SHOWN_COLUMNS} more"
 
 
@@ -130,4 +133,4 @@ def _key(column: str) -> str:
 
 
 def _problem(source: SourceFile, message: str, column: str, code: str = "unknown_column") -> Problem:
-    return Problem(code, message, source.name, 1, column)
+    return Problem(code, message, source.name, 1, column[:_SHOWN_CHARACTERS])

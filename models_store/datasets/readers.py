@@ -12,10 +12,11 @@ from typing import Any
 
 from models_store.datasets.columns import map_columns
 from models_store.datasets.source import SourceFile
-from models_store.errors import InvalidDatasetError, Problem, ProblemList
+from models_store.errors import InvalidDatasetError, Problem, ProblemList, quoted
 from models_store.tasks import TaskName
-from models_store.tasks.bio import Scheme, check_tags, detect_scheme, to_bio
+from models_store.tasks.bio import Scheme, check_tags, detect_scheme, disguised_entities, to_bio
 
+MAX_LABEL_CHARACTERS = 200
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*(?:"|$)')
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -99,6 +100,10 @@ def _csv_records(source: SourceFile) -> Iterator[tuple[int, list[str]]]:
             break
     else:
         return
+    if head[-1].lstrip()[:1] in ("{", "["):
+        raise source.unreadable(
+            "unsupported_format", "this looks like JSON; upload a CSV file with a header", len(head)
+        )
     reader = csv.reader(chain(head, lines), delimiter=_delimiter(head[-1]), strict=True)
     start = 1
     try:
@@ -133,22 +138,25 @@ def _clean(
             problems.add(Problem(f"missing_{field}", f"{columns[field]} is empty", *place))
         elif field == "score":
             row[field] = _number(value, place, problems)
+        elif field == "label" and len(value.strip()) > MAX_LABEL_CHARACTERS:
+            problems.add(_long_label(value.strip(), *place))
         else:
             row[field] = value.strip() if field == "label" else value
     return row if problems.count == before else None
+
+
+def _long_label(label: str, file: str, line: int, column: str) -> Problem:
+    message = f"{quoted(label)} has {len(label)} characters; a label has {MAX_LABEL_CHARACTERS} at most"
+    return Problem("label_too_long", message, file, line, column)
 
 
 def _number(value: str, place: tuple[str, int, str], problems: ProblemList) -> float:
     # float() alone would take 1_000 and digits of other scripts, too.
     number = float(value) if _NUMBER.fullmatch(value.strip()) else math.nan
     if not math.isfinite(number):
-        message = f"{_short(value)} is not a finite number such as 3.5 (with a decimal point)"
+        message = f"{quoted(value)} is not a finite number such as 3.5 (with a decimal point)"
         problems.add(Problem("invalid_score", message, *place))
     return number
-
-
-def _short(value: str, limit: int = 40) -> str:
-    return repr(value if len(value) <= limit else value[:limit] + "…")
 
 
 # ---- CoNLL ----------------------------------------------------------------------------------------------------------
@@ -168,9 +176,14 @@ def read_conll(source: SourceFile, problems: ProblemList) -> Table:
     """Read CoNLL columns: first the token, last the tag, a blank line between sentences."""
     sentences = [sentence for sentence in _conll_sentences(source, problems) if sentence.whole]
     scheme = detect_scheme(sentence.tags for sentence in sentences)
+    strange = disguised_entities({tag for sentence in sentences for tag in sentence.tags})
     rows = []
     for sentence in sentences:
-        for bad in check_tags(sentence.tags, scheme):
+        for index, tag in enumerate(sentence.tags):
+            if tag in strange:
+                message = f"{quoted(tag)} is an entity tag in a form that is not understood; write {strange[tag]}"
+                problems.add(Problem("unknown_tag_form", message, source.name, sentence.lines[index], "tag"))
+        for bad in check_tags(sentence.tags, scheme) if not strange else ():
             line = sentence.lines[bad.index]
             problems.add(Problem("invalid_tag_sequence", bad.message, source.name, line, "tag"))
         values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
@@ -195,6 +208,10 @@ def _conll_sentences(source: SourceFile, problems: ProblemList) -> Iterator[_Sen
             problems.add(problem)
             sentence.whole = False
             continue
+        if len(fields[-1]) > MAX_LABEL_CHARACTERS:
+            problems.add(_long_label(fields[-1], source.name, number, "tag"))
+            sentence.whole = False
+            continue
         sentence.lines.append(number)
         sentence.tokens.append(fields[0])
         sentence.tags.append(fields[-1])
@@ -209,7 +226,7 @@ def _conll_fields(text: str) -> list[str]:
 
 def _conll_problem(fields: list[str], width: int, name: str, line: int) -> Problem | None:
     if len(fields) < 2:
-        return Problem("missing_label", f"only one column: {_short(fields[0])} has no tag", name, line, "tag")
+        return Problem("missing_label", f"only one column: {quoted(fields[0])} has no tag", name, line, "tag")
     if len(fields) != width:
         return Problem("ragged_row", f"{len(fields)} columns where the lines before have {width}", name, line)
     if not fields[0].strip():

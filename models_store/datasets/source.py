@@ -14,10 +14,26 @@ _MAGIC = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\x1f\x8b": "a gzip archive",
     b"\x28\xb5\x2f\xfd": "a Zstandard archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
     b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
+    b"SQLite format 3": "an SQLite database",
+    b"%PDF-": "a PDF document",
+    b"{\\rtf": "an RTF document",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
     codecs.BOM_UTF16_LE: "UTF-16 text",
     codecs.BOM_UTF16_BE: "UTF-16 text",
 }
+_HEAD_BYTES = 4096
+_TAR_PLACE = 257  # where a tar archive says that it is one
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f")
+_FEW_CONTROL, _MOST_CONTROL = 8, 0.05  # a stray NUL byte is a bad row, and has a message of its own
 _UNSAFE = re.compile(r"[^\w .()\[\]-]")
 
 
@@ -35,12 +51,16 @@ class SourceFile:
             UnreadableFileError: The file is an archive or not UTF-8; the message says where.
         """
         with self.path.open("rb") as stream:
-            head = stream.read(4)
+            head = stream.read(_HEAD_BYTES)
         for magic, kind in _MAGIC.items():
             if head.startswith(magic):
                 raise self.unreadable("unsupported_format", f"this is {kind}; upload plain UTF-8 text (CSV or CoNLL)")
-        if b"\0" in head:
+        if head[_TAR_PLACE:].startswith(b"ustar"):
+            raise self.unreadable("unsupported_format", "this is a tar archive; upload plain UTF-8 text (CSV or CoNLL)")
+        if b"\0" in head[:4]:
             raise self.unreadable("not_utf8", "this looks like UTF-16 or UTF-32; save the file as UTF-8", 1)
+        if sum(byte in _CONTROL for byte in head) > max(_FEW_CONTROL, _MOST_CONTROL * len(head)):
+            raise self.unreadable("unsupported_format", "this is no text; upload plain UTF-8 text (CSV or CoNLL)")
         number = 0
         with self.path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from models_store.datasets.readers import LocatedRow, Table
-from models_store.errors import Problem, ProblemList
+from models_store.errors import Problem, ProblemList, quoted
 from models_store.tasks import Row, TaskName
 from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
 from models_store.tasks.classification import ClassificationTask
@@ -108,7 +109,7 @@ def _examine_tagging(tables: Mapping[str, Table], problems: ProblemList) -> Find
         tags = row.values["tags"]
         counts.update([label for label, _, _ in entity_spans(tags)] if entities else tags)
     if train.rows and len(counts) < (1 if entities else 2):
-        message = "no entity is tagged" if entities else f"every word is tagged {next(iter(counts), '')!r}"
+        message = "no entity is tagged" if entities else f"every word is tagged {quoted(next(iter(counts), ''))}"
         problems.add(Problem("single_class", f"{message}: there is nothing to learn", train.source.name))
     _check_tag_labels(tables, set(counts), problems, entities=entities)
     tags = [OUTSIDE, *(f"{p}-{label}" for label in sorted(counts) for p in "BI")] if entities else sorted(counts)
@@ -127,7 +128,7 @@ def _labels(tables: Mapping[str, Table], problems: ProblemList) -> Counter[str]:
     train = tables["train"]
     counts = Counter(row.values["label"] for row in train.rows)
     if train.rows and len(counts) < 2:
-        message = f"only one class: every row is labelled {next(iter(counts))!r}"
+        message = f"only one class: every row is labelled {quoted(next(iter(counts)))}"
         problems.add(Problem("single_class", message, train.source.name, None, train.columns["label"]))
     for split, table in tables.items():
         if split == "train" or "label" not in table.columns:
@@ -152,9 +153,10 @@ def _check_tag_labels(tables: Mapping[str, Table], known: set[str], problems: Pr
             continue
         for row in table.rows:
             tags = row.values["tags"]
-            labels = {label for label, _, _ in entity_spans(tags)} if entities else set(tags)
-            for label in sorted(labels - known):
-                problems.add(_unknown(label, table, row.line, "tag"))
+            places = [(label, first) for label, first, _ in entity_spans(tags)] if entities else zip(tags, count())
+            for label, index in places:
+                if label not in known:  # a sentence's lines follow each other
+                    problems.add(_unknown(label, table, row.line + index, "tag"))
 
 
 def _same_columns(tables: Mapping[str, Table], problems: ProblemList) -> None:
@@ -167,7 +169,7 @@ def _same_columns(tables: Mapping[str, Table], problems: ProblemList) -> None:
 
 def _unknown(label: str, table: Table, line: int, column: str) -> Problem:
     return Problem(
-        "unknown_label", f"label {label!r} never occurs in the training file", table.source.name, line, column
+        "unknown_label", f"label {quoted(label)} never occurs in the training file", table.source.name, line, column
     )
 
 

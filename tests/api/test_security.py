@@ -101,23 +101,48 @@ def _answer_to_headers_alone(api: Service) -> bytes:
     return received
 
 
-@pytest.mark.parametrize("command", ["api", "serve"])
-def test_nobody_listens_beyond_this_machine_without_a_key(tmp_path: Path, command: str) -> None:
-    environment = {"THAWLINE_HOME": str(tmp_path), "THAWLINE_HOST": "0.0.0.0", "PATH": ""}
-    ended = subprocess.run(
+def run_cli(command: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command that is expected to end by itself."""
+    return subprocess.run(
         [sys.executable, "-m", "api.cli", command],
         cwd=ROOT,
-        env=environment,
+        env={"PATH": "", **settings},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
 
+
+@pytest.mark.parametrize("command", ["api", "serve"])
+def test_nobody_listens_beyond_this_machine_without_a_key(tmp_path: Path, command: str) -> None:
+    ended = run_cli(command, {"THAWLINE_HOME": str(tmp_path), "THAWLINE_HOST": "0.0.0.0"})
+
     assert ended.returncode == 2
     assert "THAWLINE_API_KEY" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "words"),
+    [
+        ("serve", {"THAWLINE_PORT": "abc"}, "THAWLINE_PORT=abc"),
+        ("worker", {"THAWLINE_HEARTBEAT_SECONDS": "50"}, "THAWLINE_LEASE_SECONDS"),
+        ("migrate", {"THAWLINE_DATABASE_URL": "mysql://u:secret@h/b"}, "THAWLINE_DATABASE_URL"),
+        ("serve", {"THAWLINE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/b"}, "THAWLINE_DATABASE_URL"),
+        ("serve", {"THAWLINE_HOME": "/proc/thawline"}, "/proc/thawline"),
+    ],
+)
+def test_what_keeps_a_process_from_starting_is_said_in_one_line(
+    tmp_path: Path, command: str, settings: dict[str, str], words: str
+) -> None:
+    ended = run_cli(command, {"THAWLINE_HOME": str(tmp_path), **settings})
+
+    assert ended.returncode == 2
+    assert words in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "secret" not in ended.stderr
 
 
 # ---- hosts and sites ------------------------------------------------------------------------------------------------

@@ -156,3 +156,22 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.api_key is None
     with pytest.raises(ConfigurationError, match="THAWLINE_API_KEY"):
         settings.check_exposure()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("heartbeat_seconds", 31.0, "THAWLINE_LEASE_SECONDS"),
+        ("database_url", "mysql://user:hunter2@host/base", "THAWLINE_DATABASE_URL"),
+        ("database_url", "garbage", "THAWLINE_DATABASE_URL"),
+        ("artifacts_url", "s3://bucket", "THAWLINE_ARTIFACTS_URL"),
+        ("host", "0.0.0.0", "THAWLINE_API_KEY"),
+    ],
+)
+def test_settings_that_no_process_should_start_with(field: str, value: object, words: str) -> None:
+    Settings(_env_file=None).check()
+
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        Settings.model_validate({field: value}).check()
+
+    assert "hunter2" not in caught.value.message

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
 import gzip
 import io
+import lzma
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -168,6 +171,13 @@ def test_missing_fields_of_a_pair(tmp_path: Path, content: str, code: str) -> No
 # ---- files that cannot be read at all -------------------------------------------------------------------------------
 
 
+def tarred() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("train.csv"), io.BytesIO())
+    return buffer.getvalue()
+
+
 def zipped() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -187,6 +197,14 @@ def parquet() -> bytes:
     [
         (zipped(), "zip archive or an Excel workbook"),
         (gzip.compress(b"text,label\n"), "gzip archive"),
+        (bz2.compress(b"text,label\n"), "bzip2 archive"),
+        (lzma.compress(b"text,label\n"), "xz archive"),
+        (tarred(), "tar archive"),
+        (b"%PDF-1.4\n1 0 obj", "PDF document"),
+        (b"\x89PNG\r\n\x1a\n", "picture"),
+        (bytes(range(256)) * 4, "this is no text"),
+        (b'{"text": "red", "label": "a"}\n', "looks like JSON"),
+        (b'\n[{"text": "red", "label": "a"}]\n', "looks like JSON"),
         (parquet(), "Parquet"),
         ("text,label\n".encode("utf-16"), "UTF-16"),
         (codecs.BOM_UTF16_BE + "text,label\n".encode("utf-16-be"), "UTF-16"),
@@ -318,3 +336,28 @@ def test_a_byte_order_mark_counts_only_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(codecs.BOM_UTF8 + b"a\n" + codecs.BOM_UTF8 + b"b")
     assert list(SourceFile("f", path).lines()) == ["a\n", "\ufeffb"]
+
+
+@pytest.mark.parametrize(
+    ("content", "task"),
+    [
+        ("text,label\nred," + "x" * 5_000 + "\n", TaskName.CLASSIFICATION),
+        ("y" * 100_000 + "\n", TaskName.CLASSIFICATION),
+        ("Ada B-" + "x" * 5_000 + "\n", TaskName.TAGGING),
+    ],
+)
+def test_a_refusal_is_short_however_long_the_value(tmp_path: Path, content: str, task: TaskName) -> None:
+    _, problems = read(tmp_path, content, task)
+
+    assert problems.kept
+    assert all(len(str(problem.to_json())) < 1_000 for problem in problems.kept)
+
+
+def test_entity_tags_in_another_dress_are_refused_line_by_line(tmp_path: Path) -> None:
+    _, problems = read(tmp_path, "Ada B_PER\nByron I_PER\nsang O\n", TaskName.TAGGING)
+
+    assert places(problems.kept) == [
+        ("unknown_tag_form", "train.csv", 1, "tag"),
+        ("unknown_tag_form", "train.csv", 2, "tag"),
+    ]
+    assert "write B-PER" in problems.kept[0].message

@@ -121,7 +121,7 @@ def test_label_space(
         (
             TAGGING,
             {"train": conll("a/B-X b/O"), "test": conll("a/O", "a/O b/B-Y")},
-            ("unknown_label", "test.csv", 3, "tag"),
+            ("unknown_label", "test.csv", 4, "tag"),
         ),
         (
             TAGGING,

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_store.tasks.bio import BadTag, Scheme, check_tags, detect_scheme, entity_spans, split_tag, to_bio
+from models_store.tasks.bio import (
+    BadTag,
+    Scheme,
+    check_tags,
+    detect_scheme,
+    disguised_entities,
+    entity_spans,
+    split_tag,
+    to_bio,
+)
 
 Entity = tuple[str, int, int]
 
@@ -175,3 +184,35 @@ def test_spans_of_what_a_model_may_emit(tags: str, spans: list[Entity]) -> None:
 )
 def test_split_tag(tag: str, parts: tuple[str, str]) -> None:
     assert split_tag(tag) == parts
+
+
+@pytest.mark.parametrize("mistake", ["0", "B-", "PER", "Person"])
+def test_a_mistyped_tag_in_an_entity_file_is_reported_and_does_not_make_it_plain(mistake: str) -> None:
+    sentences = [["B-PER", "I-PER", "O"], ["O", mistake, "B-LOC"]]
+
+    scheme = detect_scheme(sentences)
+
+    assert scheme is Scheme.BIO
+    assert [bad.index for bad in check_tags(sentences[1], scheme)] == [1]
+    assert list(check_tags(sentences[0], scheme)) == []
+
+
+def test_a_tag_set_that_looks_like_bio_in_places_stays_plain() -> None:
+    assert detect_scheme([["NOUN", "VERB", "B-X"], ["NOUN", "ADJ", "NOUN"]]) is Scheme.PLAIN
+
+
+@pytest.mark.parametrize(
+    ("tags", "instead"),
+    [
+        ({"o", "b-per", "i-per"}, {"b-per": "B-per", "i-per": "I-per"}),
+        ({"O", "B_PER", "I_PER"}, {"B_PER": "B-PER", "I_PER": "I-PER"}),
+        ({"O", "PER-B", "PER-I"}, {"PER-B": "B-PER", "PER-I": "I-PER"}),
+        ({"O", "B-PER", "M-PER", "E-PER", "S-PER"}, {"M-PER": "I-PER"}),
+        ({"O", "B-PER", "I-PER", "S-LOC"}, {}),
+        ({"NOUN", "VERB", "B_X", "I_X"}, {}),  # no tag for the rest: these are no entities
+        ({"O", "PER", "LOC"}, {}),
+        ({"O", "M-SIZE", "L-SIZE"}, {}),
+    ],
+)
+def test_entity_tags_in_another_dress_are_recognised(tags: set[str], instead: dict[str, str]) -> None:
+    assert disguised_entities(tags) == instead
