@@ -100,10 +100,6 @@ def _csv_records(source: SourceFile) -> Iterator[tuple[int, list[str]]]:
             break
     else:
         return
-    if head[-1].lstrip()[:1] in ("{", "["):
-        raise source.unreadable(
-            "unsupported_format", "this looks like JSON; upload a CSV file with a header", len(head)
-        )
     reader = csv.reader(chain(head, lines), delimiter=_delimiter(head[-1]), strict=True)
     start = 1
     try:

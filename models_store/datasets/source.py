@@ -30,6 +30,7 @@ _MAGIC = {
     codecs.BOM_UTF16_LE: "UTF-16 text",
     codecs.BOM_UTF16_BE: "UTF-16 text",
 }
+_JSON = re.compile(rb'\s*\[?\s*\{\s*"')
 _HEAD_BYTES = 4096
 _TAR_PLACE = 257  # where a tar archive says that it is one
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f")
@@ -57,6 +58,8 @@ class SourceFile:
                 raise self.unreadable("unsupported_format", f"this is {kind}; upload plain UTF-8 text (CSV or CoNLL)")
         if head[_TAR_PLACE:].startswith(b"ustar"):
             raise self.unreadable("unsupported_format", "this is a tar archive; upload plain UTF-8 text (CSV or CoNLL)")
+        if _JSON.match(head.removeprefix(codecs.BOM_UTF8)):
+            raise self.unreadable("unsupported_format", "this looks like JSON; upload plain UTF-8 text (CSV or CoNLL)")
         if b"\0" in head[:4]:
             raise self.unreadable("not_utf8", "this looks like UTF-16 or UTF-32; save the file as UTF-8", 1)
         if sum(byte in _CONTROL for byte in head) > max(_FEW_CONTROL, _MOST_CONTROL * len(head)):

@@ -202,7 +202,7 @@ def parquet() -> bytes:
         (tarred(), "tar archive"),
         (b"%PDF-1.4\n1 0 obj", "PDF document"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
-        (bytes(range(256)) * 4, "this is no text"),
+        (bytes(range(1, 256)) * 4, "this is no text"),
         (b'{"text": "red", "label": "a"}\n', "looks like JSON"),
         (b'\n[{"text": "red", "label": "a"}]\n', "looks like JSON"),
         (parquet(), "Parquet"),
