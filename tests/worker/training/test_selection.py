@@ -1,0 +1,113 @@
+"""`head: auto`: every candidate is tried, the best goes on, and the simplest wins where the difference is noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models_store.specs import HEADS_OF_TASK, HeadName
+from models_store.tasks import TaskName
+from tests.worker.conftest import CPU, Bench, run_to_end
+from worker.training import selection
+from worker.training.events import HeadTried, Working
+from worker.training.features import FeatureStore
+from worker.training.heads import HEADS
+from worker.training.model import TaskModel
+from worker.training.selection import choose_head
+
+LINEAR, OTHER = HeadName.LINEAR, HeadName.DENSE_CNN
+
+
+class Constant(nn.Module):
+    """A head that cannot learn anything."""
+
+    needs = "first_token"
+
+    def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        return self.bias + torch.zeros_like(hidden_states[:, 0, :1])
+
+
+def choose(bench: Bench, *candidates: HeadName) -> tuple[TaskModel, list[Any], list[HeadTried]]:
+    model = bench.model(candidates[0])
+    store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
+    events, ranking = run_to_end(choose_head(model, candidates, bench.data, bench.options(7), store))
+    return model, events, ranking
+
+
+@pytest.mark.parametrize("bench", ["classification", "tagging", "labelled pairs", "graded pairs"], indirect=True)
+def test_every_candidate_is_tried_and_one_of_them_is_in_the_model(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "TRIAL_STEPS", 8)
+    candidates = HEADS_OF_TASK[bench.task.name]
+
+    model, events, ranking = choose(bench, *candidates)
+
+    assert {trial.head for trial in ranking} == {head.value for head in candidates}
+    assert [event.head for event in events if isinstance(event, HeadTried)] == [head.value for head in candidates]
+    assert ranking[0].head == model.head_name
+    assert type(model.head) is HEADS[bench.task.name, model.head_name]
+    assert {event.stage for event in events if isinstance(event, Working)} == {"prepare"}
+    assert {trial.metric for trial in ranking} == {bench.task.primary_metric}
+
+
+def test_a_head_that_learns_is_preferred_to_one_that_cannot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEADS, (TaskName.CLASSIFICATION, LINEAR), Constant)
+
+    model, _, ranking = choose(bench, LINEAR, OTHER)
+
+    assert model.head_name == OTHER
+    assert ranking[0].score > ranking[1].score + 0.2
+
+
+def test_the_simplest_wins_ties(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for head in (LINEAR, OTHER):
+        monkeypatch.setitem(HEADS, (TaskName.CLASSIFICATION, head), Constant)
+
+    model, _, ranking = choose(bench, LINEAR, OTHER)
+
+    assert model.head_name == LINEAR
+    assert ranking[0].score == ranking[1].score
+
+
+def test_a_lead_within_the_standard_error_does_not_count() -> None:
+    assert selection._standard_error(0.9, 100) == pytest.approx(0.03)
+    assert selection._standard_error(1.2, 100) == 0.0  # a correlation may not leave 0…1 for the sake of the formula
+
+
+def test_a_small_validation_split_does_not_decide(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
+    _, folds = run_to_end(selection._folds(bench.model(), bench.data, bench.options(7), store))
+
+    held_out = [row["text"] for _, part in folds for row in part.split.rows]
+    assert len(folds) == selection.FOLDS
+    assert sorted(held_out) == sorted(row["text"] for row in bench.data.train.rows)
+    for known, part in folds:
+        assert len(known.split) + len(part.split) == len(bench.data.train)
+
+    monkeypatch.setattr(selection, "FEW_ROWS", len(bench.data.validation))
+    _, folds = run_to_end(selection._folds(bench.model(), bench.data, bench.options(7), store))
+    assert [part.split.rows for _, part in folds] == [bench.data.validation.rows]
+
+
+def test_large_splits_are_tried_on_a_part_of_their_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "TRIAL_ROWS", 6)
+    store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
+
+    _, folds = run_to_end(selection._folds(bench.model(), bench.data, bench.options(7), store))
+
+    assert sum(len(part.split) for _, part in folds) == 6
+
+
+def test_the_same_seed_gives_the_same_ranking(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "TRIAL_STEPS", 8)
+    scores = [[trial.score for trial in choose(bench, LINEAR, OTHER)[2]] for _ in range(2)]
+
+    assert scores[0] == scores[1]
