@@ -45,6 +45,7 @@ from worker.training.loop import TrainingOptions
 from worker.training.model import TaskModel
 
 CPU = torch.device("cpu")
+torch.set_num_threads(1)  # a tiny encoder gains nothing from two, and beside other work they wait for each other
 
 TASKS: dict[str, Task[Any]] = {
     "classification": ClassificationTask(("money", "parcel")),
