@@ -16,27 +16,29 @@ from worker.training.heads.base import Needs, init_kaiming, masked_max, masked_m
 from worker.training.heads.matching import KINDS, PERSPECTIVES, PerspectiveMatching, split_pair
 from worker.training.heads.recurrent import BiLstm, final_states
 
+_MATCHED_WIDTH = 128  # what the encoder's states are brought to before they are matched in twenty weightings
 _UNITS = 100  # of each LSTM and direction, as in BIMPM
 _BLOCK_WIDTH = 128
 _ATTENTION_HEADS = 4
 
 
 class BimpmLiteHead(nn.Module):
-    """BIMPM without its first BiLSTM: the encoder's states are matched as they are."""
+    """BIMPM without its first BiLSTM: the encoder's states themselves are matched."""
 
     needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.matching = PerspectiveMatching(width)
+        self.input = nn.Linear(width, _MATCHED_WIDTH)
+        self.matching = PerspectiveMatching(_MATCHED_WIDTH)
         self.aggregation = BiLstm(KINDS * PERSPECTIVES, _UNITS)
         self.layers = two_layers(width + 4 * _UNITS, n_outputs, dropout)
         init_kaiming(self)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, length, width) → (batch, n_outputs)."""
-        states, mask = split_pair(self.dropout(hidden_states), attention_mask, token_type_ids)
+        states, mask = split_pair(self.input(self.dropout(hidden_states)), attention_mask, token_type_ids)
         matched = self.matching(states, mask, masked_mean(states, mask))
         aggregated = final_states(self.aggregation(self.dropout(matched), mask), mask)
         logits: Tensor = self.layers(torch.cat([hidden_states[:, 0], *aggregated.chunk(2)], dim=-1))
@@ -78,16 +80,17 @@ class SimTransformerHead(nn.Module):
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.matching = PerspectiveMatching(width)
-        self.input = nn.Linear(KINDS * PERSPECTIVES, _BLOCK_WIDTH)
+        self.input = nn.Linear(width, _MATCHED_WIDTH)
+        self.matching = PerspectiveMatching(_MATCHED_WIDTH)
+        self.matched = nn.Linear(KINDS * PERSPECTIVES, _BLOCK_WIDTH)
         self.block = _TransformerBlock(_BLOCK_WIDTH, dropout)
         self.layers = two_layers(width + 4 * _BLOCK_WIDTH, n_outputs, dropout)
         init_kaiming(self)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, length, width) → (batch, n_outputs)."""
-        states, mask = split_pair(self.dropout(hidden_states), attention_mask, token_type_ids)
-        values = self.block(self.input(self.matching(states, mask, masked_mean(states, mask))), mask)
+        states, mask = split_pair(self.input(self.dropout(hidden_states)), attention_mask, token_type_ids)
+        values = self.block(self.matched(self.matching(states, mask, masked_mean(states, mask))), mask)
         pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=-1)
         logits: Tensor = self.layers(torch.cat([hidden_states[:, 0], *pooled.chunk(2)], dim=-1))
         return logits

@@ -15,18 +15,17 @@ def split_pair(hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Te
     """Part the tokens of a pair that was encoded together, without the first token, which speaks for both.
 
     Returns:
-        Hidden states (2 × batch, length, width), all first texts above all second ones, each moved to the front of its
-        row; and their mask (2 × batch, length).
+        Hidden states (2 × batch, longest text, width), all first texts above all second ones, each moved to the front
+        of its row; and their mask (2 × batch, longest text).
     """
     first = (attention_mask * (1 - token_type_ids)).sum(dim=1, keepdim=True)
     second = (attention_mask * token_type_ids).sum(dim=1, keepdim=True)
     starts, lengths = torch.cat([torch.ones_like(first), first]), torch.cat([first - 1, second])
-    positions = attention_mask.new_ones(1, attention_mask.shape[1]).cumsum(dim=1) - 1
+    positions = (attention_mask.new_ones(1, attention_mask.shape[1]).cumsum(dim=1) - 1)[:, : lengths.max()]
     index = torch.minimum(positions + starts, attention_mask.shape[1] - torch.ones_like(starts))
     both = torch.cat([hidden_states, hidden_states])
-    return both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1])), (positions < lengths).to(
-        attention_mask.dtype
-    )
+    states = both.gather(1, index.unsqueeze(-1).expand(-1, -1, both.shape[-1]))
+    return states, (positions < lengths).to(attention_mask.dtype)
 
 
 def other(values: Tensor) -> Tensor:
