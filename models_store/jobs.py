@@ -46,7 +46,6 @@ class Claim:
 
     job_id: str
     attempt: int
-    max_attempts: int
     dataset_id: str
     spec: dict[str, Any]
 
@@ -249,7 +248,7 @@ def claim(db: Database, job_id: str, *, worker: str, lease_seconds: float) -> Cl
         job = rows[0]
         data = {"status": JobStatus.RUNNING, "worker": worker, "attempt": job.attempt}
         _add_event(session, job_id, job.attempt, NewEvent("status", f"running (attempt {job.attempt})", data=data))
-        return Claim(job_id, job.attempt, job.max_attempts, job.dataset_id, job.spec)
+        return Claim(job_id, job.attempt, job.dataset_id, job.spec)
 
 
 def heartbeat(

@@ -177,7 +177,7 @@ def test_a_claim_starts_the_job(db: Database) -> None:
     mine = claim(db, job.id, worker="host:1")
     running = jobs.get(db, job.id)
 
-    assert mine == Claim(job.id, 1, 3, job.dataset_id, job.spec)
+    assert mine == Claim(job.id, 1, job.dataset_id, job.spec)
     assert (running.status, running.attempt, running.worker) == (JobStatus.RUNNING, 1, "host:1")
     assert running.started_at is not None
     assert running.lease_until is not None

@@ -26,11 +26,6 @@ class LoadedEncoder:
     max_length: int
     pad_id: int
 
-    @property
-    def width(self) -> int:
-        """Width of the hidden states."""
-        return int(self.model.config.hidden_size)
-
     def tokenizer(self, max_length: int) -> Tokenizer:
         """The raw tokenizer, truncating to ``max_length`` pieces."""
         return load_tokenizer(self.tokenizer_path, max_length)
