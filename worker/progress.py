@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models_store.specs import PhaseName, PhaseSpec
-from worker.training.events import EpochFinished, Event, PhaseFinished, Step
+from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
 
 _FORWARD = 0.35  # a forward pass, against forward and backward
 _HEAD_STEP = 0.03  # the head alone, on remembered features
@@ -23,20 +23,29 @@ class ProgressMeter:
     train_rows: int
     validation_rows: int
     started: float = field(default_factory=time.monotonic)
+    _preparing: str | None = None  # the stage that has not finished its epoch 0
     _current: dict[str, Any] = field(default_factory=lambda: {"fraction": 0.0})
 
     def update(self, event: Event) -> dict[str, Any]:
-        """The progress after an event."""
-        if isinstance(event, Step):
-            within = event.step / event.steps
+        """The progress after an event; ``step`` and ``steps`` are optimizer steps of the current epoch."""
+        if isinstance(event, StageStarted):
+            self._preparing = event.stage
+        elif isinstance(event, Working):
+            self._note_work(event)
+        elif isinstance(event, Step):
+            done = event.epoch - 1 + event.step / event.steps
             self._set(
-                event.phase, self._cost_of_epochs(event.phase, event.epoch - 1, within),
+                event.phase, self._cost_of_epochs(event.phase, done),
                 epoch=event.epoch, epochs=event.epochs, step=event.step, steps=event.steps,
                 examples_per_second=round(event.examples_per_second, 1),
             )  # fmt: skip
         elif isinstance(event, EpochFinished):
-            cost = self._cost_of_epochs(event.phase, event.epoch, 0.0)
-            self._set(event.phase, cost, epoch=event.epoch, epochs=event.epochs)
+            self._preparing = None
+            step = event.steps if event.epoch else 0  # epoch 0 is the state before the first step
+            self._set(
+                event.phase, self._cost_of_epochs(event.phase, event.epoch),
+                epoch=event.epoch, epochs=event.epochs, step=step, steps=event.steps,
+            )  # fmt: skip
         elif isinstance(event, PhaseFinished):
             self._set(event.phase, self._cost(self._phase(event.phase)))
         return self._current
@@ -45,6 +54,11 @@ class ProgressMeter:
         """The progress of a run that is over."""
         self._current = {**self._current, "fraction": 1.0, "eta_seconds": 0}
         return self._current
+
+    def _note_work(self, event: Working) -> None:
+        """Before its first epoch, a phase runs over the data without a step: only the fraction tells of it."""
+        if event.stage == self._preparing and any(phase.name == event.stage for phase in self.phases):
+            self._set(event.stage, event.done / event.total * self._setup_cost(self._phase(event.stage)))
 
     def _set(self, phase: str, done_in_phase: float, **values: Any) -> None:
         before = sum(self._cost(p) for p in self.phases[: self.phases.index(self._phase(phase))])
@@ -61,11 +75,9 @@ class ProgressMeter:
     def _cost(self, phase: PhaseSpec) -> float:
         return self._setup_cost(phase) + phase.epochs * self._epoch_cost(phase)
 
-    def _cost_of_epochs(self, name: str, epochs: int, within: float) -> float:
+    def _cost_of_epochs(self, name: str, epochs: float) -> float:
         phase = self._phase(name)
-        if epochs < 0:  # still before the first epoch: the encoder is running over the data
-            return within * self._setup_cost(phase)
-        return self._setup_cost(phase) + (epochs + within) * self._epoch_cost(phase)
+        return self._setup_cost(phase) + epochs * self._epoch_cost(phase)
 
     def _setup_cost(self, phase: PhaseSpec) -> float:
         rows = self.validation_rows if phase.trains_encoder else self.train_rows + self.validation_rows

@@ -17,7 +17,7 @@ class StageStarted(BaseModel):
 
 
 class Step(BaseModel):
-    """Where a phase stands; sent a few times a second at most."""
+    """Where an epoch stands, in optimizer steps; sent a few times a second at most."""
 
     kind: Literal["step"] = "step"
     phase: StageName
@@ -29,7 +29,7 @@ class Step(BaseModel):
 
 
 class Working(BaseModel):
-    """Work between the epochs goes on: without it, a long evaluation would look like a hung process."""
+    """Work without optimizer steps goes on: without it, a long evaluation would look like a hung process."""
 
     kind: Literal["working"] = "working"
     stage: StageName
@@ -54,6 +54,7 @@ class EpochFinished(BaseModel):
     phase: StageName
     epoch: int
     epochs: int
+    steps: int  # optimizer steps of an epoch
     train_loss: float | None
     validation_loss: float
     metrics: dict[str, float]

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from models_store.specs import PhaseSpec, ResolvedHyperparameters
 from models_store.tasks import Task
-from worker.training.data import Batch, Inputs, Split, TokenInputs, TrainingData, shuffled_batches
+from worker.training.data import Batch, Inputs, TokenInputs, TrainingData, shuffled_batches
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
@@ -69,8 +69,7 @@ def train(
                 train, validation = (TokenInputs(split, data.pad_id) for split in (data.train, data.validation))
                 yield from fit(model, phase, train, validation, data.task, options, rng)
             else:
-                known = yield from _features(model, data.train, phase, features)
-                held_out = yield from _features(model, data.validation, phase, features)
+                known, held_out = yield from _features(model, data, phase, features)
                 yield from fit(model.head, phase, known, held_out, data.task, options, rng)
 
 
@@ -94,9 +93,9 @@ def fit(
 
     best = initial = yield from validate()
     best_epoch, best_weights = 0, _copy(module)
-    yield _epoch_event(phase, 0, None, best, 0.0, time.monotonic() - started, best=True)
-
     stepper = _Stepper(module, phase, task, train_inputs, options)
+    yield _epoch_event(phase, 0, stepper.steps, None, best, 0.0, time.monotonic() - started, best=True)
+
     epoch = 0
     for epoch in range(1, phase.epochs + 1):
         epoch_started = time.monotonic()
@@ -107,7 +106,7 @@ def fit(
         if improved:
             best, best_epoch, best_weights = now, epoch, _copy(module)
         seconds = time.monotonic() - epoch_started
-        yield _epoch_event(phase, epoch, train_loss, now, stepper.learning_rate, seconds, best=improved)
+        yield _epoch_event(phase, epoch, stepper.steps, train_loss, now, stepper.learning_rate, seconds, best=improved)
         if epoch - best_epoch >= phase.patience:
             break
 
@@ -122,22 +121,17 @@ def fit(
 
 
 def _features(
-    model: TaskModel, split: Split, phase: PhaseSpec, features: FeatureStore
-) -> Generator[Event, None, FeatureInputs]:
-    """The encoder's outputs, telling how far it is with them; returns the features (``yield from``)."""
-    started = time.monotonic()
+    model: TaskModel, data: TrainingData, phase: PhaseSpec, features: FeatureStore
+) -> Generator[Event, None, tuple[FeatureInputs, FeatureInputs]]:
+    """The encoder's outputs for both splits, telling how far it is with them (``yield from``)."""
+    n_train, total = len(data.train), len(data.train) + len(data.validation)
 
-    def step(done: int) -> Step:
-        return Step(
-            phase=phase.name.value,
-            epoch=0,
-            epochs=phase.epochs,
-            step=done,
-            steps=len(split),
-            examples_per_second=done / (time.monotonic() - started),
-        )
+    def working(done: int) -> Working:
+        return Working(stage=phase.name.value, done=done, total=total)
 
-    return paced(features.of(model, split, model.needs), step)
+    known = yield from paced(features.of(model, data.train, model.needs), working)
+    held_out = yield from paced(features.of(model, data.validation, model.needs), lambda done: working(n_train + done))
+    return known, held_out
 
 
 class _Stepper:
@@ -242,6 +236,7 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
 def _epoch_event(
     phase: PhaseSpec,
     epoch: int,
+    steps: int,
     train_loss: float | None,
     evaluation: Evaluation,
     learning_rate: float,
@@ -253,6 +248,7 @@ def _epoch_event(
         phase=phase.name.value,
         epoch=epoch,
         epochs=phase.epochs,
+        steps=steps,
         train_loss=train_loss,
         validation_loss=evaluation.loss,
         metrics=evaluation.metrics,

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
 from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase, run_to_end
-from worker.training import loop
+from worker.training import loop, pacing
 from worker.training.data import TokenInputs
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
-from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted
+from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
 from worker.training.loop import train
 from worker.training.model import TaskModel
 
@@ -135,6 +135,20 @@ def test_phase_1_runs_the_encoder_over_each_row_once_and_without_dropout(
     run(bench, model, [phase(PhaseName.HEAD, epochs=4)])
 
     assert sum(rows) == len(bench.data.train) + len(bench.data.validation)
+
+
+def test_a_step_is_a_step_of_the_optimizer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (loop, pacing):  # every step and every batch is reported
+        monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
+
+    events = run(bench, bench.model(), [phase(PhaseName.HEAD, epochs=2)])
+
+    steps = [(event.epoch, event.step, event.steps) for event in events if isinstance(event, Step)]
+    assert steps == [(epoch, step, 4) for epoch in (1, 2) for step in (1, 2, 3, 4)]  # 16 rows, 4 at a time
+    assert {event.steps for event in events if isinstance(event, EpochFinished)} == {4}
+    beginning = events[: next(i for i, event in enumerate(events) if isinstance(event, EpochFinished))]
+    encoded = [event for event in beginning if isinstance(event, Working) and event.total == 26]  # of both splits
+    assert encoded[-1].done == 26
 
 
 def test_gradients_are_clipped_and_small_parameters_do_not_decay(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
