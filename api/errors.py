@@ -37,6 +37,8 @@ STATUS_OF_ERROR: dict[type[ThawlineError], HTTPStatus] = {
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+_NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")  # pydantic speaks of dictionaries and instances
+
 
 class ProblemResponse(JSONResponse):
     """An error body."""
@@ -124,7 +126,9 @@ def _problem_of(error: dict[str, Any], body: object) -> Problem:
     if kind == "json_invalid":
         return Problem(kind, f"the body is not JSON: {error['ctx']['error']} at character {int(path[0]) + 1}")
     message = str(error["msg"])
-    if "Expected UploadFile" in message:
+    if kind in _NO_OBJECT:
+        message = "expected a JSON object"
+    elif "Expected UploadFile" in message:
         message = "this must be a file, not text; with curl: -F file=@train.csv"
     return Problem(kind, message, column=".".join(_fields(path, body if where == "body" else None)) or None)
 

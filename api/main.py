@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=importlib.metadata.version("thawline"),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect is no problem document, and a client may not send its body again
     )
     errors.install(app)
     openapi.install(app)

@@ -27,6 +27,9 @@ def concrete_errors() -> list[type[errors.ThawlineError]]:
     [
         ("GET", "/nowhere", 404),
         ("GET", "/web/nothing.js", 404),
+        ("GET", "/jobs/", 404),
+        ("POST", "/jobs/", 404),
+        ("POST", "/predict/m/", 404),
         ("GET", "/datasets/ds_x", 404),
         ("GET", "/datasets/ds_x/preview", 404),
         ("GET", "/jobs/job_x", 404),
@@ -65,8 +68,8 @@ def test_every_error_is_a_problem_document(service: Service, method: str, path: 
     [
         (b'{"dataset_id": "ds_x", ', "not JSON"),
         (b"", "required"),
-        (b"[]", "object"),
-        (b"null", "object"),
+        (b"[]", "expected a JSON object"),
+        (b"null", "expected a JSON object"),
         (b'{"model": "\xff"}', "pars"),
         (b"[" * 100_000, "pars"),
     ],
@@ -133,6 +136,13 @@ def test_a_wrong_field_is_named_as_it_was_written(service: Service, body: dict[s
 
     assert {error["column"] for error in answer["errors"]} == {column}
     assert column in answer["detail"]
+
+
+@pytest.mark.parametrize("field", ["hyperparameters", "export", "metadata"])
+def test_what_should_be_an_object_says_so(service: Service, field: str) -> None:
+    answer = service.client.post("/jobs", json={"dataset_id": "ds_x", "model": "m", field: []})
+
+    assert problem_of(answer, 422)["detail"] == f"{field}: expected a JSON object"
 
 
 def test_half_a_surrogate_pair_can_be_talked_about(service: Service) -> None:
