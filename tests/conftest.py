@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+from models_store.settings import Settings
+
 # Before anything reads the settings: a test must not see the developer's own environment or .env file.
+Settings.model_config["env_file"] = None
 for _name in [name for name in os.environ if name.startswith("THAWLINE_")]:
     del os.environ[_name]
 

@@ -101,12 +101,12 @@ def _answer_to_headers_alone(api: Service) -> bytes:
     return received
 
 
-def run_cli(command: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A command that is expected to end by itself."""
+def run_cli(folder: Path, command: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command that is expected to end by itself, in a folder without a `.env` file."""
     return subprocess.run(
         [sys.executable, "-m", "api.cli", command],
-        cwd=ROOT,
-        env={"PATH": "", **settings},
+        cwd=folder,
+        env={"PATH": "", "PYTHONPATH": str(ROOT), **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -116,7 +116,7 @@ def run_cli(command: str, settings: dict[str, str]) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("command", ["api", "serve"])
 def test_nobody_listens_beyond_this_machine_without_a_key(tmp_path: Path, command: str) -> None:
-    ended = run_cli(command, {"THAWLINE_HOME": str(tmp_path), "THAWLINE_HOST": "0.0.0.0"})
+    ended = run_cli(tmp_path, command, {"THAWLINE_HOME": str(tmp_path), "THAWLINE_HOST": "0.0.0.0"})
 
     assert ended.returncode == 2
     assert "THAWLINE_API_KEY" in ended.stderr
@@ -137,7 +137,7 @@ def test_nobody_listens_beyond_this_machine_without_a_key(tmp_path: Path, comman
 def test_what_keeps_a_process_from_starting_is_said_in_one_line(
     tmp_path: Path, command: str, settings: dict[str, str], words: str
 ) -> None:
-    ended = run_cli(command, {"THAWLINE_HOME": str(tmp_path), **settings})
+    ended = run_cli(tmp_path, command, {"THAWLINE_HOME": str(tmp_path), **settings})
 
     assert ended.returncode == 2
     assert words in ended.stderr

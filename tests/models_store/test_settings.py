@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 
 from models_store.errors import ConfigurationError
 from models_store.settings import Settings, default_home, get_settings, is_loopback
+from tests.fixtures.servers import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +34,18 @@ def test_the_home_is_a_folder_of_the_checkout() -> None:
     assert (default_home().parent / "pyproject.toml").is_file()
 
 
-def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("THAWLINE_PORT=9001\nTHAWLINE_HOST=::1\nPOSTGRES_PASSWORD=other\n")
-    monkeypatch.setenv("THAWLINE_PORT", "9002")
-    settings = Settings()
-    assert (settings.host, settings.port) == ("::1", 9002)
+    code = "from models_store.settings import Settings; s = Settings(); print(s.host, s.port)"
+    environment = {"PATH": "", "PYTHONPATH": str(ROOT), "THAWLINE_PORT": "9002"}
+    command = [sys.executable, "-c", code]  # a process of its own, for which the file is not switched off
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["::1", "9002"]
+
+
+def test_a_test_does_not_see_the_file_of_a_developer(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("THAWLINE_PORT=9001\n")
+    assert Settings().port == 8000
 
 
 def test_the_home_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
