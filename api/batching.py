@@ -25,6 +25,8 @@ Infer = Callable[[Sequence[Encoded]], Sequence[Logits]]
 
 _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then wastes little
 _MAX_ITEMS = 64
+_HALF_LIFE_TEXTS = 512  # after so many more texts, what was learnt before counts half
+_SECONDS_PER_TEXT = 0.01  # until something was learnt
 
 
 class ClosedError(RuntimeError):
@@ -33,6 +35,30 @@ class ClosedError(RuntimeError):
 
 class NotFiniteError(RuntimeError):
     """The model answered with something that is no number."""
+
+
+class Throughput:
+    """How many texts the runners get done, learnt from the batches of late.
+
+    Only a runner's own time counts. The latency of a call holds waiting, tokenising and changes of thread besides,
+    which do not add up over the texts of a full queue.
+    """
+
+    def __init__(self) -> None:
+        self._texts = self._seconds = 0.0  # both weighted exponentially
+        self._lock = threading.Lock()
+
+    def learn(self, texts: int, runner_seconds: float, runners: int) -> None:
+        """Take in a batch that one of the runners worked on for so long; the others can do as much meanwhile."""
+        kept = 0.5 ** (texts / _HALF_LIFE_TEXTS)
+        with self._lock:
+            self._texts = kept * self._texts + texts
+            self._seconds = kept * self._seconds + runner_seconds / runners
+
+    def seconds_for(self, texts: int) -> float:
+        """Seconds in which all runners together get so many texts done."""
+        with self._lock:
+            return texts * (self._seconds / self._texts if self._texts else _SECONDS_PER_TEXT)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,8 +73,9 @@ class _Waiting:
 class MicroBatcher:
     """Runs `infer` on its own threads; `submit` hands back a future per text."""
 
-    def __init__(self, infer: Infer, *, runners: int, batch_tokens: int) -> None:
+    def __init__(self, infer: Infer, *, runners: int, batch_tokens: int, throughput: Throughput) -> None:
         self._infer = infer
+        self._throughput = throughput
         self._batch_tokens = batch_tokens
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
@@ -86,7 +113,9 @@ class MicroBatcher:
                 continue
             started = time.perf_counter()
             self._infer_all(wanted)
-            INFER_SECONDS.observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._throughput.learn(len(wanted), seconds, len(self._threads))
+            INFER_SECONDS.observe(seconds)
             BATCH_TEXTS.observe(len(wanted))
             for item in wanted:
                 QUEUE_SECONDS.observe(started - item.since)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections import OrderedDict
@@ -13,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from api.batching import ClosedError, Logits, MicroBatcher
-from api.figures import LOADED_BYTES, LOADED_MODELS, TOKENISE_SECONDS, WAITING_TEXTS
+from api.batching import ClosedError, Logits, MicroBatcher, Throughput
+from api.figures import LOADED_BYTES, LOADED_MODELS, TOKENISE_SECONDS
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.errors import OverloadedError, UnavailableError
+from models_store.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
 from models_store.logging import get_logger
 from models_store.predictor import Predictor
 from models_store.settings import Settings
@@ -75,16 +74,19 @@ class LoadedModel:
 
 
 class PredictorPool:
-    """Loads versions on demand and answers with them, within a budget of memory and of waiting texts."""
+    """Loads versions on demand and answers with them, within a budget of memory.
 
-    def __init__(self, store: ArtifactStore, settings: Settings) -> None:
+    A caller holds a permit (`api.admission`) for all of it: loading, parsing and predicting.
+    """
+
+    def __init__(self, store: ArtifactStore, settings: Settings, throughput: Throughput) -> None:
+        self._throughput = throughput
         self._store = store
         self._settings = settings
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
-        self._waiting = 0
-        self._seconds_per_item = 0.01
+        self._gone: set[str] = set()
 
     async def predict(
         self, version: ModelVersion, examples: Sequence[Any], options: PredictOptions
@@ -92,33 +94,33 @@ class PredictorPool:
         """Answer for parsed examples.
 
         Raises:
-            OverloadedError: Too many texts wait already.
+            NotFoundError: The version was deleted meanwhile.
             ArtifactCorruptError: The version's files cannot be loaded.
             UnavailableError: The answer took longer than allowed.
         """
-        self._admit(len(examples))
-        started = time.monotonic()
-        try:
-            model = await self.get(version)
-            with TOKENISE_SECONDS.time():
-                encoded = await _off_loop(model.predictor.encode, examples)
-            futures = await self._submit(version, encoded)
-            logits = await self._gather(futures)
-        finally:
-            self._waiting -= len(examples)
-            WAITING_TEXTS.set(self._waiting)
-        self._learn((time.monotonic() - started) / max(1, len(examples)))
+        model = await self.get(version)
+        with TOKENISE_SECONDS.time():
+            encoded = await _off_loop(model.predictor.encode, examples)
+        logits = await self._gather(await self._submit(version, encoded))
         rows = zip(logits, examples, encoded, strict=True)
         return [model.predictor.decode(values, example, e, options) for values, example, e in rows]
 
-    async def parse(self, version: ModelVersion, items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
-        """Examples of the items, and (index, message) of each item that is none."""
+    async def parse(
+        self, version: ModelVersion, items: Sequence[Any], options: PredictOptions
+    ) -> tuple[list[Any], list[tuple[int, str]]]:
+        """Examples of the items, and (index, message) of each item that is none.
+
+        Raises:
+            InvalidInputError: The model cannot do what the options ask.
+        """
         task = (await self.get(version)).predictor.task
+        _check_options(task, options)
         return await _off_loop(partial(_parse, task), items)
 
     async def get(self, version: ModelVersion) -> LoadedModel:
         """The loaded model; parallel callers share one load."""
         key = version.artifact
+        self._check_there(key)
         if (model := self._loaded.get(key)) is not None:
             self._loaded.move_to_end(key)
             return model
@@ -129,7 +131,8 @@ class PredictorPool:
         return await asyncio.shield(task)
 
     async def unload(self, key: str) -> None:
-        """Let go of a version whose files are deleted."""
+        """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
+        self._gone.add(key)
         if (model := self._loaded.pop(key, None)) is not None:
             self._retire(key, model)
 
@@ -142,6 +145,9 @@ class PredictorPool:
         started = time.monotonic()
         model = await asyncio.to_thread(self._load_now, key, size_bytes)
         log.info("model loaded", artifact=key, seconds=round(time.monotonic() - started, 2))
+        if key in self._gone:
+            self._retire(key, model)
+        self._check_there(key)
         self._loaded[key] = model
         while (
             len(self._loaded) > 1
@@ -150,6 +156,10 @@ class PredictorPool:
             self._retire(*self._loaded.popitem(last=False))
         self._count()
         return model
+
+    def _check_there(self, key: str) -> None:
+        if key in self._gone:
+            raise NotFoundError("this version of the model was deleted")
 
     def _retire(self, key: str, model: LoadedModel) -> None:
         """Let its threads finish what waits, and end."""
@@ -166,18 +176,13 @@ class PredictorPool:
     def _load_now(self, key: str, size_bytes: int) -> LoadedModel:
         predictor = Predictor.load(self._store.verified_path(key), threads=1)
         runners = self._settings.predict_runners or len(os.sched_getaffinity(0))
-        batcher = MicroBatcher(predictor.infer, runners=runners, batch_tokens=self._settings.predict_batch_tokens)
+        batcher = MicroBatcher(
+            predictor.infer,
+            runners=runners,
+            batch_tokens=self._settings.predict_batch_tokens,
+            throughput=self._throughput,
+        )
         return LoadedModel(predictor, batcher, size_bytes)
-
-    def _admit(self, items: int) -> None:
-        if self._waiting + items > self._settings.predict_queue_items and self._waiting:
-            seconds = max(1, math.ceil(self._waiting * self._seconds_per_item))
-            raise OverloadedError(f"{self._waiting} texts are waiting; try again in {seconds} s", seconds)
-        self._waiting += items
-        WAITING_TEXTS.set(self._waiting)
-
-    def _learn(self, seconds: float) -> None:
-        self._seconds_per_item = 0.95 * self._seconds_per_item + 0.05 * seconds
 
     async def _submit(self, version: ModelVersion, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
         while True:
@@ -212,6 +217,12 @@ def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple
         except ValueError as error:
             problems.append((index, str(error)))
     return examples, problems
+
+
+def _check_options(task: Task[Any], options: PredictOptions) -> None:
+    if options.top_k > 1 and not task.ranks_labels:
+        message = "only a model that answers with one label can list more of them; leave top_k out"
+        raise InvalidInputError(f"top_k: {message}", [Problem("invalid_input", message, column="top_k")])
 
 
 def _check_characters(item: Any) -> None:

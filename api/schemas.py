@@ -225,6 +225,9 @@ class AliasIn(BaseModel):
     version: Annotated[int, Field(strict=True, ge=1, lt=2**31, description="The version to point at")]
 
 
+_TOP_K = "Labels to list with their scores; more than one only for a model that answers with one label"
+
+
 class PredictIn(BaseModel):
     """The body of ``POST /predict/{model}``: one input or a list of them."""
 
@@ -242,7 +245,7 @@ class PredictIn(BaseModel):
     inputs: Any = Field(
         description="classification: texts; tagging: texts or lists of tokens; similarity: objects with text, text_pair"
     )
-    top_k: Annotated[int, Field(strict=True, ge=1, le=1000, description="Labels to list with their scores")] = 1
+    top_k: Annotated[int, Field(strict=True, ge=1, le=1000, description=_TOP_K)] = 1
 
 
 class LabelScore(BaseModel):

@@ -8,6 +8,8 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.admission import Admission
+from api.batching import Throughput
 from api.predictors import PredictorPool, VersionResolver
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -26,6 +28,7 @@ class Services:
     store: ArtifactStore
     queue: JobQueue
     resolver: VersionResolver
+    admission: Admission
     predictors: PredictorPool
     validations: asyncio.Semaphore
 
@@ -34,13 +37,15 @@ class Services:
         """Connect the parts that the settings name."""
         db = Database(settings.resolved_database_url)
         store = ArtifactStore(settings.artifacts_dir)
+        throughput = Throughput()
         return cls(
             settings=settings,
             db=db,
             store=store,
             queue=JobQueue(settings.broker_url),
             resolver=VersionResolver(db),
-            predictors=PredictorPool(store, settings),
+            admission=Admission(settings.predict_queue_items, throughput),
+            predictors=PredictorPool(store, settings, throughput),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
 

@@ -28,19 +28,25 @@ async def predict(
     services: ServicesDep,
 ) -> Response:
     """Ask a model; a bare name means its production version."""
-    version = await services.resolver.resolve(model)
-    listed = isinstance(body.inputs, list)
-    items = body.inputs if listed else [body.inputs]
+    items = body.inputs if isinstance(body.inputs, list) else [body.inputs]
     most = services.settings.predict_queue_items
     if len(items) > most:
         raise InvalidInputError(f"{len(items)} inputs are too many for one call; send at most {most}")
-    examples, refused = await services.predictors.parse(version, items)
-    if refused:
-        errors = [
-            Problem("invalid_input", message, column=f"inputs.{index}" if listed else "inputs")
-            for index, message in refused
-        ]
-        raise InvalidInputError(f"{errors[0].column}: {refused[0][1]}", errors)
-    predictions = await services.predictors.predict(version, examples, PredictOptions(top_k=body.top_k))
+    options = PredictOptions(top_k=body.top_k)
+    # Before anything that takes its time: while a model loads, calls must not pile up without bound.
+    with services.admission.permit(len(items)):
+        version = await services.resolver.resolve(model)
+        examples, refused = await services.predictors.parse(version, items, options)
+        if refused:
+            raise _not_accepted(refused, listed=isinstance(body.inputs, list))
+        predictions = await services.predictors.predict(version, examples, options)
     answer = {"model": version.model, "version": version.version, "task": version.task, "predictions": predictions}
     return Response(to_json(answer), media_type="application/json")
+
+
+def _not_accepted(refused: list[tuple[int, str]], *, listed: bool) -> InvalidInputError:
+    errors = [
+        Problem("invalid_input", message, column=f"inputs.{index}" if listed else "inputs")
+        for index, message in refused
+    ]
+    return InvalidInputError(f"{errors[0].column}: {errors[0].message}", errors)

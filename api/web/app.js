@@ -104,7 +104,7 @@ $("#try").addEventListener("submit", async (event) => {
   try {
     const answer = await call(`/predict/${encodeURIComponent(model.value)}`, {
       method: "POST",
-      body: JSON.stringify({ inputs, top_k: 3 }),
+      body: JSON.stringify({ inputs, ...(model.selectedOptions[0].dataset.task === "classification" && { top_k: 3 }) }),
     });
     $("#answer").textContent = JSON.stringify(answer.predictions[0], null, 2);
   } catch (error) {

@@ -90,6 +90,10 @@ class Task(Protocol[ExampleT]):
     def per_token(self) -> bool:
         """Whether the logits are one row per word piece rather than one per example."""
 
+    @property
+    def ranks_labels(self) -> bool:
+        """Whether an answer is one label, so that ``top_k`` can list the next best."""
+
     def parse(self, item: Any) -> ExampleT:
         """An input of ``POST /predict``; raises ValueError with a message for the caller."""
 

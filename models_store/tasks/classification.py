@@ -29,6 +29,7 @@ class ClassificationTask:
 
     name: ClassVar[TaskName] = TaskName.CLASSIFICATION
     per_token: ClassVar[bool] = False
+    ranks_labels: ClassVar[bool] = True
     objective: ClassVar[ObjectiveName] = ObjectiveName.CROSS_ENTROPY
     primary_metric: ClassVar[str] = "accuracy"
 

@@ -61,6 +61,11 @@ class SimilarityTask:
         return self.score_range is not None
 
     @property
+    def ranks_labels(self) -> bool:
+        """A grade has no next best."""
+        return not self.graded
+
+    @property
     def objective(self) -> ObjectiveName:
         """Cross-entropy against the score as a probability, or over the labels."""
         return ObjectiveName.GRADED if self.graded else ObjectiveName.CROSS_ENTROPY

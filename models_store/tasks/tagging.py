@@ -56,6 +56,7 @@ class TaggingTask:
 
     name: ClassVar[TaskName] = TaskName.TAGGING
     per_token: ClassVar[bool] = True
+    ranks_labels: ClassVar[bool] = False
     objective: ClassVar[ObjectiveName] = ObjectiveName.TOKEN_CROSS_ENTROPY
 
     tags: tuple[str, ...]
@@ -86,6 +87,8 @@ class TaggingTask:
         if isinstance(item, str):
             example = TaggingExample(item, self.splitter.split(item))
         elif isinstance(item, list) and all(isinstance(token, str) for token in item):
+            if not item:
+                raise ValueError("the token list is empty")
             if not all(token.strip() for token in item):
                 raise ValueError("a token is empty")
             example = TaggingExample.from_tokens(item)

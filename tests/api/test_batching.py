@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from api.batching import ClosedError, Logits, MicroBatcher, NotFiniteError
+from api.batching import ClosedError, Logits, MicroBatcher, NotFiniteError, Throughput
 from models_store.tasks import Encoded
 
 
@@ -41,7 +41,7 @@ def model() -> Model:
 
 @contextmanager
 def batcher(model: Model, *, runners: int = 1, batch_tokens: int = 512) -> Iterator[MicroBatcher]:
-    running = MicroBatcher(model.infer, runners=runners, batch_tokens=batch_tokens)
+    running = MicroBatcher(model.infer, runners=runners, batch_tokens=batch_tokens, throughput=Throughput())
     yield running
     model.go_on.set()
     running.close()
@@ -131,7 +131,7 @@ def test_the_runner_lives_on_after_an_error(model: Model) -> None:
 
 def test_closing_finishes_what_waits(model: Model) -> None:
     model.go_on.clear()
-    running = MicroBatcher(model.infer, runners=1, batch_tokens=512)
+    running = MicroBatcher(model.infer, runners=1, batch_tokens=512, throughput=Throughput())
     futures = running.submit([text(1), text(50), text(200)])
     assert model.began.wait(20)
     closing = threading.Thread(target=running.close)
@@ -144,7 +144,7 @@ def test_closing_finishes_what_waits(model: Model) -> None:
 
 
 def test_a_closed_batcher_takes_nothing(model: Model) -> None:
-    running = MicroBatcher(model.infer, runners=2, batch_tokens=512)
+    running = MicroBatcher(model.infer, runners=2, batch_tokens=512, throughput=Throughput())
     running.close()
 
     with pytest.raises(ClosedError):
@@ -153,7 +153,7 @@ def test_a_closed_batcher_takes_nothing(model: Model) -> None:
 
 
 def test_closing_twice_is_harmless(model: Model) -> None:
-    running = MicroBatcher(model.infer, runners=2, batch_tokens=512)
+    running = MicroBatcher(model.infer, runners=2, batch_tokens=512, throughput=Throughput())
     running.close()
     running.close()
 
@@ -190,7 +190,7 @@ def test_runners_work_side_by_side(model: Model) -> None:
         together.wait(20)  # passes only when two batches run at the same time
         return [np.array([1.0]) for _ in batch]
 
-    running = MicroBatcher(meet, runners=2, batch_tokens=1)
+    running = MicroBatcher(meet, runners=2, batch_tokens=1, throughput=Throughput())
     futures = running.submit([text(1), text(1)])
     assert [future.result(20) for future in futures] == [1.0, 1.0]
     running.close()

@@ -113,6 +113,15 @@ def test_a_top_k_that_makes_no_sense_is_refused(service: Service, top_k: Any) ->
     assert [error["column"] for error in body["errors"]] == ["top_k"]
 
 
+@pytest.mark.parametrize(("model", "item"), [("tiny-tagging", "Ada met Bob"), ("tiny-graded", PAIR)])
+def test_a_top_k_of_answers_without_one_label_is_refused(service: Service, model: str, item: Any) -> None:
+    body = problem_of(ask(service, model, [item], top_k=2), 422)
+
+    assert [error["column"] for error in body["errors"]] == ["top_k"]
+    assert "only a model that answers with one label" in body["detail"]
+    assert len(predictions(service, model, [item], top_k=1)) == 1
+
+
 def test_graded_scores_lie_in_the_range_of_the_data(service: Service) -> None:
     pairs = [{"text": a, "text_pair": b} for a in ("lamp", "kettle please") for b in ("lamp", "invoice today")]
 
@@ -194,7 +203,7 @@ def test_words_behind_the_cut_are_listed_without_a_guess(service: Service) -> No
         ("tiny-classification", ["nested"], "a text"),
         ("tiny-classification", {"text": "x"}, "a text"),
         ("tiny-tagging", "", "empty"),
-        ("tiny-tagging", [], "empty"),
+        ("tiny-tagging", [], "the token list is empty"),
         ("tiny-tagging", ["Ada", " "], "empty"),
         ("tiny-tagging", ["Ada", 7], "list of tokens"),
         ("tiny-similarity", "alone", "text_pair"),

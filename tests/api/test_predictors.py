@@ -1,4 +1,4 @@
-"""Loaded models: loaded once, unloaded without harm, and a bounded number of texts at a time."""
+"""Loaded models: loaded once, unloaded without harm, and never after they were deleted."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
+from api.batching import Throughput
 from api.predictors import LoadedModel, PredictorPool, VersionResolver
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.errors import ArtifactCorruptError, NotFoundError, OverloadedError, UnavailableError
+from models_store.errors import ArtifactCorruptError, NotFoundError, UnavailableError
 from models_store.predictor import Predictor
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import PredictOptions
 from tests.fixtures.models import TrainedModel
-from tests.fixtures.servers import Service
+from tests.fixtures.servers import Service, wait_for
 from tests.models_store.samples import publish
 
 ASK = PredictOptions()
@@ -53,7 +55,8 @@ def scores(store: ArtifactStore, versions: dict[str, ModelVersion]) -> Any:
 
 @contextmanager
 def pool(store: ArtifactStore, **settings: Any) -> Iterator[PredictorPool]:
-    running = PredictorPool(store, Settings(_env_file=None, home=store.root, predict_runners=1, **settings))
+    chosen = Settings(_env_file=None, home=store.root, predict_runners=1, **settings)
+    running = PredictorPool(store, chosen, Throughput())
     yield running
     running.close()
 
@@ -173,26 +176,36 @@ def test_a_model_that_is_unloaded_the_moment_it_was_handed_out_is_loaded_again(
     assert len(calls) == 3
 
 
-def test_texts_beyond_the_limit_are_refused_at_once(
+def test_a_version_that_is_deleted_while_it_loads_does_not_stay(
     store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running_now = Gate(monkeypatch, "infer")
-    version = versions["classification"]
+    version, before = versions["classification"], set(threading.enumerate())
+    loading, go_on = threading.Event(), threading.Event()
+    original = Predictor.load
 
-    async def overload(running: PredictorPool) -> tuple[OverloadedError, int]:
+    def held(folder: Path, threads: int = 0) -> Predictor:
+        loading.set()
+        assert go_on.wait(20)
+        return original(folder, threads)
+
+    def no_runner_is_left() -> bool:
+        return not any(thread.name.startswith("runner-") for thread in set(threading.enumerate()) - before)
+
+    async def delete_meanwhile(running: PredictorPool) -> None:
         asked = asyncio.create_task(running.predict(version, TEXTS, ASK))
-        await running_now.wait()
-        with pytest.raises(OverloadedError) as refused:
-            await running.predict(version, TEXTS, ASK)
-        running_now.open.set()
-        await asked
-        return refused.value, len(await running.predict(version, TEXTS, ASK))  # there is room again
+        assert await asyncio.to_thread(loading.wait, 20)
+        await running.unload(version.artifact)
+        go_on.set()
+        with pytest.raises(NotFoundError, match="deleted"):
+            await asked
+        with pytest.raises(NotFoundError, match="deleted"):  # for whoever had looked the name up before
+            await running.get(version)
+        await asyncio.to_thread(wait_for, no_runner_is_left)
 
-    with pool(store, predict_queue_items=3) as running:
-        refused, answered = asyncio.run(overload(running))
-
-    assert refused.retry_after >= 1
-    assert answered == 2
+    monkeypatch.setattr(Predictor, "load", held)
+    with pool(store) as running:
+        asyncio.run(delete_meanwhile(running))
+        assert REGISTRY.get_sample_value("thawline_loaded_models") == 0
 
 
 def test_an_answer_that_takes_too_long_is_given_up(
@@ -205,10 +218,10 @@ def test_an_answer_that_takes_too_long_is_given_up(
         with pytest.raises(UnavailableError) as given_up:
             await running.predict(version, TEXTS, ASK)
         running_now.open.set()
-        assert len(await running.predict(version, TEXTS, ASK)) == 2  # its places were given back
+        assert len(await running.predict(version, TEXTS, ASK)) == 2  # the next one is answered
         return given_up.value
 
-    with pool(store, predict_timeout_seconds=0.2, predict_queue_items=2) as running:
+    with pool(store, predict_timeout_seconds=0.2) as running:
         given_up = asyncio.run(too_slow(running))
 
     assert given_up.code == "deadline_exceeded"

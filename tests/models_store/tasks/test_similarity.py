@@ -24,6 +24,7 @@ ANY = Encoded([101, 102], [0, 0], truncated=False)
 def test_shape_of_the_task() -> None:
     assert (GRADED.graded, GRADED.n_outputs, GRADED.primary_metric) == (True, 1, "spearman")
     assert (YES_NO.graded, YES_NO.n_outputs, YES_NO.primary_metric) == (False, 2, "accuracy")
+    assert (GRADED.ranks_labels, YES_NO.ranks_labels) == (False, True)
     assert (GRADED.objective, YES_NO.objective) == (ObjectiveName.GRADED, ObjectiveName.CROSS_ENTROPY)
 
 

@@ -50,7 +50,7 @@ def test_tokens_are_taken_as_they_are() -> None:
     [
         ("", "the text is empty"),
         (" \n", "the text is empty"),
-        ([], "the text is empty"),
+        ([], "the token list is empty"),
         (["a", " "], "a token is empty"),
         (["a", 1], "expected a text"),
         (7, "expected a text"),

@@ -1,0 +1,129 @@
+"""Admission: a bounded number of texts, from before the model is loaded, and an honest word on when to come back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.admission import Admission
+from api.batching import Throughput
+from api.main import create_app
+from models_store.artifacts import ArtifactStore
+from models_store.errors import ArtifactCorruptError, OverloadedError
+from models_store.predictor import Predictor
+from models_store.settings import Settings
+from tests.api.checks import problem_of
+from tests.api.conftest import AppFactory
+from tests.fixtures.models import TrainedModel
+from tests.fixtures.servers import Service
+from tests.models_store.samples import publish
+
+
+def test_texts_beyond_the_limit_are_refused_and_their_places_given_back() -> None:
+    admission = Admission(3, Throughput())
+
+    with admission.permit(2):
+        with pytest.raises(OverloadedError), admission.permit(2):
+            pass
+        with admission.permit(1):
+            pass
+    with pytest.raises(ValueError, match="broken"), admission.permit(3):
+        raise ValueError("broken")
+
+    with admission.permit(3):
+        pass
+
+
+def test_a_call_without_texts_takes_a_place_too() -> None:
+    admission = Admission(2, Throughput())
+
+    with admission.permit(0), admission.permit(0), pytest.raises(OverloadedError), admission.permit(0):
+        pass
+
+
+def test_the_throughput_is_that_of_all_runners_and_of_late() -> None:
+    throughput = Throughput()
+
+    for _ in range(2000):
+        throughput.learn(1, 0.02, runners=2)
+    assert throughput.seconds_for(100) == pytest.approx(1.0)
+    for _ in range(50):
+        throughput.learn(64, 0.128, runners=2)
+    assert throughput.seconds_for(100) == pytest.approx(0.1, rel=0.2)
+
+
+def test_while_a_model_loads_calls_do_not_pile_up(start_app: AppFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = start_app(predict_queue_items=4)
+    publish(client.app.state.services.db)  # type: ignore[attr-defined]
+    loading, go_on = threading.Event(), threading.Event()
+
+    def held(store: ArtifactStore, key: str) -> Path:
+        loading.set()
+        assert go_on.wait(20)
+        raise ArtifactCorruptError("broken")
+
+    def ask(texts: int, model: str = "intent") -> Any:
+        return client.post(f"/predict/{model}", json={"inputs": ["x"] * texts})
+
+    monkeypatch.setattr(ArtifactStore, "verified_path", held)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, 3)
+        assert loading.wait(20)
+        second = pool.submit(ask, 2)
+        try:
+            refused = second.result(10)  # it does not wait for the load
+        finally:
+            go_on.set()
+
+    problem_of(refused, 429)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert first.result().status_code == 503
+    for _ in range(2):  # whatever became of a call, its places are free again
+        problem_of(ask(4, "nobody"), 404)
+        problem_of(ask(5), 422)
+        problem_of(ask(4), 503)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Models that take 4 ms for each text; hands back how to wait until one runs a full batch."""
+    full = threading.Event()
+    infer = Predictor.infer
+
+    def slowly(predictor: Predictor, batch: Sequence[Any]) -> Any:
+        if len(batch) > 32:
+            full.set()
+        time.sleep(0.004 * len(batch))
+        return infer(predictor, batch)
+
+    monkeypatch.setattr(Predictor, "infer", slowly)
+    return lambda: full.wait(20)
+
+
+def test_the_wait_that_is_foretold_is_about_the_wait(
+    service: Service, trained_models: dict[str, TrainedModel], slow: Callable[[], bool]
+) -> None:
+    model = trained_models["classification"].name
+    settings = Settings(_env_file=None, home=service.home, predict_runners=1, predict_queue_items=500)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client, ThreadPoolExecutor(16) as pool:
+
+        def ask(texts: int) -> Any:
+            return client.post(f"/predict/{model}", json={"inputs": ["parcel"] * texts})
+
+        list(pool.map(ask, [1] * 100))  # each waits for fifteen others, which says nothing about the work
+        started = time.monotonic()
+        answered = pool.submit(ask, 500)
+        assert slow()
+        refused = ask(500)
+        assert answered.result().status_code == 200
+        seconds = time.monotonic() - started
+
+    problem_of(refused, 429)
+    assert seconds / 2 <= int(refused.headers["retry-after"]) <= 2 * seconds + 1
