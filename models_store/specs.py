@@ -192,14 +192,8 @@ class TrainingSpec(BaseModel):
     promote: Promotion = Promotion.ALWAYS
 
     def heads(self) -> tuple[HeadName, ...]:
-        """The heads to try, the simplest first: one, unless the job leaves the choice to the training.
-
-        Without a frozen phase there is nothing to compare them by.
-        """
-        if self.head is not HeadName.AUTO:
-            return (self.head,)
-        candidates = AUTO_HEADS[self.task]
-        return candidates if PhaseName.HEAD in PHASES_OF_STRATEGY[self.strategy] else candidates[:1]
+        """The heads to try, the simplest first: one, unless the job leaves the choice to the training."""
+        return _candidates(self.task, self.strategy) if self.head is HeadName.AUTO else (self.head,)
 
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
@@ -252,14 +246,22 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     )
 
 
-def check_head(requested: HeadName, task: TaskName) -> HeadName:
-    """The head, or ``auto``, where the task can have it.
+def _candidates(task: TaskName, strategy: Strategy) -> tuple[HeadName, ...]:
+    """What ``auto`` tries. Without a frozen phase there is nothing to compare heads by."""
+    return AUTO_HEADS[task] if PhaseName.HEAD in PHASES_OF_STRATEGY[strategy] else AUTO_HEADS[task][:1]
+
+
+def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> HeadName:
+    """The head to train; ``auto`` where the training itself is to choose among several.
 
     Raises:
         InvalidInputError: The head does not fit the task.
     """
+    if requested is HeadName.AUTO:
+        candidates = _candidates(task, strategy)
+        return candidates[0] if len(candidates) == 1 else HeadName.AUTO
     fitting = HEADS_OF_TASK[task]
-    if requested is not HeadName.AUTO and requested not in fitting:
+    if requested not in fitting:
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"
         raise InvalidInputError(message, [Problem("head_does_not_fit_task", message, column="head")])
     return requested
@@ -285,7 +287,7 @@ def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_mode
         task=task,
         base_model=request.base_model,
         strategy=request.strategy,
-        head=check_head(request.head, task),
+        head=resolve_head(request.head, task, request.strategy),
         seed=request.seed,
         hyperparameters=defaults.model_copy(update=chosen),
         export=request.export,

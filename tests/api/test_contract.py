@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from models_store.specs import HeadName
 from tests.api.checks import problem_of
 from tests.fixtures.models import TASKS, TrainedModel
 from tests.fixtures.servers import Service
@@ -95,7 +96,7 @@ SPEC: Shape = {
     "model": str,
     "base_model": str,
     "strategy": one_of("hybrid", "finetune", "frozen"),
-    "head": one_of("linear", "bilstm"),
+    "head": one_of(*HeadName),
     "seed": int,
     "hyperparameters": HYPERPARAMETERS,
     "export": {"precision": one_of("auto", "fp32", "int8", "fp16")},
@@ -103,6 +104,7 @@ SPEC: Shape = {
 }
 RESULT: Shape = {
     "head": str,
+    "heads": list,
     "metrics": {"validation": dict},
     "phases": [{"name": one_of("head", "full"), "epochs": int, "seconds": number, "metrics": dict}],
 }

@@ -134,7 +134,7 @@ def test_a_models_name_belongs_to_its_task(service: Service, trained_models: Tra
     ("fields", "column", "words"),
     [
         ({"head": "bilstm"}, "head", "auto, linear"),
-        ({"head": "zork"}, "head", "'auto', 'linear' or 'bilstm'"),
+        ({"head": "zork"}, "head", "'auto', 'linear', 'dense_cnn'"),
         ({"base_model": "roberta-enormous"}, "base_model", "minilm-l6, tiny"),
         ({"base_model": "../../etc"}, "base_model", "minilm-l6, tiny"),
         ({"export": {"precision": "int8"}}, "export.precision", "auto or fp32"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from models_store import specs
 from models_store.errors import InvalidInputError
 from models_store.specs import (
     HEADS_OF_TASK,
@@ -18,8 +19,8 @@ from models_store.specs import (
     ResolvedHyperparameters,
     Strategy,
     TrainingSpec,
-    check_head,
     default_hyperparameters,
+    resolve_head,
     resolve_spec,
 )
 from models_store.tasks import TaskName
@@ -174,13 +175,37 @@ def test_small_data_get_more_epochs() -> None:
 
 @pytest.mark.parametrize("task", list(TaskName))
 def test_heads(task: TaskName) -> None:
-    assert check_head(HeadName.AUTO, task) == HeadName.AUTO
     for head in set(HeadName) - {HeadName.AUTO}:
         if head in HEADS_OF_TASK[task]:
-            assert check_head(head, task) == head
+            assert resolve_head(head, task, Strategy.HYBRID) == head
         else:
             with pytest.raises(InvalidInputError, match=f"does not fit {task}; choose one of: auto, linear"):
-                check_head(head, task)
+                resolve_head(head, task, Strategy.HYBRID)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "candidates", "spec_head", "heads"),
+    [
+        (Strategy.HYBRID, ("linear",), "linear", ("linear",)),
+        (Strategy.HYBRID, ("linear", "bilstm"), "auto", ("linear", "bilstm")),
+        (Strategy.FROZEN, ("linear", "bilstm"), "auto", ("linear", "bilstm")),
+        (Strategy.FINETUNE, ("linear", "bilstm"), "linear", ("linear",)),  # nothing to compare heads by
+    ],
+)
+def test_auto_leaves_the_choice_to_the_training_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: Strategy,
+    candidates: tuple[str, ...],
+    spec_head: str,
+    heads: tuple[str, ...],
+) -> None:
+    monkeypatch.setitem(specs.AUTO_HEADS, TaskName.TAGGING, tuple(HeadName(name) for name in candidates))
+    request = JobRequest(dataset_id="ds_1", model="m", strategy=strategy)
+
+    spec = resolve_spec(request, TaskName.TAGGING, 100, ["minilm-l6"])
+
+    assert spec.head == spec_head
+    assert spec.heads() == heads
 
 
 @pytest.mark.parametrize(
