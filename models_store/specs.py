@@ -30,6 +30,8 @@ class HeadName(StrEnum):
     DENSE_CNN = "dense_cnn"
     HIGHWAY_LSTM = "highway_lstm"
     BILSTM = "bilstm"
+    CRF = "crf"
+    BILSTM_CRF = "bilstm_crf"
     BIMPM = "bimpm"
     BIMPM_LITE = "bimpm_lite"
     SIM_TRANSFORMER = "sim_transformer"
@@ -37,7 +39,7 @@ class HeadName(StrEnum):
 
 HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
     TaskName.CLASSIFICATION: (HeadName.LINEAR, HeadName.DENSE_CNN, HeadName.HIGHWAY_LSTM),
-    TaskName.TAGGING: (HeadName.LINEAR, HeadName.BILSTM),
+    TaskName.TAGGING: (HeadName.LINEAR, HeadName.BILSTM, HeadName.CRF, HeadName.BILSTM_CRF),
     TaskName.SIMILARITY: (HeadName.LINEAR, HeadName.BIMPM, HeadName.BIMPM_LITE, HeadName.SIM_TRANSFORMER),
 }
 

@@ -24,6 +24,7 @@ from models_store.tasks.base import (
 )
 from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
 from models_store.tasks.metrics import entity_metrics, token_accuracy
+from models_store.tasks.viterbi import Scores, Transitions, best_path, is_legal, marginals
 from models_store.tasks.words import Word, WordSplitter
 
 
@@ -52,6 +53,7 @@ class TaggingTask:
         tags: The tags, index = output of the network.
         scheme: How the training file was tagged; anything but ``plain`` means entities.
         splitter: Splits raw texts at prediction time as the training data was split.
+        transitions: What a CRF head has learnt of which tag follows which.
     """
 
     name: ClassVar[TaskName] = TaskName.TAGGING
@@ -62,6 +64,7 @@ class TaggingTask:
     tags: tuple[str, ...]
     scheme: Scheme
     splitter: WordSplitter
+    transitions: Transitions | None = None
 
     @property
     def n_outputs(self) -> int:
@@ -140,26 +143,50 @@ class TaggingTask:
 
     def to_config(self) -> dict[str, Any]:
         """Tags, scheme and splitter as JSON."""
+        learnt = {"transitions": self.transitions.to_config()} if self.transitions else {}
         return {
             "task": self.name.value,
             "tags": list(self.tags),
             "scheme": self.scheme.value,
             "splitter": self.splitter.to_config(),
+            **learnt,
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The task that ``to_config`` wrote."""
-        splitter = WordSplitter.from_config(config["splitter"])
-        return cls(tags=tuple(config["tags"]), scheme=Scheme(config["scheme"]), splitter=splitter)
+        return cls(
+            tags=tuple(config["tags"]),
+            scheme=Scheme(config["scheme"]),
+            splitter=WordSplitter.from_config(config["splitter"]),
+            transitions=Transitions.from_config(config["transitions"]) if "transitions" in config else None,
+        )
 
     def _tags_and_scores(self, logits: FloatArray, encoded: Encoded) -> tuple[list[str], list[float]]:
         positions = np.asarray(encoded.first_pieces, dtype=np.int64)
-        probabilities = softmax(logits[np.maximum(positions, 0)])
-        best = probabilities.argmax(axis=-1)
-        tags = [self.tags[i] if p >= 0 else self._default for i, p in zip(best, positions, strict=True)]
-        scores = [float(row[i]) if p >= 0 else 0.0 for row, i, p in zip(probabilities, best, positions, strict=True)]
+        seen = positions >= 0
+        emissions = logits[positions[seen]].astype(np.float64)
+        path, probabilities = self._best(emissions)
+        tags, scores = [self._default] * len(positions), [0.0] * len(positions)
+        for word, tag, row in zip(np.flatnonzero(seen), path, probabilities, strict=True):
+            tags[word], scores[word] = self.tags[tag], float(row[tag])
         return tags, scores
+
+    def _best(self, emissions: Scores) -> tuple[list[int], Scores]:
+        """The best legal tags of the words from emissions (words, n_tags), and the probability of every tag."""
+        if self.transitions is not None:
+            rules = self._rules + self.transitions if self._rules else self.transitions
+            return best_path(emissions, rules), marginals(emissions, rules)
+        probabilities = softmax(emissions) if len(emissions) else emissions
+        path = probabilities.argmax(axis=-1).tolist()
+        if self._rules is None or is_legal(path, self._rules):  # nearly always, and then there is no more to do
+            return path, probabilities
+        return best_path(emissions, self._rules), probabilities
+
+    @cached_property
+    def _rules(self) -> Transitions | None:
+        """Which tags may follow each other; plain tags may all."""
+        return None if self.scheme is Scheme.PLAIN else Transitions.of_bio(self.tags)
 
     def _entities(self, example: TaggingExample, tags: list[str], scores: list[float]) -> list[dict[str, Any]]:
         if self.scheme is Scheme.PLAIN:

@@ -16,7 +16,7 @@ from models_store.tasks import Task
 from worker.training.data import Inputs, evaluation_batches
 from worker.training.errors import DivergedError
 from worker.training.features import autocast
-from worker.training.objectives import OBJECTIVES
+from worker.training.objectives import learnt_task, objective_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def evaluate(
     """
     module.eval()
     split = inputs.split
-    objective = OBJECTIVES[task.objective]
+    objective = objective_of(module, task)
     logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split)
     total, done = 0.0, 0
     for batch in evaluation_batches(inputs):
@@ -67,5 +67,5 @@ def evaluate(
         yield done
     if not math.isfinite(total):
         raise DivergedError(f"the validation loss became {total}; try a smaller learning rate")
-    metrics = task.score(logits, split.rows, split.encoded)
+    metrics = learnt_task(module, task).score(logits, split.rows, split.encoded)
     return Evaluation(total / len(split), metrics, metrics[task.primary_metric])

@@ -27,6 +27,7 @@ from worker.training.data import Split
 from worker.training.encoder import LoadedEncoder
 from worker.training.errors import ParityError
 from worker.training.model import TaskModel
+from worker.training.objectives import learnt_task
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-3
@@ -40,7 +41,7 @@ def export_model(model: TaskModel, encoder: LoadedEncoder, task: Task[Any], fold
         raw = Path(scratch) / "raw.onnx"
         _trace(model, task, raw)
         _fuse(raw, folder / ONNX_FILE, model)
-    config = {"task": task.to_config(), "max_length": max_length, "pad_id": encoder.pad_id}
+    config = {"task": learnt_task(model, task).to_config(), "max_length": max_length, "pad_id": encoder.pad_id}
     (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")
     shutil.copyfile(encoder.tokenizer_path, folder / TOKENIZER_FILE)
 

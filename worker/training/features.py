@@ -27,7 +27,7 @@ MEMORY_LIMIT_BYTES = 1024**3
 class FeatureInputs:
     """Hidden states: input of the head alone. `FeatureStore` makes them."""
 
-    def __init__(self, split: Split, starts: Sequence[int], lengths: Sequence[int], store: NDArray[np.float16]) -> None:
+    def __init__(self, split: Split, starts: Sequence[int], lengths: Sequence[int], store: NDArray[np.float32]) -> None:
         self.split = split
         self.lengths = lengths
         self._starts = starts
@@ -63,7 +63,7 @@ class FeatureInputs:
         """What a head sees that reads the first token alone; nothing is copied."""
         return FeatureInputs(self.split, self._starts, [1] * len(self.lengths), self._store)
 
-    def _rows(self, index: int) -> NDArray[np.float16]:
+    def _rows(self, index: int) -> NDArray[np.float32]:
         start = self._starts[index]
         return self._store[start : start + self.lengths[index]]
 
@@ -125,10 +125,9 @@ def _computes_bfloat16(device_type: str) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _allocate(rows: int, width: int, scratch: Path) -> NDArray[np.float16]:
-    # Half precision: the encoder computes in bfloat16 where it can, and a head is robust against less than dropout.
-    if rows * width * 2 <= MEMORY_LIMIT_BYTES:
-        return np.empty((rows, width), dtype=np.float16)
+def _allocate(rows: int, width: int, scratch: Path) -> NDArray[np.float32]:
+    if rows * width * 4 <= MEMORY_LIMIT_BYTES:
+        return np.empty((rows, width), dtype=np.float32)
     descriptor, name = tempfile.mkstemp(suffix=".features", dir=scratch)
     os.close(descriptor)
-    return np.memmap(name, dtype=np.float16, mode="w+", shape=(rows, width))
+    return np.memmap(name, dtype=np.float32, mode="w+", shape=(rows, width))

@@ -22,7 +22,7 @@ from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
 from worker.training.features import FeatureInputs, FeatureStore, autocast
 from worker.training.model import TaskModel
-from worker.training.objectives import OBJECTIVES
+from worker.training.objectives import objective_of
 from worker.training.pacing import REPORT_SECONDS, paced
 from worker.training.vocabulary import compact_vocabulary
 
@@ -150,7 +150,7 @@ class _Stepper:
         self._inputs = inputs
         self._values = options.values
         self._device = options.device
-        self._objective = OBJECTIVES[task.objective]
+        self._objective = objective_of(module, task)
         self.steps = math.ceil(len(inputs.split) / self._values.batch_size)
         self._optimizer = _adamw(module, phase.learning_rate, self._values.weight_decay)
         total = self.steps * phase.epochs

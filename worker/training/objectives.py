@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from models_store.tasks import Task
 from models_store.tasks.base import IGNORED_TARGET, ObjectiveName
+from models_store.tasks.tagging import TaggingTask
+from worker.training.heads import Crf
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,6 +34,23 @@ def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def graded(logits: Tensor, targets: Tensor) -> Tensor:
     """Logits (batch, 1), targets (batch,) in 0…1: cross-entropy with the score read as a probability."""
     return functional.binary_cross_entropy_with_logits(logits.float().squeeze(-1), targets)
+
+
+def objective_of(module: nn.Module, task: Task[Any]) -> Objective:
+    """The loss of a model or of a head alone: the CRF's own where it has one, the task's otherwise."""
+    crf = crf_of(module)
+    return crf.loss if crf is not None else OBJECTIVES[task.objective]
+
+
+def learnt_task(module: nn.Module, task: Task[Any]) -> Task[Any]:
+    """The task with what the module has learnt of its decoding: a CRF's transitions."""
+    crf = crf_of(module)
+    return replace(task, transitions=crf.transitions()) if crf is not None and isinstance(task, TaggingTask) else task
+
+
+def crf_of(module: nn.Module) -> Crf | None:
+    """The CRF of a head, or of a model's head."""
+    return next((part for part in module.modules() if isinstance(part, Crf)), None)
 
 
 OBJECTIVES: dict[ObjectiveName, Objective] = {

@@ -73,7 +73,7 @@ def test_the_head_on_remembered_features_answers_as_the_whole_model_does(
         masks = [inputs["attention_mask"].bool() for inputs in (batch.inputs, whole.inputs)]
         remembered, computed = remembered[masks[0]], computed[masks[1]]
         targets = [values[mask] for values, mask in zip(targets, masks, strict=True)]
-    torch.testing.assert_close(remembered, computed, atol=3e-3, rtol=3e-3)
+    torch.testing.assert_close(remembered, computed, atol=1e-5, rtol=1e-4)
     assert torch.equal(*targets)
 
 

@@ -11,6 +11,7 @@ from models_store.tasks import TaskName
 from worker.training.heads.base import Head, Needs
 from worker.training.heads.bilstm import BiLstmHead
 from worker.training.heads.bimpm import BimpmHead, BimpmLiteHead, SimTransformerHead
+from worker.training.heads.crf import BiLstmCrfHead, Crf, CrfHead
 from worker.training.heads.dense_cnn import DenseCnnHead
 from worker.training.heads.highway_lstm import HighwayLstmHead
 from worker.training.heads.linear import LinearHead, TokenLinearHead
@@ -27,6 +28,8 @@ HEADS: dict[tuple[TaskName, HeadName], HeadFactory] = {
     (TaskName.SIMILARITY, HeadName.SIM_TRANSFORMER): SimTransformerHead,
     (TaskName.TAGGING, HeadName.LINEAR): TokenLinearHead,
     (TaskName.TAGGING, HeadName.BILSTM): BiLstmHead,
+    (TaskName.TAGGING, HeadName.CRF): CrfHead,
+    (TaskName.TAGGING, HeadName.BILSTM_CRF): BiLstmCrfHead,
 }
 
-__all__ = ["HEADS", "Head", "HeadFactory", "Needs"]
+__all__ = ["HEADS", "Crf", "Head", "HeadFactory", "Needs"]
