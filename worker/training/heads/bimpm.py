@@ -97,7 +97,10 @@ class SimTransformerHead(nn.Module):
 
 
 class _TransformerBlock(nn.Module):
-    """Self-attention and a feed-forward layer, each normalised before and added (Xiong et al. 2020, 2002.04745)."""
+    """Self-attention and a feed-forward layer, each normalised before and added; normalised at the end.
+
+    Xiong et al. 2020, arXiv 2002.04745.
+    """
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -105,6 +108,7 @@ class _TransformerBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.projections = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
+        self.final_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
@@ -112,7 +116,7 @@ class _TransformerBlock(nn.Module):
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         """(batch, length, width) → the same shape."""
         values = values + self.dropout(self._attend(self.attention_norm(values), mask))
-        result: Tensor = values + self.dropout(self.feed_forward(values))
+        result: Tensor = self.final_norm(values + self.dropout(self.feed_forward(values)))
         return result
 
     def _attend(self, values: Tensor, mask: Tensor) -> Tensor:
