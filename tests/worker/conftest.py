@@ -129,8 +129,8 @@ def phase(name: PhaseName, epochs: int = 2, patience: int = 10, learning_rate: f
     )
 
 
-def make_bench(kind: str, encoders_dir: Path, scratch: Path) -> Bench:
-    encoder = load_encoder(EncoderSource("tiny", encoders_dir / "tiny", None))
+def make_bench(kind: str, encoders_dir: Path, scratch: Path, name: str = "tiny") -> Bench:
+    encoder = load_encoder(EncoderSource(name, encoders_dir / name, None))
     task, tokenizer = TASKS[kind], encoder.tokenizer(encoder.max_length)
     train, validation = tokenise(task, tokenizer, rows_of(kind)), tokenise(task, tokenizer, rows_of(kind, 10))
     return Bench(task, TrainingData(task, train, validation, encoder.pad_id), encoder, scratch)

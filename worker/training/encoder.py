@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from models_store.encoders import EncoderSource
@@ -56,9 +57,16 @@ def load_encoder(source: EncoderSource) -> LoadedEncoder:
         raise EncoderError(f"base_model {source.name!r} cannot be loaded: {error}") from error
     if hasattr(model, "pooler"):
         model.pooler = None  # an untrained or foreign pooler; heads read the hidden states
-    positions = int(getattr(config, "max_position_embeddings", _MAX_LENGTH))
+    positions = int(getattr(config, "max_position_embeddings", _MAX_LENGTH)) - _reserved_positions(model)
     pad_id = int(getattr(config, "pad_token_id", 0) or 0)
     return LoadedEncoder(model, source.folder / TOKENIZER_FILE, min(positions, _MAX_LENGTH), pad_id)
+
+
+def _reserved_positions(model: PreTrainedModel) -> int:
+    """Rows of the position embedding that no text uses: RoBERTa and its kin count from behind the padding's id."""
+    tables = (part for name, part in model.named_modules() if name.endswith("position_embeddings"))
+    reserved = [table.padding_idx + 1 for table in tables if isinstance(table, nn.Embedding) and table.padding_idx]
+    return max(reserved, default=0)
 
 
 def _check_weights(source: EncoderSource) -> None:

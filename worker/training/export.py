@@ -51,7 +51,8 @@ def _trace(model: TaskModel, task: Task[Any], path: Path) -> None:
     mask = torch.ones_like(ids)
     mask[1, 7:] = 0  # real padding, so that nothing is traced as constant
     types = torch.zeros_like(ids)
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if model.uses_types else [])]
+    types[:, 5:7] = 1  # and a second text
+    names = ["input_ids", "attention_mask", "token_type_ids"]
     tokens = {0: "batch", 1: "length"}
     axes = dict.fromkeys(names, tokens) | {"logits": tokens if task.per_token else {0: "batch"}}
     with warnings.catch_warnings():
@@ -60,7 +61,7 @@ def _trace(model: TaskModel, task: Task[Any], path: Path) -> None:
             model,
             (ids, mask, types),
             str(path),
-            input_names=["input_ids", "attention_mask", "token_type_ids"],
+            input_names=names,
             output_names=["logits"],
             dynamic_axes=axes,
             opset_version=OPSET,
