@@ -18,9 +18,10 @@ from models_store.predictor import Predictor
 from models_store.specs import TrainingSpec
 from models_store.tasks import Encoded, Row, Task, task_from_config
 from worker.request import PipelineRequest
-from worker.training.data import Split, TrainingData, tokenise
+from worker.training.calibration import calibrate
+from worker.training.data import Split, TokenInputs, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
-from worker.training.events import Event, Finished, HeadTried, Message, PhaseFinished, StageStarted, Working
+from worker.training.events import Calibrated, Event, Finished, HeadTried, Message, PhaseFinished, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.features import FeatureStore
 from worker.training.loop import TrainingOptions, train
@@ -71,6 +72,7 @@ def run(request: PipelineRequest) -> Iterator[Event]:
     if not any(phase.best_epoch for phase in phases):
         message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"
         yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
+    calibration = yield from _calibrate(model, prepared.data, device)
     yield StageStarted(stage="export")
     export_model(model, encoder, task, request.output_dir, max_length=prepared.max_length)
     predictor = Predictor.load(request.output_dir, request.threads)
@@ -84,7 +86,8 @@ def run(request: PipelineRequest) -> Iterator[Event]:
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
     metrics = {"validation": validation, "test": test}
     yield Finished(
-        result=_result(model, ranking, phases, metrics), manifest=_manifest(spec, model, task, metrics, difference)
+        result=_result(model, ranking, phases, calibration, metrics),
+        manifest=_manifest(spec, model, task, metrics, difference),
     )
 
 
@@ -138,13 +141,27 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def _calibrate(model: TaskModel, data: TrainingData, device: torch.device) -> Generator[Event, None, Calibrated | None]:
+    rows = len(data.validation)
+    work = calibrate(model, TokenInputs(data.validation, data.pad_id), data.task, device)
+    found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=rows))
+    if found is not None:
+        yield found
+    return found
+
+
 def _result(
-    model: TaskModel, ranking: list[HeadTried], phases: list[PhaseFinished], metrics: dict[str, Any]
+    model: TaskModel,
+    ranking: list[HeadTried],
+    phases: list[PhaseFinished],
+    calibration: Calibrated | None,
+    metrics: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "head": model.head_name.value,
         "heads": [trial.model_dump(exclude={"kind"}) for trial in ranking],
         "metrics": metrics,
+        "calibration": calibration.model_dump(exclude={"kind"}) if calibration else None,
         "phases": [
             {
                 "name": phase.phase,

@@ -30,6 +30,7 @@ from worker.process import TrainingProcess
 from worker.progress import ProgressMeter
 from worker.request import PipelineRequest
 from worker.training.events import (
+    Calibrated,
     EpochFinished,
     Event,
     Failed,
@@ -293,6 +294,10 @@ def describe(event: Event) -> NewEvent | None:
         return NewEvent("metrics", message, data=event.model_dump(exclude={"kind"}))
     if isinstance(event, HeadTried):
         message = f"head {event.head} on the frozen encoder: {event.metric} {event.score:.4f}"
+        return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
+    if isinstance(event, Calibrated):
+        errors = f"{event.ece_before:.3f} → {event.ece_after:.3f}"
+        message = f"calibrated: temperature {event.temperature:.2f}, expected calibration error {errors}"
         return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
     if isinstance(event, PhaseFinished):
         message = f"{event.phase} finished after {event.epochs} epochs, best was {event.best_epoch}"

@@ -57,6 +57,20 @@ def entity_metrics(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[
     return {"f1": f1, "precision": precision, "recall": recall, "accuracy": token_accuracy(truth, predicted)}
 
 
+def expected_calibration_error(probabilities: NDArray[np.float64], targets: NDArray[np.int64], bins: int = 15) -> float:
+    """How far the likeliest label's probability is from its share of right answers, on average.
+
+    Args:
+        probabilities: (n, n_labels).
+        targets: Index of the true label (n,).
+        bins: Equally wide intervals of probability (Guo et al. 2017, arXiv 1706.04599).
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    interval = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.abs(np.bincount(interval, weights=confidence - right, minlength=bins))
+    return float(gaps.sum() / len(targets))
+
+
 def token_accuracy(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
     """The share of words with the right tag."""
     pairs = [(a, b) for x, y in zip(truth, predicted, strict=True) for a, b in zip(x, y, strict=True)]

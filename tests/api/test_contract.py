@@ -105,6 +105,7 @@ SPEC: Shape = {
 RESULT: Shape = {
     "head": str,
     "heads": list,
+    "calibration": optional(dict),
     "metrics": {"validation": dict},
     "phases": [{"name": one_of("head", "full"), "epochs": int, "seconds": number, "metrics": dict}],
 }

@@ -74,6 +74,16 @@ class PhaseFinished(BaseModel):
     metrics: dict[str, float]
 
 
+class Calibrated(BaseModel):
+    """The temperature that the validation rows gave, and the expected calibration error without and with it."""
+
+    kind: Literal["calibrated"] = "calibrated"
+    temperature: float
+    ece_before: float
+    ece_after: float
+    examples: int
+
+
 class Message(BaseModel):
     """Something a person should know."""
 
@@ -100,7 +110,16 @@ class Failed(BaseModel):
 
 
 Event = Annotated[
-    StageStarted | Step | Working | HeadTried | EpochFinished | PhaseFinished | Message | Finished | Failed,
+    StageStarted
+    | Step
+    | Working
+    | HeadTried
+    | EpochFinished
+    | PhaseFinished
+    | Calibrated
+    | Message
+    | Finished
+    | Failed,
     Field(discriminator="kind"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

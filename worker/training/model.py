@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -14,13 +15,20 @@ from worker.training.heads import HEADS, Head, Needs
 
 
 class TaskModel(nn.Module):
-    """Encoder and head; `forward` is what is exported."""
+    """Encoder and head; `forward` is what is exported.
+
+    Attributes:
+        temperature: Divides the logits; 1 until `worker.training.calibration` finds a better value.
+    """
+
+    temperature: Tensor
 
     def __init__(self, encoder: PreTrainedModel, task: Task[Any], head: HeadName, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
         self.put_head(task, head, dropout)
         use_byte_dropout(encoder)
+        self.register_buffer("temperature", torch.ones(()))
         self.uses_types = int(getattr(encoder.config, "type_vocab_size", 0) or 0) > 1
 
     def put_head(self, task: Task[Any], head: HeadName, dropout: float) -> None:
@@ -47,4 +55,4 @@ class TaskModel(nn.Module):
         """Ids, mask and segments (batch, length) → logits."""
         hidden = self.encode(input_ids, attention_mask, token_type_ids)
         logits: Tensor = self.head(hidden, attention_mask, token_type_ids)
-        return logits
+        return logits / self.temperature

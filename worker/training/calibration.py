@@ -1,0 +1,90 @@
+"""Temperature scaling: make the probabilities as honest on the validation rows as one number can (Guo et al. 2017).
+
+Fine-tuned networks are too sure of themselves, and a head that was trained before its encoder most of all (Tomihari and
+Sato 2024). Dividing the logits by a temperature repairs much of it and changes no decision (arXiv 1706.04599).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models_store.tasks import Task
+from models_store.tasks.base import IGNORED_TARGET, ObjectiveName, softmax
+from models_store.tasks.metrics import expected_calibration_error
+from worker.training.data import Inputs, evaluation_batches
+from worker.training.events import Calibrated
+from worker.training.features import autocast
+from worker.training.model import TaskModel
+from worker.training.objectives import crf_of
+
+_HIGHEST = 20.0
+_STEPS = 60  # of a golden-section search: far finer than the rows can tell
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+Labelled = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+def calibrate(
+    model: TaskModel, inputs: Inputs, task: Task[Any], device: torch.device
+) -> Generator[int, None, Calibrated | None]:
+    """Set the model's temperature from labelled rows.
+
+    It never falls below 1: rows on which the model is always right would have it surer without end, and rows that
+    steered the training flatter it already.
+
+    Yields:
+        The number of examples done so far.
+
+    Returns:
+        What was found, or None where answers are no probabilities of labels: graded scores, and CRFs, whose
+        probabilities come from their transitions, too.
+    """
+    if task.objective is ObjectiveName.GRADED or crf_of(model) is not None:
+        return None
+    logits, targets = yield from _labelled(model, inputs, device)
+    if not len(targets):
+        return None
+    temperature = fit_temperature(logits, targets)
+    model.temperature.fill_(temperature)
+    before, after = (expected_calibration_error(softmax(logits / t), targets) for t in (1.0, temperature))
+    return Calibrated(temperature=temperature, ece_before=before, ece_after=after, examples=len(targets))
+
+
+def fit_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    """The temperature in 1…20 with the least negative log-likelihood of targets (n,) under logits (n, n_labels)."""
+    low, high = 0.0, math.log(_HIGHEST)  # the loss is unimodal in the temperature's logarithm
+    for _ in range(_STEPS):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if _loss(logits / math.exp(left), targets) <= _loss(logits / math.exp(right), targets):
+            high = right
+        else:
+            low = left
+    return math.exp((low + high) / 2) if low > 0 else 1.0
+
+
+def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    highest = logits.max(axis=1)
+    log_sum = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+    return float((log_sum - logits[np.arange(len(targets)), targets]).mean())
+
+
+def _labelled(model: TaskModel, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
+    """Logits (n, n_labels) and targets (n,) of every example, or of every word that has a tag."""
+    model.eval()
+    kept: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
+    done = 0
+    for batch in evaluation_batches(inputs):
+        with torch.inference_mode(), autocast(device):
+            output = model(**batch.to(device).inputs)
+        logits = output.double().cpu().numpy().reshape(-1, output.shape[-1])
+        targets = batch.targets.numpy().reshape(-1)
+        kept.append((logits[targets != IGNORED_TARGET], targets[targets != IGNORED_TARGET]))
+        done += len(batch.indices)
+        yield done
+    return np.concatenate([logits for logits, _ in kept]), np.concatenate([targets for _, targets in kept])
