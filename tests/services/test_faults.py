@@ -70,7 +70,7 @@ def assert_a_killed_worker_costs_an_attempt_and_no_job(service: Service, job_id:
 def test_a_worker_killed_in_mid_training_costs_an_attempt_and_no_job(
     fragile_service: Service, sample_files: dict[str, SampleFiles]
 ) -> None:
-    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 30})
+    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 60})
     assert_a_killed_worker_costs_an_attempt_and_no_job(fragile_service, job_id)
 
 
@@ -148,7 +148,7 @@ def test_a_model_that_answers_differently_once_exported_fails_the_job_and_is_not
 def test_stopping_the_service_hands_the_job_back_and_a_restart_finishes_it(
     fragile_service: Service, sample_files: dict[str, SampleFiles]
 ) -> None:
-    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 30})
+    job_id = submit(fragile_service, sample_files["classification"], {**LONG, "full_epochs": 60})
     wait_for_phase(fragile_service, job_id, "full")
     family = fragile_service.family()
 

@@ -49,6 +49,6 @@ def test_upload_train_and_predict(service: Service, sample_files: dict[str, Samp
 def test_a_worker_killed_in_training_costs_an_attempt_and_no_job(
     service: Service, sample_files: dict[str, SampleFiles]
 ) -> None:
-    job_id = submit(service, sample_files["classification"], {**LONG, "full_epochs": 12})
+    job_id = submit(service, sample_files["classification"], {**LONG, "full_epochs": 60})
     assert_a_killed_worker_costs_an_attempt_and_no_job(service, job_id)
     assert service.client.post("/predict/model", json={"inputs": "my parcel"}).json()["version"] == 1
