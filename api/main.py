@@ -25,6 +25,7 @@ _DESCRIPTION = "Upload labelled text, start a job, watch it, and call the finish
 def create_app(settings: Settings | None = None) -> FastAPI:
     """An application with its own parts; nothing is connected before it starts."""
     settings = settings or get_settings()
+    settings.check_consistency()
     settings.check_exposure()
 
     @asynccontextmanager

@@ -102,8 +102,7 @@ class PredictorPool:
         with TOKENISE_SECONDS.time():
             encoded = await _off_loop(model.predictor.encode, examples)
         logits = await self._gather(await self._submit(version, encoded))
-        rows = zip(logits, examples, encoded, strict=True)
-        return [model.predictor.decode(values, example, e, options) for values, example, e in rows]
+        return await _off_loop(partial(_decode, model.predictor, encoded, logits, options), examples)
 
     async def parse(
         self, version: ModelVersion, items: Sequence[Any], options: PredictOptions
@@ -206,6 +205,17 @@ async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) ->
     if len(items) == 1 and len(str(items[0])) < _INLINE_CHARACTERS:
         return work(items)
     return await asyncio.to_thread(work, items)
+
+
+def _decode(
+    predictor: Predictor,
+    encoded: Sequence[Encoded],
+    logits: Sequence[Logits],
+    options: PredictOptions,
+    examples: Sequence[Any],
+) -> list[Prediction]:
+    rows = zip(logits, examples, encoded, strict=True)
+    return [predictor.decode(values, example, e, options) for values, example, e in rows]
 
 
 def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:

@@ -119,14 +119,12 @@ class Settings(BaseSettings):
         """The folder in which an operator puts further encoders."""
         return self.encoders_dir or self.home / "encoders"
 
-    def check(self) -> None:
+    def check_consistency(self) -> None:
         """Refuse what no process should start with.
 
         Raises:
-            ConfigurationError: The API is exposed without a key, a URL is of an unknown kind, or a lease would run out
-                between two heartbeats.
+            ConfigurationError: A URL is of an unknown kind, or a lease would run out between two heartbeats.
         """
-        self.check_exposure()
         _ = self.artifacts_dir, self.resolved_database_url
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ConfigurationError(

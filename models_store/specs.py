@@ -44,7 +44,7 @@ HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
 }
 
 
-# What `auto` tries, the simplest first: heads that have earned their training time by measurement (docs/benchmarks.md).
+# What `auto` tries, the simplest first. The other heads are not measured well enough yet to be worth everybody's time.
 AUTO_HEADS: dict[TaskName, tuple[HeadName, ...]] = {
     TaskName.CLASSIFICATION: (HeadName.LINEAR,),
     TaskName.TAGGING: (HeadName.LINEAR,),

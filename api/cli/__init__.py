@@ -37,17 +37,19 @@ def _told_plainly() -> Iterator[None]:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         message = f"the database of THAWLINE_DATABASE_URL cannot be used: {reason}"
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
+        message = str(error)
     else:
         return
     typer.echo(f"thawline: {message}", err=True)
     raise typer.Exit(2)
 
 
-def _settings() -> Settings:
+def _settings(*, listens: bool = True) -> Settings:
     """The settings, checked for what would make the process unsafe to start."""
     settings = get_settings()
-    settings.check()
+    settings.check_consistency()
+    if listens:
+        settings.check_exposure()
     configure_logging(settings)
     return settings
 
@@ -77,7 +79,7 @@ def worker(
     if concurrency is not None:
         os.environ["THAWLINE_WORKER_CONCURRENCY"] = str(concurrency)
     with _told_plainly():
-        _settings()
+        _settings(listens=False)
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606
 
 
@@ -85,7 +87,7 @@ def worker(
 def migrate() -> None:
     """Bring the database's schema to the newest version."""
     with _told_plainly():
-        upgrade(get_settings().resolved_database_url)
+        upgrade(_settings(listens=False).resolved_database_url)
     typer.echo("the database is up to date")
 
 

@@ -86,11 +86,15 @@ def disguised_entities(tags: set[str]) -> dict[str, str]:
     prefixes: dict[str, set[str]] = {}
     for prefix, label in readings.values():
         prefixes.setdefault(label, set()).add(prefix)
-    return {
+    whole = {label for label, seen in prefixes.items() if {"B", "I"} <= seen}
+    strange = {
         tag: f"{prefix}-{label}"
         for tag, (prefix, label) in readings.items()
-        if {"B", "I"} <= prefixes[label] and not split_tag(tag)[1]
+        if label in whole and not split_tag(tag)[1]
     }
+    if whole and OUTSIDE not in tags:
+        strange[OUTSIDE.lower()] = OUTSIDE
+    return strange
 
 
 def _undressed(tag: str) -> tuple[str, str] | None:

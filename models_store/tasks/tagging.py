@@ -175,13 +175,18 @@ class TaggingTask:
     def _best(self, emissions: Scores) -> tuple[list[int], Scores]:
         """The best legal tags of the words from emissions (words, n_tags), and the probability of every tag."""
         if self.transitions is not None:
-            rules = self._rules + self.transitions if self._rules else self.transitions
-            return best_path(emissions, rules), marginals(emissions, rules)
+            return best_path(emissions, self._scored_rules), marginals(emissions, self._scored_rules)
         probabilities = softmax(emissions) if len(emissions) else emissions
         path = probabilities.argmax(axis=-1).tolist()
         if self._rules is None or is_legal(path, self._rules):  # nearly always, and then there is no more to do
             return path, probabilities
         return best_path(emissions, self._rules), probabilities
+
+    @cached_property
+    def _scored_rules(self) -> Transitions:
+        """What is allowed and what was learnt, together."""
+        assert self.transitions is not None  # noqa: S101 (callers have checked)
+        return self._rules + self.transitions if self._rules else self.transitions
 
     @cached_property
     def _rules(self) -> Transitions | None:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -51,6 +52,7 @@ def load_encoder(source: EncoderSource) -> LoadedEncoder:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            dtype=torch.float32,  # whatever the file holds: optimizer and export count on it
             attn_implementation="eager",
         )
     except (OSError, ValueError, KeyError) as error:
@@ -64,9 +66,9 @@ def load_encoder(source: EncoderSource) -> LoadedEncoder:
 
 def _reserved_positions(model: PreTrainedModel) -> int:
     """Rows of the position embedding that no text uses: RoBERTa and its kin count from behind the padding's id."""
-    tables = (part for name, part in model.named_modules() if name.endswith("position_embeddings"))
-    reserved = [table.padding_idx + 1 for table in tables if isinstance(table, nn.Embedding) and table.padding_idx]
-    return max(reserved, default=0)
+    named = (part for name, part in model.named_modules() if name.endswith("position_embeddings"))
+    paddings = (table.padding_idx for table in named if isinstance(table, nn.Embedding))
+    return max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
 def _check_weights(source: EncoderSource) -> None:

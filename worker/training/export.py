@@ -97,7 +97,7 @@ def check_parity(model: TaskModel, predictor: Predictor, split: Split, *, limit:
     """Compare the production predictor with torch on real rows, single and batched.
 
     Returns:
-        The largest absolute difference of a logit.
+        The largest absolute difference of a logit, before the temperature makes it smaller.
 
     Raises:
         ParityError: It is above `PARITY_TOLERANCE`.

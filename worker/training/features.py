@@ -92,6 +92,10 @@ class FeatureStore:
             self._known[id(split), needs] = made
         return self._known[id(split), needs]
 
+    def clear(self) -> None:
+        """Forget them all: the encoder is about to change, and its training needs the memory."""
+        self._known.clear()
+
     def _compute(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
         lengths = [1 if needs == "first_token" else len(encoded) for encoded in split.encoded]
         starts = [0, *accumulate(lengths)]

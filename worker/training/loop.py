@@ -66,11 +66,11 @@ def train(
             yield StageStarted(stage=phase.name.value)
             rng = np.random.default_rng([options.seed, number])
             if phase.trains_encoder:
+                features.clear()
                 train, validation = (TokenInputs(split, data.pad_id) for split in (data.train, data.validation))
                 yield from fit(model, phase, train, validation, data.task, options, rng)
             else:
-                known, held_out = yield from _features(model, data, phase, features)
-                yield from fit(model.head, phase, known, held_out, data.task, options, rng)
+                yield from _fit_head(model, phase, data, options, features, rng)
 
 
 def fit(
@@ -118,6 +118,19 @@ def fit(
         seconds=time.monotonic() - started,
         metrics=best.metrics,
     )
+
+
+def _fit_head(
+    model: TaskModel,
+    phase: PhaseSpec,
+    data: TrainingData,
+    options: TrainingOptions,
+    features: FeatureStore,
+    rng: np.random.Generator,
+) -> Iterator[Event]:
+    """A phase of the head alone, on the frozen encoder's outputs."""
+    known, held_out = yield from _features(model, data, phase, features)
+    yield from fit(model.head, phase, known, held_out, data.task, options, rng)
 
 
 def _features(

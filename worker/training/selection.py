@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
 from worker.training.data import Split, TrainingData
+from worker.training.errors import DivergedError
 from worker.training.events import Event, HeadTried, PhaseFinished, Working
 from worker.training.features import FeatureInputs, FeatureStore
 from worker.training.loop import TrainingOptions, fit
@@ -48,7 +50,7 @@ def choose_head(
     folds = yield from _folds(model, data, options, features)
     trials: list[HeadTried] = []
     for name in candidates:
-        trial = yield from _try(name, folds, model, data, options, total=len(candidates) * len(folds))
+        trial = yield from _try(name, folds, model, data, options)
         trials.append(trial)
         yield trial
     simplest, best = trials[0], max(trials, key=lambda trial: trial.score)
@@ -84,9 +86,9 @@ def _features(model: TaskModel, split: Split, features: FeatureStore) -> Generat
 
 
 def _try(
-    name: HeadName, folds: Sequence[Fold], model: TaskModel, data: TrainingData, options: TrainingOptions, *, total: int
+    name: HeadName, folds: Sequence[Fold], model: TaskModel, data: TrainingData, options: TrainingOptions
 ) -> Generator[Event, None, HeadTried]:
-    """Train the head on each fold and take the mean of its best scores."""
+    """Train the head on each fold and take the mean of its best scores; one that diverges scores nothing."""
     started = time.monotonic()
     scores = []
     for number, fold in enumerate(folds):
@@ -102,10 +104,13 @@ def _try(
             watch="metric",
             patience=epochs,
         )
-        for event in fit(model.head, phase, known, held_out, data.task, options, np.random.default_rng(options.seed)):
-            if isinstance(event, PhaseFinished):
-                scores.append(event.metrics[data.task.primary_metric])
-            yield Working(stage="prepare", done=number, total=total)
+        rng, score = np.random.default_rng(options.seed), 0.0
+        with suppress(DivergedError):
+            for event in fit(model.head, phase, known, held_out, data.task, options, rng):
+                if isinstance(event, PhaseFinished):
+                    score = event.metrics[data.task.primary_metric]
+                yield Working(stage="prepare", done=number, total=len(folds))
+        scores.append(score)
     return HeadTried(
         head=name.value,
         metric=data.task.primary_metric,
@@ -117,4 +122,4 @@ def _try(
 def _standard_error(score: float, examples: int) -> float:
     """Of a share of right answers; for F1 and correlations it is near enough to tell noise from a difference."""
     share = min(max(score, 0.0), 1.0)
-    return math.sqrt(share * (1 - share) / examples)
+    return math.sqrt(max(share * (1 - share), 1 / examples) / examples)

@@ -26,10 +26,11 @@ def compact_vocabulary(encoder: PreTrainedModel, splits: Iterable[Split], pad_id
     Outputs and gradients are those of the whole table. Weight decay, too, then leaves the absent rows alone.
     """
     whole = encoder.get_input_embeddings()
-    if not isinstance(whole, nn.Embedding):  # a family with an embedding of its own kind keeps it
+    if type(whole) is not nn.Embedding:  # a family with an embedding of its own kind, such as a scaled one, keeps it
         yield
         return
-    used = torch.tensor(sorted({pad_id}.union(*(encoded.input_ids for split in splits for encoded in split.encoded))))
+    always = {pad_id} if whole.padding_idx is None else {pad_id, whole.padding_idx}
+    used = torch.tensor(sorted(always.union(*(encoded.input_ids for split in splits for encoded in split.encoded))))
     compact = _CompactEmbedding(whole, used)
     encoder.set_input_embeddings(compact)
     try:

@@ -204,7 +204,8 @@ def test_a_tag_set_that_looks_like_bio_in_places_stays_plain() -> None:
 @pytest.mark.parametrize(
     ("tags", "instead"),
     [
-        ({"o", "b-per", "i-per"}, {"b-per": "B-per", "i-per": "I-per"}),
+        ({"o", "b-per", "i-per"}, {"b-per": "B-per", "i-per": "I-per", "o": "O"}),
+        ({"o", "B-PER", "I-PER"}, {"o": "O"}),
         ({"O", "B_PER", "I_PER"}, {"B_PER": "B-PER", "I_PER": "I-PER"}),
         ({"O", "PER-B", "PER-I"}, {"PER-B": "B-PER", "PER-I": "I-PER"}),
         ({"O", "B-PER", "M-PER", "E-PER", "S-PER"}, {"M-PER": "I-PER"}),
@@ -216,3 +217,6 @@ def test_a_tag_set_that_looks_like_bio_in_places_stays_plain() -> None:
 )
 def test_entity_tags_in_another_dress_are_recognised(tags: set[str], instead: dict[str, str]) -> None:
     assert disguised_entities(tags) == instead
+    # Who follows the advice is understood.
+    assert disguised_entities({instead.get(tag, tag) for tag in tags}) == {}
+    assert not instead or detect_scheme([[instead.get(tag, tag) for tag in sorted(tags)]]) is not Scheme.PLAIN

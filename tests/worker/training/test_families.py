@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tokenizers.processors import RobertaProcessing
 from transformers import AutoConfig, AutoModel
 
 from models_store.predictor import Predictor
@@ -32,11 +34,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
 COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "mpnet")  # their padding has id 1, and positions begin behind it
 
 
-def bench_of(family: str, kind: str, folder: Path) -> Bench:
+def bench_of(family: str, kind: str, folder: Path, *, half: bool = False) -> Bench:
     """A tiny encoder of the family with random weights, in a folder as an operator would put it there."""
     source = folder / family
     source.mkdir()
     tokenizer = build_tokenizer()
+    if family in COUNT_FROM_PADDING:  # theirs leave all segments at 0
+        vocabulary = tokenizer.get_vocab()
+        tokenizer.post_processor = RobertaProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
     tokenizer.save(str(source / "tokenizer.json"))
     special = {
         "pad_token_id": 1 if family in COUNT_FROM_PADDING else tokenizer.token_to_id("[PAD]"),
@@ -48,7 +53,8 @@ def bench_of(family: str, kind: str, folder: Path) -> Bench:
     config = AutoConfig.for_model(
         family, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=64, **special, **FAMILIES[family]
     )
-    AutoModel.from_config(config).save_pretrained(source)
+    model = AutoModel.from_config(config)
+    (model.half() if half else model).save_pretrained(source)
     return make_bench(kind, folder, folder, family)
 
 
@@ -58,6 +64,7 @@ def test_a_family_trains_and_exports_with_parity(family: str, kind: str, tmp_pat
     bench = bench_of(family, kind, tmp_path)
     head = HeadName.BIMPM_LITE if kind == "labelled pairs" else HeadName.LINEAR
     model = bench.model(head)
+    assert kind == "tagging" or all({0, 1} == set(encoded.type_ids) for encoded in bench.data.train.encoded)
 
     list(train(model, [phase(PhaseName.HEAD, 1), phase(PhaseName.FULL, 2)], bench.data, bench.options(7)))
     (tmp_path / "out").mkdir()
@@ -69,3 +76,9 @@ def test_a_family_trains_and_exports_with_parity(family: str, kind: str, tmp_pat
     word = "kettle " * 100
     (answer,) = predictor.predict([bench.task.parse({"text": word, "text_pair": word} if head != "linear" else word)])
     assert answer["truncated"]
+
+
+def test_weights_in_half_precision_are_trained_in_single(tmp_path: Path) -> None:
+    bench = bench_of("bert", "tagging", tmp_path, half=True)
+
+    assert {parameter.dtype for parameter in bench.model().parameters()} == {torch.float32}

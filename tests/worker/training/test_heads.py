@@ -68,3 +68,15 @@ def test_a_bilstm_reads_in_both_directions() -> None:
     difference = (module(changed, mask, types) - module(hidden, mask, types)).abs().sum(-1)[0]
 
     assert (difference > 1e-6).all()  # before and after the word that changed
+
+
+@pytest.mark.parametrize("head", [head for task, head in PAIRS if task is TaskName.SIMILARITY])
+def test_a_text_without_pieces_makes_no_pair_head_shout(head: HeadName) -> None:
+    torch.manual_seed(1)
+    module = HEADS[TaskName.SIMILARITY, head](WIDTH, OUTPUTS, 0.0).eval()
+    hidden, mask, types = inputs(1, 6)
+
+    usual, alone = module(hidden, mask, types), module(hidden, mask, torch.zeros_like(types))
+
+    assert alone.isfinite().all()
+    assert alone.abs().max() < 10 * usual.abs().max()

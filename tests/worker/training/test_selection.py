@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from models_store.specs import HEADS_OF_TASK, HeadName
 from models_store.tasks import TaskName
 from tests.worker.conftest import CPU, Bench, run_to_end
 from worker.training import selection
+from worker.training.errors import DivergedError
 from worker.training.events import HeadTried, Working
 from worker.training.features import FeatureStore
 from worker.training.heads import HEADS
@@ -77,9 +79,38 @@ def test_the_simplest_wins_ties(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     assert ranking[0].score == ranking[1].score
 
 
-def test_a_lead_within_the_standard_error_does_not_count() -> None:
+@pytest.mark.parametrize(("lead", "chosen"), [(0.9, LINEAR), (1.1, OTHER)])
+def test_only_a_lead_of_more_than_a_standard_error_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, lead: float, chosen: HeadName
+) -> None:
+    error = selection._standard_error(0.5, len(bench.data.train))
+    scores = {LINEAR: 0.5, OTHER: 0.5 + lead * error}
+
+    def try_nothing(name: HeadName, *args: Any) -> Generator[Any, None, HeadTried]:
+        yield from ()
+        return HeadTried(head=name.value, metric="accuracy", score=scores[name], seconds=0.0)
+
+    monkeypatch.setattr(selection, "_try", try_nothing)
+
+    assert choose(bench, LINEAR, OTHER)[0].head_name == chosen
+
+
+def test_a_standard_error_is_never_nothing() -> None:
     assert selection._standard_error(0.9, 100) == pytest.approx(0.03)
-    assert selection._standard_error(1.2, 100) == 0.0  # a correlation may not leave 0…1 for the sake of the formula
+    assert selection._standard_error(1.2, 100) == pytest.approx(0.01)  # a correlation, and one right in a hundred
+    assert selection._standard_error(0.0, 100) == pytest.approx(0.01)
+
+
+def test_a_head_that_diverges_loses_and_the_job_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        raise DivergedError("the training loss became nan")
+
+    monkeypatch.setattr(selection, "fit", diverge)
+
+    model, _, ranking = choose(bench, LINEAR, OTHER)
+
+    assert model.head_name == LINEAR
+    assert [trial.score for trial in ranking] == [0.0, 0.0]
 
 
 def test_a_small_validation_split_does_not_decide(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,12 @@ def two_layers(width: int, n_outputs: int, dropout: float) -> nn.Sequential:
 
 
 def masked_max(values: Tensor, mask: Tensor) -> Tensor:
-    """Values (batch, length, width) and mask (batch, length) → maximum over the real tokens (batch, width)."""
-    return values.masked_fill(mask.unsqueeze(-1) == 0, -1e4).amax(dim=1)
+    """Values (batch, length, width) and mask (batch, length) → maximum over the real tokens (batch, width).
+
+    Zero for a text that has none.
+    """
+    highest = values.masked_fill(mask.unsqueeze(-1) == 0, -1e4).amax(dim=1)
+    return highest * mask.amax(dim=1, keepdim=True).to(values.dtype)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -6,14 +6,11 @@ sequence. Only first word pieces count, as everywhere: a word has one tag.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
 from models_store.tasks.base import IGNORED_TARGET
 from models_store.tasks.viterbi import Transitions
-from worker.training.heads.base import Needs
 from worker.training.heads.bilstm import BiLstmHead
 from worker.training.heads.linear import TokenLinearHead
 
@@ -69,8 +66,6 @@ def _words(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class CrfHead(TokenLinearHead):
     """The linear head with a CRF over its logits."""
 
-    needs: ClassVar[Needs] = "all_tokens"
-
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__(width, n_outputs, dropout)
         self.crf = Crf(n_outputs)
@@ -78,8 +73,6 @@ class CrfHead(TokenLinearHead):
 
 class BiLstmCrfHead(BiLstmHead):
     """The BiLSTM head with a CRF over its logits."""
-
-    needs: ClassVar[Needs] = "all_tokens"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__(width, n_outputs, dropout)

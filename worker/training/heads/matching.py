@@ -9,6 +9,7 @@ PERSPECTIVES = 20
 KINDS = 4  # full, maximum, attentive, maximum-attentive
 _EPSILON = 1e-6
 _NEVER = -1e4
+_SHARPNESS = 20.0
 
 
 def split_pair(hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,15 +52,16 @@ class PerspectiveMatching(nn.Module):
 
         Returns:
             (2 × batch, length, KINDS × PERSPECTIVES): with the other text as a whole, with its best token, with its
-            tokens weighted by their cosine, and with the one whose cosine is highest.
+            tokens weighted by their cosine, and with those nearest by cosine.
         """
         full, maximum, attentive, most = self.weights.square()
         opposite, present = other(states), other(mask).unsqueeze(1).to(states.dtype)
         cosines = _unit(states) @ _unit(opposite).transpose(1, 2)
         shares = cosines.clamp(min=0) * present
         mean = shares @ opposite / (shares.sum(dim=-1, keepdim=True) + _EPSILON)
-        best = (cosines + (1 - present) * _NEVER).argmax(dim=-1, keepdim=True)
-        nearest = opposite.gather(1, best.expand(-1, -1, opposite.shape[-1]))
+        # BIMPM takes the one nearest token. Which one that is may hang on the last digit, and the exported model must
+        # answer as the trained one does: hence a sharp average.
+        nearest = (_SHARPNESS * cosines + (1 - present) * _NEVER).softmax(dim=-1) @ opposite
         return torch.cat(
             [
                 _cosine(states, other(whole).unsqueeze(1), full),
@@ -88,4 +90,5 @@ def _best_cosine(a: Tensor, b: Tensor, present: Tensor, weights: Tensor) -> Tens
     norms = (a.square() @ weights.t() + _EPSILON).sqrt().transpose(1, 2).unsqueeze(-1)
     other_norms = (b.square() @ weights.t() + _EPSILON).sqrt().transpose(1, 2).unsqueeze(2)
     cosines = products / (norms * other_norms) + (1 - present).unsqueeze(1) * _NEVER
-    return cosines.amax(dim=-1).transpose(1, 2)
+    any_present = present.amax(dim=-1, keepdim=True)
+    return cosines.amax(dim=-1).transpose(1, 2) * any_present
