@@ -23,7 +23,7 @@ class ProgressMeter:
     train_rows: int
     validation_rows: int
     started: float = field(default_factory=time.monotonic)
-    _preparing: str | None = None  # the stage that has not finished its epoch 0
+    _preparing: str | None = field(default=None, init=False)  # the stage that has not finished its epoch 0
     _current: dict[str, Any] = field(default_factory=lambda: {"fraction": 0.0})
 
     def update(self, event: Event) -> dict[str, Any]:

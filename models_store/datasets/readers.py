@@ -204,10 +204,6 @@ def _conll_sentences(source: SourceFile, problems: ProblemList) -> Iterator[_Sen
             problems.add(problem)
             sentence.whole = False
             continue
-        if len(fields[-1]) > MAX_LABEL_CHARACTERS:
-            problems.add(_long_label(fields[-1], source.name, number, "tag"))
-            sentence.whole = False
-            continue
         sentence.lines.append(number)
         sentence.tokens.append(fields[0])
         sentence.tags.append(fields[-1])
@@ -229,4 +225,6 @@ def _conll_problem(fields: list[str], width: int, name: str, line: int) -> Probl
         return Problem("missing_text", "the token is empty", name, line, "token")
     if "\0" in fields[0] + fields[-1]:
         return Problem("nul_byte", "the line holds a NUL byte", name, line, "token" if "\0" in fields[0] else "tag")
+    if len(fields[-1]) > MAX_LABEL_CHARACTERS:
+        return _long_label(fields[-1], name, line, "tag")
     return None

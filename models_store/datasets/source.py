@@ -31,6 +31,7 @@ _MAGIC = {
     codecs.BOM_UTF16_BE: "UTF-16 text",
 }
 _JSON = re.compile(rb'\s*\[?\s*\{\s*"')
+_ADVICE = "upload plain UTF-8 text (CSV or CoNLL)"
 _HEAD_BYTES = 4096
 _TAR_PLACE = 257  # where a tar archive says that it is one
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f")
@@ -53,17 +54,12 @@ class SourceFile:
         """
         with self.path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
-        for magic, kind in _MAGIC.items():
-            if head.startswith(magic):
-                raise self.unreadable("unsupported_format", f"this is {kind}; upload plain UTF-8 text (CSV or CoNLL)")
-        if head[_TAR_PLACE:].startswith(b"ustar"):
-            raise self.unreadable("unsupported_format", "this is a tar archive; upload plain UTF-8 text (CSV or CoNLL)")
-        if _JSON.match(head.removeprefix(codecs.BOM_UTF8)):
-            raise self.unreadable("unsupported_format", "this looks like JSON; upload plain UTF-8 text (CSV or CoNLL)")
+        if (kind := _foreign(head)) is not None:
+            raise self.unreadable("unsupported_format", f"this {kind}; {_ADVICE}")
         if b"\0" in head[:4]:
             raise self.unreadable("not_utf8", "this looks like UTF-16 or UTF-32; save the file as UTF-8", 1)
         if sum(byte in _CONTROL for byte in head) > max(_FEW_CONTROL, _MOST_CONTROL * len(head)):
-            raise self.unreadable("unsupported_format", "this is no text; upload plain UTF-8 text (CSV or CoNLL)")
+            raise self.unreadable("unsupported_format", f"this is no text; {_ADVICE}")
         number = 0
         with self.path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
@@ -82,6 +78,16 @@ class SourceFile:
         """The error for a file that cannot be read at all."""
         place = f"{self.name}, line {line}" if line else self.name
         return UnreadableFileError(f"{place}: {message}", [Problem(code, message, self.name, line)])
+
+
+def _foreign(head: bytes) -> str | None:
+    """What a file is, by its first bytes, if it is of a format that is not read."""
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return f"is {kind}"
+    if head[_TAR_PLACE:].startswith(b"ustar"):
+        return "is a tar archive"
+    return "looks like JSON" if _JSON.match(head.removeprefix(codecs.BOM_UTF8)) else None
 
 
 def display_name(filename: str | None, default: str) -> str:

@@ -144,6 +144,13 @@ def softmax(logits: FloatArray) -> NDArray[np.float64]:
     return probabilities
 
 
+def log_sum_exp(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    """Logarithm of the sum of exponentials over an axis, without overflow."""
+    highest = values.max(axis=axis, keepdims=True)
+    total: NDArray[np.float64] = np.log(np.exp(values - highest).sum(axis=axis)) + highest.squeeze(axis)
+    return total
+
+
 def label_prediction(labels: Sequence[str], logits: FloatArray, options: PredictOptions) -> Prediction:
     """The likeliest label with its probability, and the ``top_k`` likeliest when more than one is asked for."""
     probabilities = softmax(logits)

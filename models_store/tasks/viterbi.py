@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models_store.tasks.base import log_sum_exp
 from models_store.tasks.bio import split_tag
 
 _ILLEGAL = -1e9
@@ -88,15 +89,9 @@ def marginals(emissions: Scores, transitions: Transitions) -> Scores:
     start, end, matrix = transitions.arrays
     ahead, back = [start + emissions[0]], [end]
     for emission in emissions[1:]:
-        ahead.append(_log_sum(ahead[-1][:, None] + matrix, axis=0) + emission)
+        ahead.append(log_sum_exp(ahead[-1][:, None] + matrix, axis=0) + emission)
     for emission in emissions[:0:-1]:
-        back.append(_log_sum(matrix + (emission + back[-1])[None, :], axis=1))
+        back.append(log_sum_exp(matrix + (emission + back[-1])[None, :], axis=1))
     joint = np.stack(ahead) + np.stack(back[::-1])
-    probabilities: Scores = np.exp(joint - _log_sum(joint, axis=1)[:, None])
+    probabilities: Scores = np.exp(joint - log_sum_exp(joint, axis=1)[:, None])
     return probabilities
-
-
-def _log_sum(values: Scores, axis: int) -> Scores:
-    highest = values.max(axis=axis, keepdims=True)
-    total: Scores = np.log(np.exp(values - highest).sum(axis=axis)) + highest.squeeze(axis)
-    return total

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from models_store.tasks import Task
-from models_store.tasks.base import IGNORED_TARGET, ObjectiveName, softmax
+from models_store.tasks.base import IGNORED_TARGET, ObjectiveName, log_sum_exp, softmax
 from models_store.tasks.metrics import expected_calibration_error
-from worker.training.data import Inputs, evaluation_batches
+from worker.training.data import Inputs
+from worker.training.evaluation import outputs
 from worker.training.events import Calibrated
-from worker.training.features import autocast
 from worker.training.model import TaskModel
 from worker.training.objectives import crf_of
 
@@ -69,21 +69,16 @@ def fit_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> 
 
 
 def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    highest = logits.max(axis=1)
-    log_sum = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
-    return float((log_sum - logits[np.arange(len(targets)), targets]).mean())
+    return float((log_sum_exp(logits) - logits[np.arange(len(targets)), targets]).mean())
 
 
 def _labelled(model: TaskModel, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
     """Logits (n, n_labels) and targets (n,) of every example, or of every word that has a tag."""
-    model.eval()
     kept: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
     done = 0
-    for batch in evaluation_batches(inputs):
-        with torch.inference_mode(), autocast(device):
-            output = model(**batch.to(device).inputs)
+    for batch, output in outputs(model, inputs, device):
         logits = output.double().cpu().numpy().reshape(-1, output.shape[-1])
-        targets = batch.targets.numpy().reshape(-1)
+        targets = batch.targets.cpu().numpy().reshape(-1)
         kept.append((logits[targets != IGNORED_TARGET], targets[targets != IGNORED_TARGET]))
         done += len(batch.indices)
         yield done

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from models_store.tasks import Task
-from worker.training.data import Inputs, evaluation_batches
+from worker.training.data import Batch, Inputs, evaluation_batches
 from worker.training.errors import DivergedError
 from worker.training.features import autocast
 from worker.training.objectives import learnt_task, objective_of
@@ -48,16 +48,13 @@ def evaluate(
     Raises:
         DivergedError: A logit or the loss is not finite.
     """
-    module.eval()
     split = inputs.split
     objective = objective_of(module, task)
     logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split)
     total, done = 0.0, 0
-    for batch in evaluation_batches(inputs):
-        moved = batch.to(device)
-        with torch.inference_mode(), autocast(device):
-            output = module(**moved.inputs)
-            total += float(objective(output, moved.targets)) * len(batch.indices)
+    for batch, output in outputs(module, inputs, device):
+        with torch.inference_mode():
+            total += float(objective(output, batch.targets)) * len(batch.indices)
         values = output.float().cpu().numpy()
         if not np.isfinite(values).all():
             raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
@@ -69,3 +66,13 @@ def evaluate(
         raise DivergedError(f"the validation loss became {total}; try a smaller learning rate")
     metrics = learnt_task(module, task).score(logits, split.rows, split.encoded)
     return Evaluation(total / len(split), metrics, metrics[task.primary_metric])
+
+
+def outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
+    """Each batch of a split, on the device, with what the module makes of it in evaluation mode."""
+    module.eval()
+    for batch in evaluation_batches(inputs):
+        moved = batch.to(device)
+        with torch.inference_mode(), autocast(device):
+            output = module(**moved.inputs)
+        yield moved, output

@@ -32,16 +32,14 @@ class BimpmLiteHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.input = nn.Linear(width, _MATCHED_WIDTH)
         self.matching = PerspectiveMatching(_MATCHED_WIDTH)
-        self.aggregation = BiLstm(KINDS * PERSPECTIVES, _UNITS)
-        self.layers = two_layers(width + 4 * _UNITS, n_outputs, dropout)
+        self.aggregation = _Aggregation(KINDS * PERSPECTIVES, width, n_outputs, dropout)
         init_kaiming(self)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, length, width) → (batch, n_outputs)."""
         states, mask = split_pair(self.input(self.dropout(hidden_states)), attention_mask, token_type_ids)
         matched = self.matching(states, mask, masked_mean(states, mask))
-        aggregated = final_states(self.aggregation(self.dropout(matched), mask), mask)
-        logits: Tensor = self.layers(torch.cat([hidden_states[:, 0], *aggregated.chunk(2)], dim=-1))
+        logits: Tensor = self.aggregation(matched, mask, hidden_states[:, 0])
         return logits
 
 
@@ -55,8 +53,7 @@ class BimpmHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.context = BiLstm(width, _UNITS)
         self.matchings = nn.ModuleList(PerspectiveMatching(_UNITS) for _ in range(2))
-        self.aggregation = BiLstm(2 * KINDS * PERSPECTIVES, _UNITS)
-        self.layers = two_layers(width + 4 * _UNITS, n_outputs, dropout)
+        self.aggregation = _Aggregation(2 * KINDS * PERSPECTIVES, width, n_outputs, dropout)
         init_kaiming(self)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
@@ -67,8 +64,23 @@ class BimpmHead(nn.Module):
             self.matchings, context.chunk(2, dim=-1), final_states(context, mask).chunk(2, -1), strict=True
         )
         matched = torch.cat([matching(part, mask, whole) for matching, part, whole in directions], dim=-1)
-        aggregated = final_states(self.aggregation(self.dropout(matched), mask), mask)
-        logits: Tensor = self.layers(torch.cat([hidden_states[:, 0], *aggregated.chunk(2)], dim=-1))
+        logits: Tensor = self.aggregation(matched, mask, hidden_states[:, 0])
+        return logits
+
+
+class _Aggregation(nn.Module):
+    """A BiLSTM over the matching vectors of each text, and two fully connected layers on what it ends with."""
+
+    def __init__(self, n_matches: int, width: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = BiLstm(n_matches, _UNITS)
+        self.layers = two_layers(width + 4 * _UNITS, n_outputs, dropout)
+
+    def forward(self, matched: Tensor, mask: Tensor, first_token: Tensor) -> Tensor:
+        """Matches (2 × batch, length, n_matches), their mask, first token (batch, width) → (batch, n_outputs)."""
+        ends = final_states(self.lstm(self.dropout(matched), mask), mask)
+        logits: Tensor = self.layers(torch.cat([first_token, *ends.chunk(2)], dim=-1))
         return logits
 
 
