@@ -84,6 +84,11 @@ class PhaseSpec(BaseModel):
         learning_rate: Peak of the schedule (linear warm-up, then linear decay to zero).
         watch: What the best epoch is judged by: the validation metric (ties broken by the loss), or the loss.
         patience: Epochs without a better one before the phase stops.
+        warmup_fraction: Share of the steps in which the learning rate rises to its peak.
+        layer_decay: The learning rate of each layer as a multiple of that of the layer above it.
+        head_factor: The learning rate of the head as a multiple of that of the phase.
+        gradual_unfreezing: Whether the layers begin to learn one after the other, from the top down.
+        averaging: Share of the epochs, the last ones, whose weights are averaged to one more candidate for the best.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,6 +99,11 @@ class PhaseSpec(BaseModel):
     learning_rate: float
     watch: Literal["metric", "loss"]
     patience: int
+    warmup_fraction: float = 0.1
+    layer_decay: float = 1.0
+    head_factor: float = 1.0
+    gradual_unfreezing: bool = False
+    averaging: float = 0.0
 
 
 class Promotion(StrEnum):
@@ -126,6 +136,21 @@ class Hyperparameters(BaseModel):
     dropout: Annotated[float | None, _number(ge=0, lt=1)] = None
     max_grad_norm: Annotated[float | None, _number(gt=0)] = None
     patience: Annotated[int | None, _number(ge=1, le=1000)] = None
+    layer_decay: (
+        Annotated[float, _number(gt=0, le=1, description="Learning rate of a layer, against that of the one above")]
+        | None
+    ) = None
+    head_factor: (
+        Annotated[float, _number(gt=0, le=100, description="Learning rate of the head in phase 2, against the rest")]
+        | None
+    ) = None
+    gradual_unfreezing: (
+        Annotated[bool, Field(strict=True, description="Let the layers begin to learn one after the other, top first")]
+        | None
+    ) = None
+    averaging: Annotated[
+        float | None, _number(ge=0, le=1, description="Share of the epochs, the last ones, whose weights are averaged")
+    ] = None
 
 
 class ExportOptions(BaseModel):
@@ -177,6 +202,10 @@ class ResolvedHyperparameters(BaseModel):
     dropout: float
     max_grad_norm: float
     patience: int
+    layer_decay: float = 1.0
+    head_factor: float = 1.0
+    gradual_unfreezing: bool = False
+    averaging: float = 0.0
 
 
 class TrainingSpec(BaseModel):
@@ -209,6 +238,7 @@ class TrainingSpec(BaseModel):
                 # Before a second phase the head must not learn the training rows by heart (decision 0005).
                 watch="loss" if self.strategy is Strategy.HYBRID else "metric",
                 patience=values.patience,
+                warmup_fraction=values.warmup_fraction,
             ),
             PhaseName.FULL: PhaseSpec(
                 name=PhaseName.FULL,
@@ -217,6 +247,11 @@ class TrainingSpec(BaseModel):
                 learning_rate=values.full_learning_rate,
                 watch="metric",
                 patience=values.patience,
+                warmup_fraction=values.warmup_fraction,
+                layer_decay=values.layer_decay,
+                head_factor=values.head_factor,
+                gradual_unfreezing=values.gradual_unfreezing,
+                averaging=values.averaging,
             ),
         }
         return [specs[name] for name in PHASES_OF_STRATEGY[self.strategy]]

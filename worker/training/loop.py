@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from models_store.specs import PhaseSpec, ResolvedHyperparameters
 from models_store.tasks import Task
+from worker.training.averaging import RunningAverage
 from worker.training.data import Batch, Inputs, TokenInputs, TrainingData, shuffled_batches
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
@@ -23,6 +23,7 @@ from worker.training.events import EpochFinished, Event, PhaseFinished, StageSta
 from worker.training.features import FeatureInputs, FeatureStore, autocast
 from worker.training.model import TaskModel
 from worker.training.objectives import objective_of
+from worker.training.optimizer import Optimizer
 from worker.training.pacing import REPORT_SECONDS, paced
 from worker.training.vocabulary import compact_vocabulary
 
@@ -93,6 +94,7 @@ def fit(
 
     best = initial = yield from validate()
     best_epoch, best_weights = 0, _copy(module)
+    average = RunningAverage()
     stepper = _Stepper(module, phase, task, train_inputs, options)
     yield _epoch_event(phase, 0, stepper.steps, None, best, 0.0, time.monotonic() - started, best=True)
 
@@ -105,10 +107,17 @@ def fit(
         improved = now.beats(best, phase.watch)
         if improved:
             best, best_epoch, best_weights = now, epoch, _copy(module)
+        if epoch > phase.epochs * (1 - phase.averaging):
+            average.add(module)
         seconds = time.monotonic() - epoch_started
         yield _epoch_event(phase, epoch, stepper.steps, train_loss, now, stepper.learning_rate, seconds, best=improved)
         if epoch - best_epoch >= phase.patience:
             break
+    if average.count > 1:
+        module.load_state_dict(average.weights)
+        now = yield from validate()
+        if now.beats(best, phase.watch):
+            best, best_weights = now, average.weights
 
     module.load_state_dict(best_weights)
     yield PhaseFinished(
@@ -165,15 +174,12 @@ class _Stepper:
         self._device = options.device
         self._objective = objective_of(module, task)
         self.steps = math.ceil(len(inputs.split) / self._values.batch_size)
-        self._optimizer = _adamw(module, phase.learning_rate, self._values.weight_decay)
-        total = self.steps * phase.epochs
-        warmup = max(1, round(total * self._values.warmup_fraction))
-        self._schedule = LambdaLR(self._optimizer, lambda step: _warmup_then_linear_decay(step, warmup, total))
+        self._optimizer = Optimizer(module, phase, self._values.weight_decay, self.steps * phase.epochs)
 
     @property
     def learning_rate(self) -> float:
         """The learning rate that the next step will use."""
-        return float(self._schedule.get_last_lr()[0])
+        return self._optimizer.learning_rate
 
     def run_epoch(self, epoch: int, rng: np.random.Generator) -> Generator[Step, None, float]:
         """One pass over the training split; returns its mean loss (``yield from``)."""
@@ -204,28 +210,11 @@ class _Stepper:
         with autocast(self._device):
             logits = self._module(**batch.inputs)
         loss = self._objective(logits, batch.targets)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._module.parameters(), self._values.max_grad_norm)
         self._optimizer.step()
-        self._schedule.step()
         return loss.detach()
-
-
-def _adamw(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW with bias correction; no weight decay on biases and normalisation, which are the one-dimensional ones."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-
-
-def _warmup_then_linear_decay(step: int, warmup: int, total: int) -> float:
-    if step < warmup:
-        return (step + 1) / warmup
-    return max(0.0, (total - step) / max(1, total - warmup))
 
 
 def _check_finite(loss: float) -> None:
