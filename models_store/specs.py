@@ -32,6 +32,7 @@ class HeadName(StrEnum):
     BILSTM = "bilstm"
     CRF = "crf"
     BILSTM_CRF = "bilstm_crf"
+    SIAMESE = "siamese"
     BIMPM = "bimpm"
     BIMPM_LITE = "bimpm_lite"
     SIM_TRANSFORMER = "sim_transformer"
@@ -40,7 +41,13 @@ class HeadName(StrEnum):
 HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
     TaskName.CLASSIFICATION: (HeadName.LINEAR, HeadName.DENSE_CNN, HeadName.HIGHWAY_LSTM),
     TaskName.TAGGING: (HeadName.LINEAR, HeadName.BILSTM, HeadName.CRF, HeadName.BILSTM_CRF),
-    TaskName.SIMILARITY: (HeadName.LINEAR, HeadName.BIMPM, HeadName.BIMPM_LITE, HeadName.SIM_TRANSFORMER),
+    TaskName.SIMILARITY: (
+        HeadName.LINEAR,
+        HeadName.SIAMESE,
+        HeadName.BIMPM,
+        HeadName.BIMPM_LITE,
+        HeadName.SIM_TRANSFORMER,
+    ),
 }
 
 

@@ -39,7 +39,7 @@ from models_store.tasks.words import WordSplitter
 from tests.fixtures.models import SampleFiles
 from tests.fixtures.servers import Valkey
 from worker.request import PipelineRequest
-from worker.training.data import TrainingData, tokenise
+from worker.training.data import Split, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
 from worker.training.loop import TrainingOptions
 from worker.training.model import TaskModel
@@ -113,6 +113,10 @@ class Bench:
     def model(self, head: HeadName = HeadName.LINEAR, dropout: float = 0.1) -> TaskModel:
         torch.manual_seed(0)
         return TaskModel(self.encoder.model, self.task, head, dropout)
+
+    def split(self, rows: list[Row]) -> Split:
+        """Rows of one's own, tokenised."""
+        return tokenise(self.task, self.encoder.tokenizer(self.encoder.max_length), rows)
 
     def options(self, seed: int = 7, **changes: Any) -> TrainingOptions:
         return TrainingOptions(HYPERPARAMETERS.model_copy(update=changes), seed, CPU, self.scratch)

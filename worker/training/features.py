@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from worker.training.data import Batch, Split, TokenInputs, collate_targets, evaluation_batches
-from worker.training.heads import Needs
+from worker.training.heads import Needs, Reads
 from worker.training.model import TaskModel
 
 MEMORY_LIMIT_BYTES = 1024**3
@@ -75,7 +75,7 @@ class FeatureStore:
         self._pad_id = pad_id
         self._device = device
         self._scratch = scratch
-        self._known: dict[tuple[int, Needs], FeatureInputs] = {}
+        self._known: dict[tuple[int, Reads, Needs], FeatureInputs] = {}
 
     def of(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
         """The features of a split, for heads that need so many of its tokens.
@@ -86,11 +86,12 @@ class FeatureStore:
         Returns:
             The features (``yield from``).
         """
-        if (id(split), needs) not in self._known:
-            everything = self._known.get((id(split), "all_tokens"))
+        key = (id(split), model.reads, needs)
+        if key not in self._known:
+            everything = self._known.get((id(split), model.reads, "all_tokens"))
             made = everything.first_tokens() if everything else (yield from self._compute(model, split, needs))
-            self._known[id(split), needs] = made
-        return self._known[id(split), needs]
+            self._known[key] = made
+        return self._known[key]
 
     def clear(self) -> None:
         """Forget them all: the encoder is about to change, and its training needs the memory."""

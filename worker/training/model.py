@@ -10,8 +10,9 @@ from transformers import PreTrainedModel
 
 from models_store.specs import HeadName
 from models_store.tasks import Task
+from worker.training.apart import encode_apart
 from worker.training.dropout import use_byte_dropout
-from worker.training.heads import HEADS, Head, Needs
+from worker.training.heads import HEADS, Head, Needs, Reads
 
 
 class TaskModel(nn.Module):
@@ -43,8 +44,18 @@ class TaskModel(nn.Module):
         """Which tokens the head reads."""
         return cast("Head", self.head).needs
 
+    @property
+    def reads(self) -> Reads:
+        """Whether the encoder reads the texts of a pair together or apart."""
+        return cast("Head", self.head).reads
+
     def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Ids, mask and segments (batch, length) → last hidden states (batch, length, width)."""
+        if self.reads == "apart":
+            return encode_apart(self._encode, input_ids, attention_mask, token_type_ids)
+        return self._encode(input_ids, attention_mask, token_type_ids)
+
+    def _encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.uses_types:
             inputs["token_type_ids"] = token_type_ids

@@ -58,11 +58,17 @@ def bench_of(family: str, kind: str, folder: Path, *, half: bool = False) -> Ben
     return make_bench(kind, folder, folder, family)
 
 
-@pytest.mark.parametrize("kind", ["labelled pairs", "tagging"])
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("labelled pairs", HeadName.BIMPM_LITE),
+        ("graded pairs", HeadName.SIAMESE),
+        ("tagging", HeadName.LINEAR),
+    ],
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_trains_and_exports_with_parity(family: str, kind: str, tmp_path: Path) -> None:
+def test_a_family_trains_and_exports_with_parity(family: str, kind: str, head: HeadName, tmp_path: Path) -> None:
     bench = bench_of(family, kind, tmp_path)
-    head = HeadName.BIMPM_LITE if kind == "labelled pairs" else HeadName.LINEAR
     model = bench.model(head)
     assert kind == "tagging" or all({0, 1} == set(encoded.type_ids) for encoded in bench.data.train.encoded)
 

@@ -8,13 +8,14 @@ from torch import nn
 
 from models_store.specs import HeadName
 from models_store.tasks import TaskName
-from worker.training.heads.base import Head, Needs
+from worker.training.heads.base import Head, Needs, Reads
 from worker.training.heads.bilstm import BiLstmHead
 from worker.training.heads.bimpm import BimpmHead, BimpmLiteHead, SimTransformerHead
 from worker.training.heads.crf import BiLstmCrfHead, Crf, CrfHead
 from worker.training.heads.dense_cnn import DenseCnnHead
 from worker.training.heads.highway_lstm import HighwayLstmHead
 from worker.training.heads.linear import LinearHead, TokenLinearHead
+from worker.training.heads.siamese import SiameseHead
 
 HeadFactory = Callable[[int, int, float], nn.Module]
 
@@ -23,6 +24,7 @@ HEADS: dict[tuple[TaskName, HeadName], HeadFactory] = {
     (TaskName.CLASSIFICATION, HeadName.DENSE_CNN): DenseCnnHead,
     (TaskName.CLASSIFICATION, HeadName.HIGHWAY_LSTM): HighwayLstmHead,
     (TaskName.SIMILARITY, HeadName.LINEAR): LinearHead,
+    (TaskName.SIMILARITY, HeadName.SIAMESE): SiameseHead,
     (TaskName.SIMILARITY, HeadName.BIMPM): BimpmHead,
     (TaskName.SIMILARITY, HeadName.BIMPM_LITE): BimpmLiteHead,
     (TaskName.SIMILARITY, HeadName.SIM_TRANSFORMER): SimTransformerHead,
@@ -32,4 +34,4 @@ HEADS: dict[tuple[TaskName, HeadName], HeadFactory] = {
     (TaskName.TAGGING, HeadName.BILSTM_CRF): BiLstmCrfHead,
 }
 
-__all__ = ["HEADS", "Crf", "Head", "HeadFactory", "Needs"]
+__all__ = ["HEADS", "Crf", "Head", "HeadFactory", "Needs", "Reads"]

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Protocol
 from torch import Tensor, nn
 
 Needs = Literal["first_token", "all_tokens"]
+Reads = Literal["together", "apart"]
 
 
 class Head(Protocol):
@@ -14,9 +15,11 @@ class Head(Protocol):
 
     Attributes:
         needs: Whether it reads the first token alone or all of them; decides what phase 1 has to remember.
+        reads: Whether the encoder reads a pair as one input, each text seeing the other, or each text by itself.
     """
 
     needs: ClassVar[Needs]
+    reads: ClassVar[Reads]
 
     def __call__(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Hidden states (batch, length, width), mask and segments (batch, length) → logits.

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from worker.training.heads.base import Needs, init_kaiming
+from worker.training.heads.base import Needs, Reads, init_kaiming
 from worker.training.heads.recurrent import BiLstm
 
 
@@ -14,6 +14,7 @@ class BiLstmHead(nn.Module):
     """Each direction has half the encoder's width, so that the layer keeps the width."""
 
     needs: ClassVar[Needs] = "all_tokens"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from worker.training.heads.base import Needs, init_kaiming, masked_max, masked_mean, two_layers
+from worker.training.heads.base import Needs, Reads, init_kaiming, masked_max, masked_mean, two_layers
 from worker.training.heads.matching import KINDS, PERSPECTIVES, PerspectiveMatching, split_pair
 from worker.training.heads.recurrent import BiLstm, final_states
 
@@ -26,6 +26,7 @@ class BimpmLiteHead(nn.Module):
     """BIMPM without its first BiLSTM: the encoder's states themselves are matched."""
 
     needs: ClassVar[Needs] = "all_tokens"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class BimpmHead(nn.Module):
     """The whole of it: a BiLSTM reads each text, and each of its directions is matched by itself."""
 
     needs: ClassVar[Needs] = "all_tokens"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -88,6 +90,7 @@ class SimTransformerHead(nn.Module):
     """BIMPM without its first BiLSTM, and with a transformer block where its last BiLSTM was."""
 
     needs: ClassVar[Needs] = "all_tokens"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

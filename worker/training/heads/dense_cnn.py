@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from worker.training.heads.base import Needs, init_kaiming, masked_max, two_layers
+from worker.training.heads.base import Needs, Reads, init_kaiming, masked_max, two_layers
 
 _BLOCKS = 4
 _LAYERS = 4
@@ -25,6 +25,7 @@ class DenseCnnHead(nn.Module):
     """Maximum over the tokens of the last block, concatenated with the first token, then two fully connected layers."""
 
     needs: ClassVar[Needs] = "all_tokens"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

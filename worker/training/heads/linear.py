@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from worker.training.heads.base import Needs, init_kaiming, two_layers
+from worker.training.heads.base import Needs, Reads, init_kaiming, two_layers
 
 
 class LinearHead(nn.Module):
     """The baseline of arXiv 1907.05338: [CLS] and two fully connected layers."""
 
     needs: ClassVar[Needs] = "first_token"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -29,6 +30,7 @@ class TokenLinearHead(nn.Module):
     """The same two layers on every token."""
 
     needs: ClassVar[Needs] = "all_tokens"
+    reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
