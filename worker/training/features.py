@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from worker.training.data import Batch, Split, TokenInputs, collate_targets, evaluation_batches
 from worker.training.heads import Needs, Reads
+from worker.training.heads.base import summary
 from worker.training.model import TaskModel
 
 MEMORY_LIMIT_BYTES = 1024**3
+_SUMMARY = 2  # rows of a text's summary
 
 
 class FeatureInputs:
@@ -59,9 +61,14 @@ class FeatureInputs:
         starts, lengths = [self._starts[i] for i in indices], [self.lengths[i] for i in indices]
         return FeatureInputs(self.split.subset(indices), starts, lengths, self._store)
 
-    def first_tokens(self) -> FeatureInputs:
-        """What a head sees that reads the first token alone; nothing is copied."""
-        return FeatureInputs(self.split, self._starts, [1] * len(self.lengths), self._store)
+    def summaries(self) -> FeatureInputs:
+        """What a head sees that reads the summary alone."""
+        store = np.empty((_SUMMARY * len(self.lengths), self._store.shape[1]), dtype=np.float32)
+        for index in range(len(self.lengths)):
+            rows = self._rows(index)
+            store[_SUMMARY * index], store[_SUMMARY * index + 1] = rows[0], rows.mean(axis=0)
+        starts = range(0, len(store), _SUMMARY)
+        return FeatureInputs(self.split, starts, [_SUMMARY] * len(self.lengths), store)
 
     def _rows(self, index: int) -> NDArray[np.float32]:
         start = self._starts[index]
@@ -89,7 +96,7 @@ class FeatureStore:
         key = (id(split), model.reads, needs)
         if key not in self._known:
             everything = self._known.get((id(split), model.reads, "all_tokens"))
-            made = everything.first_tokens() if everything else (yield from self._compute(model, split, needs))
+            made = everything.summaries() if everything else (yield from self._compute(model, split, needs))
             self._known[key] = made
         return self._known[key]
 
@@ -98,15 +105,19 @@ class FeatureStore:
         self._known.clear()
 
     def _compute(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
-        lengths = [1 if needs == "first_token" else len(encoded) for encoded in split.encoded]
+        lengths = [_SUMMARY if needs == "summary" else len(encoded) for encoded in split.encoded]
         starts = [0, *accumulate(lengths)]
         store = _allocate(starts.pop(), int(model.encoder.config.hidden_size), self._scratch)
         features = FeatureInputs(split, starts, lengths, store)
         model.encoder.eval()  # type: ignore[no-untyped-call]
         done = 0
         for batch in evaluation_batches(TokenInputs(split, self._pad_id)):
+            inputs = batch.to(self._device).inputs
             with torch.inference_mode(), autocast(self._device):
-                hidden = model.encode(**batch.to(self._device).inputs).float().cpu().numpy()
+                states = model.encode(**inputs).float()
+            if needs == "summary":
+                states = summary(states, inputs["attention_mask"])
+            hidden = states.cpu().numpy()
             for row, index in zip(hidden, batch.indices, strict=True):
                 features.put(index, row)
             done += len(batch.indices)

@@ -13,6 +13,7 @@ from models_store.tasks import Task
 from worker.training.apart import encode_apart
 from worker.training.dropout import use_byte_dropout
 from worker.training.heads import HEADS, Head, Needs, Reads
+from worker.training.heads.base import summary
 
 
 class TaskModel(nn.Module):
@@ -41,7 +42,7 @@ class TaskModel(nn.Module):
 
     @property
     def needs(self) -> Needs:
-        """Which tokens the head reads."""
+        """What the head reads of the hidden states."""
         return cast("Head", self.head).needs
 
     @property
@@ -65,5 +66,7 @@ class TaskModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Ids, mask and segments (batch, length) → logits."""
         hidden = self.encode(input_ids, attention_mask, token_type_ids)
+        if self.needs == "summary":
+            hidden = summary(hidden, attention_mask)
         logits: Tensor = self.head(hidden, attention_mask, token_type_ids)
         return logits / self.temperature

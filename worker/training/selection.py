@@ -94,7 +94,7 @@ def _try(
     for number, fold in enumerate(folds):
         torch.manual_seed(options.seed)
         model.put_head(data.task, name, options.values.dropout)
-        known, held_out = (part.first_tokens() if model.needs == "first_token" else part for part in fold)
+        known, held_out = (part.summaries() if model.needs == "summary" else part for part in fold)
         epochs = max(1, round(TRIAL_STEPS * options.values.batch_size / len(known.split)))
         phase = PhaseSpec(
             name=PhaseName.HEAD,

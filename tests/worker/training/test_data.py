@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_store.specs import HeadName
-from tests.worker.conftest import CPU, Bench, run_to_end
+from tests.worker.conftest import CPU, Bench, make_bench, run_to_end
 from worker.training import features
 from worker.training.data import TokenInputs, shuffled_batches
 from worker.training.features import FeatureInputs, FeatureStore
+from worker.training.heads.base import summary
 
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=300), batch_size=st.integers(1, 40))
@@ -92,14 +93,30 @@ def test_the_encoder_is_run_once_however_many_heads_ask(bench: Bench) -> None:
     model, store = bench.model(), FeatureStore(0, CPU, bench.scratch)
     _, everything = run_to_end(store.of(model, bench.data.train, "all_tokens"))
 
-    progress, first = run_to_end(store.of(model, bench.data.train, "first_token"))
+    progress, short = run_to_end(store.of(model, bench.data.train, "summary"))
     progress_again, again = run_to_end(store.of(model, bench.data.train, "all_tokens"))
 
     assert progress == progress_again == []
     assert again is everything
-    left, right = first.collate([0, 5]).inputs["hidden_states"], everything.collate([0, 5]).inputs["hidden_states"]
-    assert left.shape[1] == 1
-    torch.testing.assert_close(left, right[:, :1])
+    batch = everything.collate([0, 5]).inputs
+    expected = summary(batch["hidden_states"], batch["attention_mask"])
+    torch.testing.assert_close(short.collate([0, 5]).inputs["hidden_states"], expected)
+    _, fresh = run_to_end(FeatureStore(0, CPU, bench.scratch).of(model, bench.data.train, "summary"))
+    torch.testing.assert_close(fresh.collate([0, 5]).inputs["hidden_states"], expected)
+
+
+def test_texts_of_a_pair_read_apart_have_features_of_their_own(encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench("graded pairs", encoders_dir, tmp_path)
+    model, store = bench.model(HeadName.LINEAR), FeatureStore(0, CPU, tmp_path)
+    _, together = run_to_end(store.of(model, bench.data.train, "all_tokens"))
+
+    model.put_head(bench.task, HeadName.SIAMESE, 0.1)
+    progress, apart = run_to_end(store.of(model, bench.data.train, "all_tokens"))
+
+    assert progress
+    left, right = (part.collate([0]).inputs["hidden_states"] for part in (together, apart))
+    assert left.shape == right.shape
+    assert not torch.allclose(left, right)
 
 
 def test_a_subset_of_the_features_is_that_of_its_examples(bench: Bench) -> None:

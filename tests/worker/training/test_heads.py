@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models_store.specs import HEADS_OF_TASK, HeadName
 from models_store.tasks import TaskName
 from worker.training.heads import HEADS
+from worker.training.heads.base import summary
 
 WIDTH, OUTPUTS = 16, 5
 PAIRS = sorted(HEADS)
@@ -20,13 +21,21 @@ def inputs(batch: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(batch, length, WIDTH), torch.ones(batch, length, dtype=torch.int64), types
 
 
+def answer(module: nn.Module, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    """What a head makes of hidden states, as the model gives them to it."""
+    if module.needs == "summary":
+        hidden_states = summary(hidden_states, attention_mask)
+    logits: Tensor = module(hidden_states, attention_mask, token_type_ids)
+    return logits
+
+
 def test_the_table_holds_exactly_the_heads_that_the_specs_allow() -> None:
     assert set(HEADS) == {(task, head) for task, heads in HEADS_OF_TASK.items() for head in heads}
 
 
 @pytest.mark.parametrize(("task", "head"), PAIRS)
 def test_logits_have_the_shape_that_the_task_decodes(task: TaskName, head: HeadName) -> None:
-    logits = HEADS[task, head](WIDTH, OUTPUTS, 0.1)(*inputs(3, 7))
+    logits = answer(HEADS[task, head](WIDTH, OUTPUTS, 0.1), *inputs(3, 7))
 
     assert logits.shape == ((3, 7, OUTPUTS) if task is TaskName.TAGGING else (3, OUTPUTS))
 
@@ -38,8 +47,9 @@ def test_padding_never_changes_an_answer(task: TaskName, head: HeadName) -> None
     hidden, mask, types = inputs(1, 4)
     nothing = torch.zeros(1, 6, dtype=torch.int64)
 
-    alone = module(hidden, mask, types)
-    in_batch = module(
+    alone = answer(module, hidden, mask, types)
+    in_batch = answer(
+        module,
         torch.cat([hidden, torch.randn(1, 6, WIDTH)], dim=1),
         torch.cat([mask, nothing], 1),
         torch.cat([types, nothing], 1),
@@ -52,7 +62,7 @@ def test_padding_never_changes_an_answer(task: TaskName, head: HeadName) -> None
 def test_every_parameter_learns(task: TaskName, head: HeadName) -> None:
     module = HEADS[task, head](WIDTH, OUTPUTS, 0.0)
 
-    module(*inputs(2, 8)).pow(2).sum().backward()
+    answer(module, *inputs(2, 8)).pow(2).sum().backward()
 
     still = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()]
     assert [name for name in still if not name.startswith("crf.")] == []  # the logits do not pass through a CRF
@@ -76,7 +86,7 @@ def test_a_text_without_pieces_makes_no_pair_head_shout(head: HeadName) -> None:
     module = HEADS[TaskName.SIMILARITY, head](WIDTH, OUTPUTS, 0.0).eval()
     hidden, mask, types = inputs(1, 6)
 
-    usual, alone = module(hidden, mask, types), module(hidden, mask, torch.zeros_like(types))
+    usual, alone = (answer(module, hidden, mask, segments) for segments in (types, torch.zeros_like(types)))
 
     assert alone.isfinite().all()
     assert alone.abs().max() < 10 * usual.abs().max()

@@ -26,7 +26,8 @@ LINEAR, OTHER = HeadName.LINEAR, HeadName.DENSE_CNN
 class Constant(nn.Module):
     """A head that cannot learn anything."""
 
-    needs = "first_token"
+    needs = "summary"
+    reads = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
-Needs = Literal["first_token", "all_tokens"]
+Needs = Literal["summary", "all_tokens"]
 Reads = Literal["together", "apart"]
 
 
@@ -14,7 +15,7 @@ class Head(Protocol):
     """A network on top of the encoder's last hidden states.
 
     Attributes:
-        needs: Whether it reads the first token alone or all of them; decides what phase 1 has to remember.
+        needs: Whether it reads a text's `summary` or all of its tokens; decides what phase 1 has to remember.
         reads: Whether the encoder reads a pair as one input, each text seeing the other, or each text by itself.
     """
 
@@ -24,6 +25,7 @@ class Head(Protocol):
     def __call__(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Hidden states (batch, length, width), mask and segments (batch, length) → logits.
 
+        Of a head that needs the summary alone, the hidden states are that: (batch, 2, width).
         Logits are (batch, n_outputs), or (batch, length, n_outputs) for a task per token.
         """
 
@@ -49,6 +51,14 @@ def two_layers(width: int, n_outputs: int, dropout: float) -> nn.Sequential:
         nn.Dropout(dropout),
         nn.Linear(width, n_outputs),
     )
+
+
+def summary(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+    """The first token and the mean over the tokens: (batch, length, width) → (batch, 2, width).
+
+    Encoders differ in which of the two they were made to put a text's meaning into.
+    """
+    return torch.stack([hidden_states[:, 0], masked_mean(hidden_states, attention_mask)], dim=1)
 
 
 def masked_max(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two fully connected layers: on the first token for a text or pair, on every token for tagging."""
+"""Two fully connected layers: on the summary of a text or pair, on every token for tagging."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from worker.training.heads.base import Needs, Reads, init_kaiming, two_layers
 
 
 class LinearHead(nn.Module):
-    """The baseline of arXiv 1907.05338: [CLS] and two fully connected layers."""
+    """First token and mean, and two fully connected layers.
 
-    needs: ClassVar[Needs] = "first_token"
+    The baseline of arXiv 1907.05338 has the first token alone, which says little before fine-tuning where the encoder
+    was made for sentence embeddings (docs/decisions/0009-summary.md).
+    """
+
+    needs: ClassVar[Needs] = "summary"
     reads: ClassVar[Reads] = "together"
 
     def __init__(self, width: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
-        self.layers = two_layers(width, n_outputs, dropout)
+        self.layers = two_layers(2 * width, n_outputs, dropout)
         init_kaiming(self)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(batch, length, width) → (batch, n_outputs)."""
-        logits: Tensor = self.layers(hidden_states[:, 0])
+        """(batch, 2, width) → (batch, n_outputs)."""
+        logits: Tensor = self.layers(hidden_states.flatten(1))
         return logits
 
 
