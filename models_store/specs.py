@@ -81,6 +81,9 @@ PHASES_OF_STRATEGY: dict[Strategy, tuple[PhaseName, ...]] = {
 }
 
 
+Watch = Literal["metric", "loss"]
+
+
 class PhaseSpec(BaseModel):
     """One phase, as data.
 
@@ -89,8 +92,9 @@ class PhaseSpec(BaseModel):
         trains_encoder: Whether the encoder learns too; a frozen one is run only once.
         epochs: Most passes over the training split; early stopping may end it before.
         learning_rate: Peak of the schedule (linear warm-up, then linear decay to zero).
-        watch: What the best epoch is judged by: the validation metric (ties broken by the loss), or the loss.
-        patience: Epochs without a better one before the phase stops.
+        watch: What decides which epoch's weights are kept: the lowest validation loss; or the metric, of which the
+            latest epoch is kept that is not clearly worse than the best one.
+        patience: Epochs without one to keep before the phase stops.
         warmup_fraction: Share of the steps in which the learning rate rises to its peak.
         layer_decay: The learning rate of each layer as a multiple of that of the layer above it.
         head_factor: The learning rate of the head as a multiple of that of the phase.
@@ -104,7 +108,7 @@ class PhaseSpec(BaseModel):
     trains_encoder: bool
     epochs: int
     learning_rate: float
-    watch: Literal["metric", "loss"]
+    watch: Watch
     patience: int
     warmup_fraction: float = 0.1
     layer_decay: float = 1.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models_store.specs import Watch
 from models_store.tasks import Task
 from worker.training.data import Batch, Inputs, evaluation_batches
 from worker.training.errors import DivergedError
@@ -21,17 +22,28 @@ from worker.training.objectives import learnt_task, objective_of
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a module is on a split."""
+    """How good a module is on a split of so many examples."""
 
     loss: float
     metrics: dict[str, float]
     score: float
+    examples: int
 
-    def beats(self, other: Evaluation, watch: Literal["metric", "loss"]) -> bool:
-        """A lower loss; or a higher primary metric, or the same one with a lower loss."""
+    def beats(self, other: Evaluation, watch: Watch) -> bool:
+        """A lower loss, or a higher primary metric."""
+        return self.loss < other.loss if watch == "loss" else self.score > other.score
+
+    def is_level_with(self, best: Evaluation, watch: Watch) -> bool:
+        """As low a loss; or a metric that is worse by no more than a standard error, which is chance."""
         if watch == "loss":
-            return self.loss < other.loss
-        return (self.score, -self.loss) > (other.score, -other.loss)
+            return self.loss <= best.loss
+        return self.score >= best.score - standard_error(best.score, best.examples)
+
+
+def standard_error(score: float, examples: int) -> float:
+    """Of a share of right answers; for F1 and correlations it is near enough to tell noise from a difference."""
+    share = min(max(score, 0.0), 1.0)
+    return math.sqrt(max(share * (1 - share), 1 / examples) / examples)
 
 
 def evaluate(
@@ -65,7 +77,7 @@ def evaluate(
     if not math.isfinite(total):
         raise DivergedError(f"the validation loss became {total}; try a smaller learning rate")
     metrics = learnt_task(module, task).score(logits, split.rows, split.encoded)
-    return Evaluation(total / len(split), metrics, metrics[task.primary_metric])
+    return Evaluation(total / len(split), metrics, metrics[task.primary_metric], len(split))
 
 
 def outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:

@@ -27,6 +27,8 @@ from worker.training.optimizer import Optimizer
 from worker.training.pacing import REPORT_SECONDS, paced
 from worker.training.vocabulary import compact_vocabulary
 
+_EVALUATION_SHARE = 0.25  # of the time of training, at most about
+_FORWARD_AND_BACKWARD = 3.0  # a step's cost, in forward passes
 _EXPLODED = 10.0  # times the loss of the untrained model
 
 
@@ -83,7 +85,11 @@ def fit(
     options: TrainingOptions,
     rng: np.random.Generator,
 ) -> Iterator[Event]:
-    """Run one phase over one module, which is left with the weights of its best epoch."""
+    """Run one phase over one module, which is left with the weights of the epoch that was kept.
+
+    Where the metric is watched that is the latest epoch whose validation score is not clearly worse than the best: on
+    few rows the best one is best by chance, and the end of a schedule is worth more than its middle (decision 0010).
+    """
     started = time.monotonic()
 
     def validate() -> Generator[Event, None, Evaluation]:
@@ -92,40 +98,44 @@ def fit(
             lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.split)),
         )
 
-    best = initial = yield from validate()
-    best_epoch, best_weights = 0, _copy(module)
+    kept = best = initial = yield from validate()
+    kept_epoch, weights = 0, _copy(module)
     average = RunningAverage()
     stepper = _Stepper(module, phase, task, train_inputs, options)
-    yield _epoch_event(phase, 0, stepper.steps, None, best, 0.0, time.monotonic() - started, best=True)
+    yield _epoch_event(phase, 0, stepper.steps, None, initial, 0.0, time.monotonic() - started, best=True)
 
+    every = _epochs_between_evaluations(train_inputs, validation_inputs)
     epoch = 0
     for epoch in range(1, phase.epochs + 1):
         epoch_started = time.monotonic()
         train_loss = yield from stepper.run_epoch(epoch, rng)
         _check_exploded(train_loss, initial.loss)
+        if epoch % every and epoch < phase.epochs:
+            continue
         now = yield from validate()
         improved = now.beats(best, phase.watch)
-        if improved:
-            best, best_epoch, best_weights = now, epoch, _copy(module)
+        best = now if improved else best
+        if now.is_level_with(best, phase.watch):
+            kept, kept_epoch, weights = now, epoch, _copy(module)
         if epoch > phase.epochs * (1 - phase.averaging):
             average.add(module)
         seconds = time.monotonic() - epoch_started
         yield _epoch_event(phase, epoch, stepper.steps, train_loss, now, stepper.learning_rate, seconds, best=improved)
-        if epoch - best_epoch >= phase.patience:
+        if epoch - kept_epoch >= phase.patience:
             break
     if average.count > 1:
         module.load_state_dict(average.weights)
         now = yield from validate()
-        if now.beats(best, phase.watch):
-            best, best_weights = now, average.weights
+        if now.beats(kept, phase.watch):
+            kept, weights = now, average.weights
 
-    module.load_state_dict(best_weights)
+    module.load_state_dict(weights)
     yield PhaseFinished(
         phase=phase.name.value,
         epochs=epoch,
-        best_epoch=best_epoch,
+        best_epoch=kept_epoch,
         seconds=time.monotonic() - started,
-        metrics=best.metrics,
+        metrics=kept.metrics,
     )
 
 
@@ -215,6 +225,12 @@ class _Stepper:
         nn.utils.clip_grad_norm_(self._module.parameters(), self._values.max_grad_norm)
         self._optimizer.step()
         return loss.detach()
+
+
+def _epochs_between_evaluations(train: Inputs, validation: Inputs) -> int:
+    """So many that evaluation takes a bounded share of the time, however few the training rows beside the others."""
+    cost = sum(validation.lengths) / (_FORWARD_AND_BACKWARD * max(1, sum(train.lengths)))
+    return max(1, round(cost / _EVALUATION_SHARE))
 
 
 def _check_finite(loss: float) -> None:

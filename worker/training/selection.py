@@ -6,7 +6,6 @@ small, a few rows would decide; the heads are then compared by cross-validation 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ import torch
 from models_store.specs import HeadName, PhaseName, PhaseSpec
 from worker.training.data import Split, TrainingData
 from worker.training.errors import DivergedError
+from worker.training.evaluation import standard_error
 from worker.training.events import Event, HeadTried, PhaseFinished, Working
 from worker.training.features import FeatureInputs, FeatureStore
 from worker.training.loop import TrainingOptions, fit
@@ -47,33 +47,39 @@ def choose_head(
         All trials, the chosen head's first, then by score (``yield from``).
     """
     model.to(options.device)
-    folds = yield from _folds(model, data, options, features)
+    samples = _samples(data, options.seed)
     trials: list[HeadTried] = []
     for name in candidates:
-        trial = yield from _try(name, folds, model, data, options)
+        trial = yield from _try(name, samples, model, data, options, features)
         trials.append(trial)
         yield trial
     simplest, best = trials[0], max(trials, key=lambda trial: trial.score)
-    held_out = sum(len(fold[1].split) for fold in folds)
-    chosen = best if best.score > simplest.score + _standard_error(simplest.score, held_out) else simplest
+    held_out = len(samples[1]) if len(samples[1]) >= FEW_ROWS else len(samples[0])
+    chosen = best if best.score > simplest.score + standard_error(simplest.score, held_out) else simplest
     torch.manual_seed(options.seed)
     model.put_head(data.task, HeadName(chosen.head), options.values.dropout)
     return sorted(trials, key=lambda trial: (trial is not chosen, -trial.score))
 
 
 def _folds(
-    model: TaskModel, data: TrainingData, options: TrainingOptions, features: FeatureStore
+    model: TaskModel, samples: tuple[Split, Split], options: TrainingOptions, features: FeatureStore
 ) -> Generator[Event, None, list[Fold]]:
-    """What to train the heads on and what to judge them by."""
-    rng = np.random.default_rng(options.seed)
-    known = yield from _features(model, _sample(data.train, rng), features)
-    if len(data.validation) >= FEW_ROWS:
-        return [(known, (yield from _features(model, _sample(data.validation, rng), features)))]
-    parts = np.array_split(rng.permutation(len(known.split)), FOLDS)
+    """What to train a head on and what to judge it by, as the encoder reads it for this head."""
+    train, validation = samples
+    known = yield from _features(model, train, features)
+    if len(validation) >= FEW_ROWS:
+        return [(known, (yield from _features(model, validation, features)))]
+    parts = np.array_split(np.random.default_rng(options.seed).permutation(len(train)), FOLDS)
     return [
         (known.subset(np.concatenate(parts[:i] + parts[i + 1 :]).tolist()), known.subset(part.tolist()))
         for i, part in enumerate(parts)
     ]
+
+
+def _samples(data: TrainingData, seed: int) -> tuple[Split, Split]:
+    """Enough rows of both splits to compare heads by."""
+    rng = np.random.default_rng(seed)
+    return _sample(data.train, rng), _sample(data.validation, rng)
 
 
 def _sample(split: Split, rng: np.random.Generator) -> Split:
@@ -81,20 +87,26 @@ def _sample(split: Split, rng: np.random.Generator) -> Split:
 
 
 def _features(model: TaskModel, split: Split, features: FeatureStore) -> Generator[Event, None, FeatureInputs]:
-    work = features.of(model, split, "all_tokens")
+    work = features.of(model, split, model.needs)
     return paced(work, lambda done: Working(stage="prepare", done=done, total=len(split)))
 
 
 def _try(
-    name: HeadName, folds: Sequence[Fold], model: TaskModel, data: TrainingData, options: TrainingOptions
+    name: HeadName,
+    samples: tuple[Split, Split],
+    model: TaskModel,
+    data: TrainingData,
+    options: TrainingOptions,
+    features: FeatureStore,
 ) -> Generator[Event, None, HeadTried]:
     """Train the head on each fold and take the mean of its best scores; one that diverges scores nothing."""
     started = time.monotonic()
     scores = []
-    for number, fold in enumerate(folds):
+    model.put_head(data.task, name, options.values.dropout)
+    folds = yield from _folds(model, samples, options, features)
+    for number, (known, held_out) in enumerate(folds):
         torch.manual_seed(options.seed)
         model.put_head(data.task, name, options.values.dropout)
-        known, held_out = (part.summaries() if model.needs == "summary" else part for part in fold)
         epochs = max(1, round(TRIAL_STEPS * options.values.batch_size / len(known.split)))
         phase = PhaseSpec(
             name=PhaseName.HEAD,
@@ -117,9 +129,3 @@ def _try(
         score=float(np.mean(scores)),
         seconds=round(time.monotonic() - started, 2),
     )
-
-
-def _standard_error(score: float, examples: int) -> float:
-    """Of a share of right answers; for F1 and correlations it is near enough to tell noise from a difference."""
-    share = min(max(score, 0.0), 1.0)
-    return math.sqrt(max(share * (1 - share), 1 / examples) / examples)

@@ -81,11 +81,36 @@ def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
     assert again.metrics == pytest.approx(full.metrics)
 
 
-def test_patience_ends_a_phase_that_no_longer_improves(bench: Bench) -> None:
-    events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=50, patience=2, learning_rate=1e-12)])
+def scores_by_epoch(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Let the epochs of a phase, 0 first, have these validation scores on 100 rows, whatever they learn."""
+    told = iter(scores)
+
+    def evaluated(*args: Any) -> Any:
+        yield from ()
+        return Evaluation(0.5, {"accuracy": (score := next(told))}, score, 100)
+
+    monkeypatch.setattr(loop, "evaluate", evaluated)
+
+
+def test_patience_ends_a_phase_that_has_become_clearly_worse(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores_by_epoch(monkeypatch, 0.5, 0.9, 0.6, 0.7)
+
+    events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=50, patience=2)])
 
     (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
-    assert finished.epochs == finished.best_epoch + 2 < 50
+    assert (finished.epochs, finished.best_epoch) == (3, 1)
+    assert finished.metrics == {"accuracy": 0.9}
+
+
+def test_the_end_of_the_schedule_is_kept_unless_it_is_clearly_worse(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores_by_epoch(monkeypatch, 0.5, 0.80, 0.77, 0.70, 0.765)  # the standard error of 0.8 on 100 rows is 0.04
+
+    events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=4)])
+
+    (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
+    assert (finished.best_epoch, finished.metrics) == (4, {"accuracy": 0.765})
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(bench: Bench, encoders_dir: Path) -> None:
@@ -198,16 +223,23 @@ def test_a_loss_that_is_no_number_is_an_error(encoders_dir: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("score", "loss", "by_metric", "by_loss"),
-    [
-        (0.9, 0.6, True, False),  # better answers, less sure of them
-        (0.8, 0.4, True, True),  # a tie, and surer
-        (0.8, 0.5, False, False),  # the same is not better
-        (0.7, 0.4, False, True),
-    ],
+    [(0.9, 0.6, True, False), (0.8, 0.4, False, True), (0.8, 0.5, False, False), (0.7, 0.4, False, True)],
 )
 def test_an_epoch_is_judged_by_the_metric_or_by_the_loss(
     score: float, loss: float, *, by_metric: bool, by_loss: bool
 ) -> None:
-    before, now = Evaluation(0.5, {}, 0.8), Evaluation(loss, {}, score)
+    before, now = Evaluation(0.5, {}, 0.8, 100), Evaluation(loss, {}, score, 100)
 
     assert (now.beats(before, "metric"), now.beats(before, "loss")) == (by_metric, by_loss)
+
+
+@pytest.mark.parametrize(("score", "rows", "level"), [(0.77, 100, True), (0.75, 100, False), (0.77, 1000, False)])
+def test_a_metric_is_level_within_a_standard_error(score: float, rows: int, *, level: bool) -> None:
+    assert Evaluation(9.9, {}, score, rows).is_level_with(Evaluation(0.1, {}, 0.8, rows), "metric") is level
+
+
+def test_a_loss_is_level_only_when_it_is_no_higher() -> None:
+    best = Evaluation(0.5, {}, 0.8, 100)
+
+    assert best.is_level_with(best, "loss")
+    assert not Evaluation(0.501, {}, 0.9, 100).is_level_with(best, "loss")

@@ -14,6 +14,7 @@ from models_store.tasks import TaskName
 from tests.worker.conftest import CPU, Bench, run_to_end
 from worker.training import selection
 from worker.training.errors import DivergedError
+from worker.training.evaluation import standard_error
 from worker.training.events import HeadTried, Working
 from worker.training.features import FeatureStore
 from worker.training.heads import HEADS
@@ -84,7 +85,7 @@ def test_the_simplest_wins_ties(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
 def test_only_a_lead_of_more_than_a_standard_error_counts(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, lead: float, chosen: HeadName
 ) -> None:
-    error = selection._standard_error(0.5, len(bench.data.train))
+    error = standard_error(0.5, len(bench.data.train))
     scores = {LINEAR: 0.5, OTHER: 0.5 + lead * error}
 
     def try_nothing(name: HeadName, *args: Any) -> Generator[Any, None, HeadTried]:
@@ -97,9 +98,9 @@ def test_only_a_lead_of_more_than_a_standard_error_counts(
 
 
 def test_a_standard_error_is_never_nothing() -> None:
-    assert selection._standard_error(0.9, 100) == pytest.approx(0.03)
-    assert selection._standard_error(1.2, 100) == pytest.approx(0.01)  # a correlation, and one right in a hundred
-    assert selection._standard_error(0.0, 100) == pytest.approx(0.01)
+    assert standard_error(0.9, 100) == pytest.approx(0.03)
+    assert standard_error(1.2, 100) == pytest.approx(0.01)  # a correlation, and one right in a hundred
+    assert standard_error(0.0, 100) == pytest.approx(0.01)
 
 
 def test_a_head_that_diverges_loses_and_the_job_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,9 +115,13 @@ def test_a_head_that_diverges_loses_and_the_job_goes_on(bench: Bench, monkeypatc
     assert [trial.score for trial in ranking] == [0.0, 0.0]
 
 
-def test_a_small_validation_split_does_not_decide(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def folds_of(bench: Bench) -> Generator[Any, None, list[selection.Fold]]:
     store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
-    _, folds = run_to_end(selection._folds(bench.model(), bench.data, bench.options(7), store))
+    return selection._folds(bench.model(), selection._samples(bench.data, 7), bench.options(7), store)
+
+
+def test_a_small_validation_split_does_not_decide(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folds = run_to_end(folds_of(bench))
 
     held_out = [row["text"] for _, part in folds for row in part.split.rows]
     assert len(folds) == selection.FOLDS
@@ -125,15 +130,14 @@ def test_a_small_validation_split_does_not_decide(bench: Bench, monkeypatch: pyt
         assert len(known.split) + len(part.split) == len(bench.data.train)
 
     monkeypatch.setattr(selection, "FEW_ROWS", len(bench.data.validation))
-    _, folds = run_to_end(selection._folds(bench.model(), bench.data, bench.options(7), store))
+    _, folds = run_to_end(folds_of(bench))
     assert [part.split.rows for _, part in folds] == [bench.data.validation.rows]
 
 
 def test_large_splits_are_tried_on_a_part_of_their_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "TRIAL_ROWS", 6)
-    store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
 
-    _, folds = run_to_end(selection._folds(bench.model(), bench.data, bench.options(7), store))
+    _, folds = run_to_end(folds_of(bench))
 
     assert sum(len(part.split) for _, part in folds) == 6
 
