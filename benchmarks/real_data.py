@@ -19,9 +19,11 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -40,7 +42,7 @@ from models_store.tables import Dataset
 from models_store.tasks import TaskName
 from worker.pipeline import run
 from worker.request import PipelineRequest
-from worker.training.events import Finished
+from worker.training.events import Event, Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Outcome:
 
     rows: int
     seconds: float
-    metrics: dict[str, float]
+    result: dict[str, Any]
     same_rows: float | None
 
 
@@ -111,9 +113,10 @@ def main() -> None:
     for name, strategy in itertools.product(arguments.datasets.split(","), arguments.strategies.split(",")):
         benchmark = DATASETS[name]
         outcomes = [_run(arguments, name, strategy, int(seed)) for seed in arguments.seeds.split(",")]
+        reported = [outcome.result["metrics"][benchmark.report] for outcome in outcomes]
         seconds = statistics.mean(outcome.seconds for outcome in outcomes)
         for metric in benchmark.metrics:
-            values = [outcome.metrics[metric] for outcome in outcomes]
+            values = [metrics[metric] for metrics in reported]
             spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
             floor = f"{benchmark.floor:.3f}" if metric == benchmark.metrics[0] else ""
             baselines = [outcome.same_rows for outcome in outcomes if outcome.same_rows is not None]
@@ -141,50 +144,76 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, name: str, strategy: str, seed: int) -> Outcome:
+    hyperparameters = {key: json.loads(value) for key, _, value in (s.partition("=") for s in arguments.set)}
+    return run_job(
+        arguments.data,
+        name,
+        {"strategy": strategy, "head": arguments.head, "seed": seed, "hyperparameters": hyperparameters},
+        rows=arguments.rows,
+        device=arguments.device,
+        threads=arguments.threads,
+        tell=_print if arguments.events else lambda event: None,
+    )
+
+
+def _print(event: Event) -> None:
+    if event.kind != "step":
+        print(event.model_dump_json(exclude={"manifest"}), flush=True)
+
+
+def run_job(
+    data: Path,
+    name: str,
+    request: dict[str, object],
+    *,
+    rows: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    tell: Callable[[Event], None] = lambda event: None,
+) -> Outcome:
+    """Upload a data set, or a part of its training rows, and run one job over it as the worker would.
+
+    Args:
+        data: Holds one folder a data set.
+        name: Of `DATASETS`.
+        request: Fields of ``POST /jobs`` beside data set and model; the seed also draws the rows.
+        rows: At most so many training rows; 0 for all.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: Of the CPU; 0 leaves it to torch.
+        tell: Gets each event.
+    """
     benchmark = DATASETS[name]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         db = Database(f"sqlite:///{root / 'bench.db'}")
         SQLModel.metadata.create_all(db.engine)
         store = ArtifactStore(root / "artifacts")
-        dataset = _upload(db, store, benchmark, arguments.data / name, root, arguments.rows, seed)
-        hyperparameters = {key: json.loads(value) for key, _, value in (s.partition("=") for s in arguments.set)}
-        asked = JobRequest.model_validate(
-            {
-                "dataset_id": dataset.id,
-                "model": "bench",
-                "strategy": strategy,
-                "head": arguments.head,
-                "seed": seed,
-                "hyperparameters": hyperparameters,
-            }
-        )
-        rows = dataset.splits["train"]["rows"]
-        spec = resolve_spec(asked, benchmark.task, rows, encoder_names(root))
+        asked = JobRequest.model_validate({"dataset_id": "", "model": "bench", **request})
+        dataset = _upload(db, store, benchmark, data / name, root, rows, asked.seed)
+        train_rows = dataset.splits["train"]["rows"]
         output, scratch = root / "output", root / "scratch"
         output.mkdir()
         scratch.mkdir()
-        request = PipelineRequest(
-            spec=spec,
+        job = PipelineRequest(
+            spec=resolve_spec(asked, benchmark.task, train_rows, encoder_names(root)),
             dataset_schema=dataset.schema_,
             dataset_dir=store.path(datasets.dataset_key(dataset.id)),
             encoders_dir=root,
             output_dir=output,
             scratch_dir=scratch,
-            device=arguments.device,
-            threads=arguments.threads,
+            device=device,
+            threads=threads,
         )
-        same_rows = _bag_of_words(request, benchmark) if benchmark.task is TaskName.CLASSIFICATION else None
+        same_rows = _bag_of_words(job, benchmark) if benchmark.task is TaskName.CLASSIFICATION else None
         started = time.monotonic()
         finished = None
-        for event in run(request):
-            if arguments.events and event.kind != "step":
-                print(event.model_dump_json(exclude={"manifest"}), flush=True)
+        for event in run(job):
+            tell(event)
             if isinstance(event, Finished):
                 finished = event
         assert finished is not None
         db.dispose()
-        return Outcome(rows, time.monotonic() - started, finished.result["metrics"][benchmark.report], same_rows)
+        return Outcome(train_rows, time.monotonic() - started, finished.result, same_rows)
 
 
 def _bag_of_words(request: PipelineRequest, benchmark: Benchmark) -> float:
