@@ -197,6 +197,7 @@ def run_job(
         job = PipelineRequest(
             spec=resolve_spec(asked, benchmark.task, train_rows, encoder_names(root)),
             dataset_schema=dataset.schema_,
+            dataset_sha256=dataset.sha256,
             dataset_dir=store.path(datasets.dataset_key(dataset.id)),
             encoders_dir=root,
             output_dir=output,

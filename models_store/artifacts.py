@@ -108,15 +108,27 @@ class ArtifactStore:
             ArtifactCorruptError: A file is missing, cut short or altered.
         """
         folder = self.path(key)
-        try:
-            manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-        except ValueError as error:
-            raise ArtifactCorruptError(f"artifact {key!r}: the manifest is unreadable") from error
-        for name, entry in manifest.files.items():
+        for name, entry in self._files(key).items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
                 raise ArtifactCorruptError(f"artifact {key!r}: {name} differs from its manifest")
         return folder
+
+    def read(self, key: str, name: str) -> bytes | None:
+        """One small file of an artifact, after it alone was compared with the manifest; None where there is none.
+
+        Raises:
+            NotFoundError: There is no artifact under this key.
+            ArtifactCorruptError: The file is missing, cut short or altered.
+        """
+        entry = self._files(key).get(name)
+        if entry is None:
+            return None
+        path = self.path(key) / name
+        content = path.read_bytes() if path.is_file() else None
+        if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise ArtifactCorruptError(f"artifact {key!r}: {name} differs from its manifest")
+        return content
 
     def delete(self, key: str) -> None:
         """Remove an artifact: out of sight by one rename first, then from the disk."""
@@ -126,6 +138,12 @@ class ArtifactStore:
         if folder.exists():
             folder.rename(grave)
         shutil.rmtree(grave, ignore_errors=True)
+
+    def _files(self, key: str) -> dict[str, _FileEntry]:
+        try:
+            return _Manifest.model_validate_json((self.path(key) / MANIFEST).read_bytes()).files
+        except ValueError as error:
+            raise ArtifactCorruptError(f"artifact {key!r}: the manifest is unreadable") from error
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key) or ".." in key:

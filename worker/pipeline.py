@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 from models_store.datasets import read_split
 from models_store.encoders import find_encoder
 from models_store.predictor import Predictor
-from models_store.specs import TrainingSpec
+from models_store.reports import Report, SplitReport
 from models_store.tasks import Encoded, Row, Task, task_from_config
+from worker.report import History, analyse, build_report, write_report
 from worker.request import PipelineRequest
 from worker.training.calibration import calibrate
 from worker.training.data import Split, TokenInputs, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
-from worker.training.events import Calibrated, Event, Finished, HeadTried, Message, PhaseFinished, StageStarted, Working
+from worker.training.events import Event, Finished, Message, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.features import FeatureStore
 from worker.training.loop import TrainingOptions, train
@@ -30,7 +30,6 @@ from worker.training.pacing import paced
 from worker.training.selection import choose_head
 
 _SCORE_ROWS = 2_000  # evaluated between two signs of life
-_LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "thawline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +38,22 @@ class _Prepared:
     test: Split
     max_length: int
 
+    def splits(self) -> dict[str, Split]:
+        """The splits by their names; that of the test rows may be empty."""
+        return {"train": self.data.train, "validation": self.data.validation, "test": self.test}
+
 
 def run(request: PipelineRequest) -> Iterator[Event]:
-    """Train, export and evaluate; the files lie in ``output_dir`` when `Finished` is yielded.
+    """Train, export, evaluate and report; the files lie in ``output_dir`` when `Finished` is yielded.
 
     Raises:
         ThawlineError: Encoder, training or export failed; the message is for the user.
     """
+    history = History()
+    return history.recording(_run(request, history))
+
+
+def _run(request: PipelineRequest, history: History) -> Iterator[Event]:
     spec = request.spec
     encoder = load_encoder(find_encoder(spec.base_model, request.encoders_dir))
     task = task_from_config(request.dataset_schema)
@@ -59,20 +67,15 @@ def run(request: PipelineRequest) -> Iterator[Event]:
     yield Message(message=f"training on {device}", data={"device": str(device), "threads": torch.get_num_threads()})
     options = TrainingOptions(spec.hyperparameters, spec.seed, device, request.scratch_dir)
     features = FeatureStore(encoder.pad_id, device, request.scratch_dir)
-    ranking: list[HeadTried] = []
     if len(candidates) > 1:
-        ranking = yield from choose_head(model, candidates, prepared.data, options, features)
+        history.heads = yield from choose_head(model, candidates, prepared.data, options, features)
         yield Message(message=f"chosen head: {model.head_name}", data={"head": model.head_name})
-    phases: list[PhaseFinished] = []
-    for event in train(model, spec.phases(), prepared.data, options, features):
-        if isinstance(event, PhaseFinished):
-            phases.append(event)
-        yield event
+    yield from train(model, spec.phases(), prepared.data, options, features)
 
-    if not any(phase.best_epoch for phase in phases):
+    if not any(phase.best_epoch for phase in history.phases):
         message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"
         yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
-    calibration = yield from _calibrate(model, prepared.data, device)
+    yield from _calibrate(model, prepared.data, device)
     yield StageStarted(stage="export")
     export_model(model, encoder, task, request.output_dir, max_length=prepared.max_length)
     predictor = Predictor.load(request.output_dir, request.threads)
@@ -81,14 +84,13 @@ def run(request: PipelineRequest) -> Iterator[Event]:
 
     yield StageStarted(stage="evaluate")
     started = time.monotonic()
-    validation = yield from _score(predictor, prepared.data.validation)
-    test = (yield from _score(predictor, prepared.test)) if len(prepared.test) else None
+    figures = {"validation": (yield from _evaluate(predictor, prepared.data.validation))}
+    if len(prepared.test):
+        figures["test"] = yield from _evaluate(predictor, prepared.test)
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
-    metrics = {"validation": validation, "test": test}
-    yield Finished(
-        result=_result(model, ranking, phases, calibration, metrics),
-        manifest=_manifest(spec, model, task, metrics, difference),
-    )
+    report = build_report(request, task, model.head_name, history, prepared.splits(), figures, prepared.max_length)
+    write_report(report, request.output_dir)
+    yield Finished(result=_result(report), manifest=_manifest(report, task, difference))
 
 
 def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) -> _Prepared:
@@ -103,11 +105,7 @@ def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) 
 
 
 def _report_truncation(prepared: _Prepared) -> Iterator[Message]:
-    for name, split in (
-        ("train", prepared.data.train),
-        ("validation", prepared.data.validation),
-        ("test", prepared.test),
-    ):
+    for name, split in prepared.splits().items():
         if split.truncated:
             yield Message(
                 level="warning",
@@ -117,14 +115,19 @@ def _report_truncation(prepared: _Prepared) -> Iterator[Message]:
             )
 
 
-def _score(predictor: Predictor, split: Split) -> Generator[Event, None, dict[str, float]]:
-    """Metrics of the exported model, as it will answer in production."""
+def _evaluate(predictor: Predictor, split: Split) -> Generator[Event, None, SplitReport]:
+    """What the exported model is worth, as it will answer in production."""
     rows: list[Row] = list(split.rows)
-    encoded = predictor.encode([predictor.task.example(row) for row in rows])
-    logits = yield from paced(
-        _logits(predictor, encoded), lambda done: Working(stage="evaluate", done=done, total=len(rows))
-    )
-    return predictor.task.score(logits, rows, encoded)
+    examples = [predictor.task.example(row) for row in rows]
+    encoded = predictor.encode(examples)
+
+    def working(done: int) -> Working:
+        return Working(stage="evaluate", done=done, total=len(rows))
+
+    logits = yield from paced(_logits(predictor, encoded), working)
+    metrics = predictor.task.score(logits, rows, encoded)
+    figures = yield from paced(analyse(predictor, rows, examples, encoded, logits), working)
+    return SplitReport(metrics=metrics, **dict(figures))
 
 
 def _logits(predictor: Predictor, encoded: Sequence[Encoded]) -> Generator[int, None, list[NDArray[np.float32]]]:
@@ -141,59 +144,40 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _calibrate(model: TaskModel, data: TrainingData, device: torch.device) -> Generator[Event, None, Calibrated | None]:
+def _calibrate(model: TaskModel, data: TrainingData, device: torch.device) -> Iterator[Event]:
     rows = len(data.validation)
     work = calibrate(model, TokenInputs(data.validation, data.pad_id), data.task, device)
     found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=rows))
     if found is not None:
         yield found
-    return found
 
 
-def _result(
-    model: TaskModel,
-    ranking: list[HeadTried],
-    phases: list[PhaseFinished],
-    calibration: Calibrated | None,
-    metrics: dict[str, Any],
-) -> dict[str, Any]:
+def _result(report: Report) -> dict[str, Any]:
+    """What the job shows: the report in short."""
+    phases = [phase.model_dump(exclude={"curve"}) for phase in report.phases]
     return {
-        "head": model.head_name.value,
-        "heads": [trial.model_dump(exclude={"kind"}) for trial in ranking],
-        "metrics": metrics,
-        "calibration": calibration.model_dump(exclude={"kind"}) if calibration else None,
-        "phases": [
-            {
-                "name": phase.phase,
-                "epochs": phase.epochs,
-                "best_epoch": phase.best_epoch,
-                "seconds": round(phase.seconds, 2),
-                "metrics": phase.metrics,
-            }
-            for phase in phases
-        ],
+        "head": report.head,
+        "heads": [trial.model_dump() for trial in report.heads],
+        "metrics": _metrics(report),
+        "calibration": report.calibration.model_dump() if report.calibration else None,
+        "phases": [{**phase, "seconds": round(phase["seconds"], 2)} for phase in phases],
     }
 
 
-def _manifest(
-    spec: TrainingSpec, model: TaskModel, task: Task[Any], metrics: dict[str, Any], parity: float
-) -> dict[str, Any]:
+def _manifest(report: Report, task: Task[Any], parity: float) -> dict[str, Any]:
     return {
         "kind": "model",
         "task": task.to_config(),
-        "labels": task.to_config().get("labels", task.to_config().get("tags")),
-        "metrics": metrics,
-        "base_encoder": spec.base_model,
-        "head": model.head_name.value,
-        "spec": spec.model_dump(mode="json"),
+        "labels": report.labels,
+        "metrics": _metrics(report),
+        "base_encoder": report.base_encoder,
+        "head": report.head,
+        "spec": report.spec,
         "parity_max_difference": parity,
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES if _installed(name)},
+        "libraries": report.libraries,
     }
 
 
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _metrics(report: Report) -> dict[str, dict[str, float] | None]:
+    splits = report.splits
+    return {name: splits[name].metrics if name in splits else None for name in ("validation", "test")}

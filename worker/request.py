@@ -15,6 +15,7 @@ class PipelineRequest(BaseModel):
 
     spec: TrainingSpec
     dataset_schema: dict[str, Any]
+    dataset_sha256: str
     dataset_dir: Path
     encoders_dir: Path
     output_dir: Path

@@ -154,6 +154,7 @@ class JobRunner:
         return PipelineRequest(
             spec=TrainingSpec.model_validate(claim.spec),
             dataset_schema=dataset.schema_,
+            dataset_sha256=dataset.sha256,
             dataset_dir=self._store.verified_path(datasets.dataset_key(dataset.id)),
             encoders_dir=self._settings.encoders_path,
             output_dir=output,

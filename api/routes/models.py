@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.routes.common import PageQuery, problems
 from api.schemas import AliasIn, ListOut, ModelOut, VersionOut
 from api.services import Services, ServicesDep
 from models_store import registry
+from models_store.reports import Report, read_report
 
 router = APIRouter(prefix="/models", tags=["models"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
@@ -42,6 +43,21 @@ def get_version(name: str, version: VersionNumber, services: ServicesDep) -> Ver
     with services.db.reading() as session:
         registry.get_model(session, name)
         return VersionOut.of(registry.get_version(session, name, version))
+
+
+@router.get(
+    "/{name}/versions/{version}/report",
+    operation_id="getModelVersionReport",
+    response_model=Report,
+    responses=problems(404, 503),
+)
+def get_report(name: str, version: VersionNumber, services: ServicesDep) -> Response:
+    """How a version was trained and how good it is: learning curves, figures by label, calibration, worst errors."""
+    with services.db.reading() as session:
+        registry.get_model(session, name)
+        row = registry.get_version(session, name, version)
+    # Written out here, in a thread: what FastAPI makes of a model it makes on the event loop.
+    return Response(read_report(services.store, row).model_dump_json(), media_type="application/json")
 
 
 @router.delete(

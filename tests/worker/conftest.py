@@ -194,6 +194,7 @@ class Workshop:
         return PipelineRequest(
             spec=self.resolve(dataset, **fields)[1],
             dataset_schema=dataset.schema_,
+            dataset_sha256=dataset.sha256,
             dataset_dir=self.store.verified_path(datasets.dataset_key(dataset.id)),
             encoders_dir=self.settings.encoders_path,
             output_dir=output,

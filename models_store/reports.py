@@ -1,0 +1,218 @@
+"""The report of a version: how its training went and how good the model is. The worker writes it, the API serves it.
+
+docs/report.md explains each figure to readers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from models_store.artifacts import ArtifactStore
+from models_store.errors import NotFoundError
+from models_store.tables import ModelVersion
+from models_store.tasks import TaskName
+
+REPORT_FILE = "report.json"
+
+
+class CurvePoint(BaseModel):
+    """An epoch of a phase; epoch 0 is the state in which the phase began."""
+
+    epoch: int
+    train_loss: float | None
+    validation_loss: float
+    learning_rate: float
+    metrics: dict[str, float]
+    seconds: float
+    best: Annotated[bool, Field(description="Better on the validation rows than every epoch before it")]
+
+
+class PhaseReport(BaseModel):
+    """A phase of training and its learning curve. The phase ended with the weights of its best epoch."""
+
+    name: str
+    epochs: int
+    best_epoch: int
+    seconds: float
+    metrics: dict[str, float]
+    curve: list[CurvePoint]
+
+
+class HeadTrial(BaseModel):
+    """How good a head was on the frozen encoder when ``auto`` compared them."""
+
+    head: str
+    metric: str
+    score: float
+    seconds: float
+
+
+class Gain(BaseModel):
+    """A validation metric after the frozen phase and of the finished model."""
+
+    metric: str
+    frozen: float
+    final: float
+    gain: float
+
+
+class Calibration(BaseModel):
+    """The temperature, and the expected calibration error before and after it on the rows that it was fitted to.
+
+    ``ece_test`` is that of the finished model on rows that nothing was fitted to.
+    """
+
+    temperature: float
+    ece_before: float
+    ece_after: float
+    examples: int
+    ece_test: float | None = None
+
+
+class ClassFigures(BaseModel):
+    """Precision, recall and F1 of one label, tag or entity type; ``support`` is how often it is true."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Confusion(BaseModel):
+    """What was taken for what: ``counts[true][predicted]``, both in the order of ``labels``.
+
+    Where ``folded`` is not 0, the last row and column stand for that many rarer labels together. For entities, a pair
+    is counted where both begin and end at the same words; ``missed`` (by true label) and ``spurious`` (by predicted
+    label) count the rest.
+    """
+
+    labels: list[str]
+    counts: list[list[int]]
+    folded: int = 0
+    missed: list[int] | None = None
+    spurious: list[int] | None = None
+
+
+class ReliabilityBin(BaseModel):
+    """Answers whose confidence lies between ``lower`` and ``upper``: their mean confidence, and how many were right."""
+
+    lower: float
+    upper: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class Reliability(BaseModel):
+    """How far the model's confidence can be believed."""
+
+    unit: Annotated[Literal["row", "word"], Field(description="What an answer is")]
+    ece: Annotated[float, Field(description="Expected calibration error: mean gap of confidence and accuracy")]
+    bins: list[ReliabilityBin]
+
+
+class ScoreGroup(BaseModel):
+    """A tenth of the rows, by their true score."""
+
+    lower: float
+    upper: float
+    count: int
+    true_mean: float
+    predicted_mean: float
+
+
+class ScoreFigures(BaseModel):
+    """How far predicted scores are from true ones, in the data's own unit."""
+
+    mean_absolute_error: float
+    deciles: list[ScoreGroup]
+
+
+class Span(BaseModel):
+    """Tagged words; ``start`` and ``end`` are characters of the whole text, one blank between its words."""
+
+    label: str
+    text: str
+    start: int
+    end: int
+
+
+class WorstError(BaseModel):
+    """A wrong answer. Of a tagged sentence only what was wrong is listed."""
+
+    row: Annotated[int, Field(description="Position in the split, from 0")]
+    text: str
+    text_pair: str | None = None
+    shortened: Annotated[bool, Field(description="A text is longer than what stands here, which then ends in …")]
+    true: str | float | list[Span]
+    predicted: str | float | list[Span]
+    score: Annotated[
+        float,
+        Field(description="Probability of the wrong label; or number of wrong entities or words; or absolute error"),
+    ]
+
+
+class SplitFigures(BaseModel):
+    """What the answers to the rows of a split are worth; parts that make no sense for the task are null."""
+
+    classes: Annotated[list[ClassFigures] | None, Field(description="By label, plain tag or entity type")] = None
+    word_tags: Annotated[list[ClassFigures] | None, Field(description="By BIO tag, word by word")] = None
+    confusion: Confusion | None = None
+    reliability: Reliability | None = None
+    scores: ScoreFigures | None = None
+    errors: Annotated[int | None, Field(description="Rows with a wrong answer; scores are never quite right")]
+    worst_errors: list[WorstError]
+
+
+class SplitReport(SplitFigures):
+    """How good the exported model is on a split."""
+
+    metrics: dict[str, float]
+
+
+class SplitSize(BaseModel):
+    """Rows of a split, and how many of them lost text to the maximum length."""
+
+    rows: int
+    truncated: int
+
+
+class Report(BaseModel):
+    """How a version was trained and how good it is."""
+
+    object: Literal["model.report"] = "model.report"
+    task: TaskName
+    labels: list[str] | None
+    score_range: tuple[float, float] | None
+    base_encoder: str
+    head: str
+    dataset_id: str
+    dataset_sha256: Annotated[str, Field(description="Of the training file")]
+    spec: dict[str, Any]
+    rows: Annotated[dict[str, SplitSize], Field(description="By split")]
+    max_length: Annotated[int, Field(description="Word pieces of a text before it is cut")]
+    primary_metric: str
+    phases: list[PhaseReport]
+    heads: list[HeadTrial]
+    gain: Gain | None
+    calibration: Calibration | None
+    splits: Annotated[dict[str, SplitReport], Field(description="validation, and test where there is one")]
+    durations: Annotated[dict[str, float], Field(description="Seconds, by stage")]
+    libraries: Annotated[dict[str, str], Field(description="Versions of the libraries that made the model")]
+
+
+def read_report(store: ArtifactStore, version: ModelVersion) -> Report:
+    """The report that lies among a version's files.
+
+    Raises:
+        NotFoundError: The version was published before reports were written.
+        ArtifactCorruptError: The file differs from what was published.
+    """
+    content = store.read(version.artifact, REPORT_FILE)
+    if content is None:
+        message = f"version {version.version} of {version.model!r} has no report: it is older than reports are"
+        raise NotFoundError(message, code="report_not_found")
+    return Report.model_validate_json(content)
