@@ -317,6 +317,7 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
         ("GET", "/jobs/{job_id}/events"), ("GET", "/models"), ("GET", "/models/{name}"),
         ("DELETE", "/models/{name}"),
         ("GET", "/models/{name}/versions/{version}"), ("DELETE", "/models/{name}/versions/{version}"),
+        ("GET", "/models/{name}/versions/{version}/report"),
         ("PUT", "/models/{name}/aliases/{alias}"), ("DELETE", "/models/{name}/aliases/{alias}"),
         ("POST", "/predict/{model}"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
     }  # fmt: skip
@@ -324,6 +325,18 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
     assert len(ids) == len(set(ids))
     for methods in paths.values():
         assert all(operation["description"] for operation in methods.values())
+
+
+def test_the_report_is_documented_field_by_field(service: Service) -> None:
+    document = service.client.get("/openapi.json").json()
+    operation = document["paths"]["/models/{name}/versions/{version}/report"]["get"]
+    schemas = document["components"]["schemas"]
+
+    assert operation["responses"]["200"]["content"] == {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Report"}}
+    }
+    assert {"phases", "splits", "calibration", "gain", "heads", "rows"} <= set(schemas["Report"]["properties"])
+    assert {"classes", "confusion", "reliability", "worst_errors"} <= set(schemas["SplitReport"]["properties"])
 
 
 def test_documented_errors_are_problem_documents(service: Service) -> None:

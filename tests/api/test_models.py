@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from api.services import Services
 from models_store import jobs
 from models_store.registry import NewVersion
 from tests.api.checks import Answer, problem_of
-from tests.fixtures.models import QUICK, TrainedModel
+from tests.fixtures.models import QUICK, TASKS, TrainedModel
 from tests.fixtures.servers import Service
 from tests.models_store.samples import claim, submit
 
@@ -53,6 +54,62 @@ def test_a_model_shows_its_versions_and_aliases(service: Service, trained_models
     assert version["metrics"] == job["result"]["metrics"]
     assert service.client.get("/models/tiny-tagging/versions/1").json() == version
     assert model in service.client.get("/models", params={"limit": 100}).json()["data"]
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_version_has_the_report_that_its_training_wrote(service: Service, trained_models: Trained, kind: str) -> None:
+    job = trained_models[kind].job
+
+    answer = service.client.get(f"/models/tiny-{kind}/versions/1/report")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    body = answer.json()
+    assert (body["object"], body["task"], body["head"]) == ("model.report", job["task"], job["result"]["head"])
+    assert body["splits"]["validation"]["metrics"] == job["result"]["metrics"]["validation"]
+    assert body["spec"] == job["spec"]
+    assert body["dataset_sha256"] == trained_models[kind].dataset["sha256"]
+    (folder,) = (service.home / "artifacts" / "models").glob(f"{job['id']}.*")
+    assert body == json.loads((folder / "report.json").read_bytes())
+    assert {"report.json", "README.md"} <= set(json.loads((folder / "manifest.json").read_bytes())["files"])
+
+
+def test_a_version_older_than_reports_says_so(client: TestClient) -> None:
+    publish(client)
+
+    body = problem_of(client.get("/models/intent/versions/1/report"), 404)
+
+    assert body["type"] == "urn:thawline:error:report_not_found"
+    assert "version 1 of 'intent' has no report" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("nobody/versions/1", "model_not_found"),
+        ("intent/versions/2", "version_not_found"),
+    ],
+)
+def test_there_is_no_report_of_what_does_not_exist(client: TestClient, path: str, code: str) -> None:
+    publish(client)
+
+    assert problem_of(client.get(f"/models/{path}/report"), 404)["type"] == f"urn:thawline:error:{code}"
+
+
+def test_a_report_that_was_altered_is_not_shown(client: TestClient, service: Service, trained_models: Trained) -> None:
+    (trained,) = (service.home / "artifacts" / "models").glob(f"{trained_models['classification'].job['id']}.*")
+    folder = publish(client)
+    shutil.rmtree(folder)
+    shutil.copytree(trained, folder)
+    assert client.get("/models/intent/versions/1/report").status_code == 200
+    report = folder / "report.json"
+    report.write_text(report.read_text(encoding="utf-8").replace("money", "honey"), encoding="utf-8")
+
+    body = problem_of(client.get("/models/intent/versions/1/report"), 503)
+
+    assert body["type"] == "urn:thawline:error:artifact_corrupt"
 
 
 # ---- aliases --------------------------------------------------------------------------------------------------------

@@ -86,6 +86,27 @@ def test_corruption_is_found(store: ArtifactStore, damage: Callable[[Path], obje
         store.verified_path(KEY)
 
 
+def test_one_file_is_read(store: ArtifactStore) -> None:
+    publish(store)
+
+    assert store.read(KEY, "model.onnx") == b"weights"
+    assert store.read(KEY, "sub/tökens.json") == b"{}"
+    for unpublished in ("report.json", MANIFEST, "../job_1.1/model.onnx", "/etc/passwd"):
+        assert store.read(KEY, unpublished) is None
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"weightz"), lambda path: path.unlink()])
+def test_a_file_is_compared_with_the_manifest_when_it_is_read(
+    store: ArtifactStore, damage: Callable[[Path], object]
+) -> None:
+    publish(store)
+    damage(store.root / KEY / "model.onnx")
+
+    with pytest.raises(ArtifactCorruptError, match=r"model\.onnx"):
+        store.read(KEY, "model.onnx")
+    assert store.read(KEY, "sub/tökens.json") == b"{}"  # the others do not matter
+
+
 def test_an_artifact_without_a_manifest_does_not_exist(store: ArtifactStore) -> None:
     publish(store)
     (store.root / KEY / MANIFEST).unlink()
