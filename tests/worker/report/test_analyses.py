@@ -164,7 +164,7 @@ def test_scores_come_by_tenths_of_the_true_ones() -> None:
     assert [group.count for group in found.scores.deciles] == [2] * 10
     first, second = found.scores.deciles[:2]
     assert (first.lower, first.upper, first.true_mean, first.predicted_mean) == (0.0, 0.25, 0.125, 0.625)
-    assert (second.true_mean, second.predicted_mean) == (0.625, pytest.approx((1.0 + 3.75) / 2))
+    assert [second.true_mean, second.predicted_mean] == pytest.approx([0.625, (1.0 + 3.75) / 2])
     assert (found.worst_errors[0].row, found.worst_errors[0].true, found.worst_errors[0].predicted) == (3, 0.75, 3.75)
     assert (found.classes, found.confusion, found.reliability, found.errors) == (None, None, None, None)
 

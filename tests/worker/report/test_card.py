@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 from markdown_it import MarkdownIt
 
 from models_store.reports import Report, SplitReport, SplitSize
@@ -133,6 +133,7 @@ def test_hugging_face_reads_the_front_matter() -> None:
     card = ModelCard(model_card(report(HOSTILE)))
 
     data = card.data.to_dict()
+    assert isinstance(card.data, ModelCardData)
     assert (data["library_name"], data["pipeline_tag"], data["base_model"]) == ("onnx", "text-classification", "tiny")
     assert data["tags"] == ["thawline", "classification", "linear", "frozen"]
     assert data["metrics"] == ["accuracy", "f1_macro"]
