@@ -1,7 +1,7 @@
 """The comparisons of arXiv 1907.05338: strategies × heads × data sets × sizes, over several seeds.
 
     python -m benchmarks.paper_table --data DIR --results FILE [--datasets sst2,mrpc] [--rows 300,1000,0]
-                                     [--heads auto] [--seeds 7,8,9,10,11] [--plot FOLDER]
+                                     [--heads auto] [--seeds 7,8,9,10,11] [--plot FILE]
 
 For each head there are four runs a seed: *frozen* (phase 1 alone), *hybrid* (both phases), and two that fine-tune from
 the start, with as many steps as the second phase of hybrid: *baseline* is the paper's own, two fully connected layers,
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from scipy import stats
 
 from benchmarks.real_data import DATASETS, run_job
 
+_KINDS = ("frozen", "baseline", "control", "hybrid")
 LEARNING_RATES = (3e-5, 1e-4, 2e-4)  # that fine-tuning from the start may choose from; 1e-4 is hybrid's own
 
 
@@ -138,10 +140,8 @@ def table(results: Results) -> Iterator[str]:
     """The whole file as Markdown."""
     yield "| data set | rows | head | metric | frozen | baseline | control | hybrid | over baseline | over control |"
     yield "|---|---:|---|---|---:|---:|---:|---:|---:|---:|"
-    for dataset, rows, head in sorted({(run.dataset, run.rows, run.head) for run in results.runs}):
+    for dataset, rows, head in _parts(results):
         scores = {kind: _scores(results, dataset, rows, head, kind) for kind in _KINDS}
-        if not scores["hybrid"]:
-            continue
         used = sorted({run.used for run in results.find(dataset=dataset, rows=rows, head=head, kind="hybrid")})
         cells = [_mean(list(scores[kind].values())) for kind in _KINDS]
         gains = [gain(scores["hybrid"], scores[kind]) for kind in ("baseline", "control")]
@@ -150,7 +150,10 @@ def table(results: Results) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-_KINDS = ("frozen", "baseline", "control", "hybrid")
+def _parts(results: Results) -> list[tuple[str, int, str]]:
+    """Data set, rows and head of each row of the table; all rows come last."""
+    found = {(run.dataset, run.rows, run.head) for run in results.runs if run.kind == "hybrid"}
+    return sorted(found, key=lambda part: (part[0], part[1] or math.inf, part[2]))
 
 
 def _scores(results: Results, dataset: str, rows: int, head: str, kind: str) -> dict[int, float]:
@@ -190,7 +193,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="7,8,9,10,11")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--plot", type=Path, help="write one SVG a data set and size into this folder")
+    parser.add_argument("--plot", type=Path, help="write the table as an SVG; needs matplotlib")
     arguments = parser.parse_args()
     results = Results(arguments.results)
     if arguments.data:
@@ -202,6 +205,22 @@ def main() -> None:
         for rows, dataset, head in parts:
             fill(bench, dataset, rows, head, seeds)
     print("\n".join(table(results)))
+    if arguments.plot:
+        from benchmarks.plots import plot  # nobody else needs its library
+
+        plot(panels(results), arguments.plot)
+
+
+def panels(results: Results) -> dict[str, dict[str, list[float]]]:
+    """What `benchmarks.plots` draws: a panel for each row of the table."""
+    return {
+        f"{dataset}, {rows or 'all'} rows, {head}": {
+            kind: list(_scores(results, dataset, rows, head, kind).values())
+            for kind in _KINDS
+            if results.find(dataset=dataset, rows=rows, head=head, kind=kind)
+        }
+        for dataset, rows, head in _parts(results)
+    }
 
 
 if __name__ == "__main__":
