@@ -19,6 +19,8 @@ from worker.training.errors import DivergedError
 from worker.training.features import autocast
 from worker.training.objectives import learnt_task, objective_of
 
+_CHANCE = 2.0  # standard errors; the best of a dozen epochs is ahead of the others by more than one without any merit
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -34,10 +36,10 @@ class Evaluation:
         return self.loss < other.loss if watch == "loss" else self.score > other.score
 
     def is_level_with(self, best: Evaluation, watch: Watch) -> bool:
-        """As low a loss; or a metric that is worse by no more than a standard error, which is chance."""
+        """As low a loss; or a metric that is worse by no more than chance may make it."""
         if watch == "loss":
             return self.loss <= best.loss
-        return self.score >= best.score - standard_error(best.score, best.examples)
+        return self.score >= best.score - _CHANCE * standard_error(best.score, best.examples)
 
 
 def standard_error(score: float, examples: int) -> float:

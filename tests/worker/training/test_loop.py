@@ -105,12 +105,12 @@ def test_patience_ends_a_phase_that_has_become_clearly_worse(bench: Bench, monke
 def test_the_end_of_the_schedule_is_kept_unless_it_is_clearly_worse(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores_by_epoch(monkeypatch, 0.5, 0.80, 0.77, 0.70, 0.765)  # the standard error of 0.8 on 100 rows is 0.04
+    scores_by_epoch(monkeypatch, 0.5, 0.80, 0.77, 0.70, 0.73)  # the standard error of 0.8 on 100 rows is 0.04
 
     events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=4)])
 
     (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
-    assert (finished.best_epoch, finished.metrics) == (4, {"accuracy": 0.765})
+    assert (finished.best_epoch, finished.metrics) == (4, {"accuracy": 0.73})
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(bench: Bench, encoders_dir: Path) -> None:
@@ -233,8 +233,8 @@ def test_an_epoch_is_judged_by_the_metric_or_by_the_loss(
     assert (now.beats(before, "metric"), now.beats(before, "loss")) == (by_metric, by_loss)
 
 
-@pytest.mark.parametrize(("score", "rows", "level"), [(0.77, 100, True), (0.75, 100, False), (0.77, 1000, False)])
-def test_a_metric_is_level_within_a_standard_error(score: float, rows: int, *, level: bool) -> None:
+@pytest.mark.parametrize(("score", "rows", "level"), [(0.73, 100, True), (0.71, 100, False), (0.77, 1000, False)])
+def test_a_metric_is_level_within_two_standard_errors(score: float, rows: int, *, level: bool) -> None:
     assert Evaluation(9.9, {}, score, rows).is_level_with(Evaluation(0.1, {}, 0.8, rows), "metric") is level
 
 
