@@ -6,7 +6,7 @@ Evaluation, the parity gate and serving all use it, so what was measured is what
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from models_store.errors import ArtifactCorruptError
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task, task_from_config
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
+from models_store.windows import Logits, Window, Windowing, merge_all
 
 ONNX_FILE = "model.onnx"
 CONFIG_FILE = "model.json"
@@ -28,8 +29,16 @@ _LOGITS = "logits"
 class Predictor:
     """A finished model, ready to answer. `encode`, `infer` and `decode` are separate so that a server can batch."""
 
-    def __init__(self, task: Task[Any], tokenizer: Tokenizer, session: ort.InferenceSession, pad_id: int) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        tokenizer: Tokenizer,
+        session: ort.InferenceSession,
+        pad_id: int,
+        windowing: Windowing,
+    ) -> None:
         self.task = task
+        self.windowing = windowing
         self._tokenizer = tokenizer
         self._session = session
         self._pad_id = pad_id
@@ -48,9 +57,11 @@ class Predictor:
         """
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            tokenizer = load_tokenizer(folder / TOKENIZER_FILE, config["max_length"])
+            # Models from before there were windows have no stride: they cut texts, as they learnt them.
+            windowing = Windowing(config["max_length"], config.get("stride"))
+            tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
             session = _session(folder / ONNX_FILE, threads)
-            return cls(task_from_config(config["task"]), tokenizer, session, config["pad_id"])
+            return cls(task_from_config(config["task"]), tokenizer, session, config["pad_id"], windowing)
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
 
@@ -58,33 +69,41 @@ class Predictor:
         """Word pieces of parsed examples. Cheap and safe to call from several threads."""
         return self.task.encode(self._tokenizer, examples)
 
+    def windows(self, encoded: Encoded) -> list[Window]:
+        """What `infer` takes of one example: all of it, or its windows where it is longer than the encoder takes."""
+        return self.windowing.windows(encoded)
+
+    def merge(self, windows: Iterable[Sequence[Window]], logits: Iterable[Logits]) -> list[Logits]:
+        """The logits of each example from those of all windows, which follow each other example by example."""
+        return merge_all(windows, logits, per_token=self.task.per_token)
+
     def infer(self, batch: Sequence[Encoded]) -> list[NDArray[np.float32]]:
-        """Run one batch.
+        """Run one batch of windows.
 
         Returns:
-            The logits of each example: (n_outputs,), or (length, n_outputs) for a task per token.
+            The logits of each: (n_outputs,), or (length, n_outputs) for a task per token.
         """
         logits = self._session.run([_LOGITS], self._feed(batch))[0]
         if self.task.per_token:
             return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
         return list(logits)
 
-    def decode(
-        self, logits: NDArray[np.float32], example: Any, encoded: Encoded, options: PredictOptions
-    ) -> Prediction:
+    def decode(self, logits: Logits, example: Any, encoded: Encoded, options: PredictOptions) -> Prediction:
         """The answer for one example; says so when its text was cut."""
         prediction = self.task.decode(logits, example, encoded, options)
         if encoded.truncated:
             prediction["truncated"] = True
         return prediction
 
-    def logits(self, encoded: Sequence[Encoded], batch_tokens: int = 4096) -> list[NDArray[np.float32]]:
-        """Logits of any number of examples, batched by length, in the order given."""
-        results: list[NDArray[np.float32] | None] = [None] * len(encoded)
-        for indices in batches_by_length([len(e) for e in encoded], batch_tokens):
-            for index, values in zip(indices, self.infer([encoded[i] for i in indices]), strict=True):
+    def logits(self, encoded: Sequence[Encoded], batch_tokens: int = 4096) -> list[Logits]:
+        """Logits of any number of examples, one array each, in the order given; windows are batched by length."""
+        owned = [self.windows(e) for e in encoded]
+        flat = [window for windows in owned for window in windows]
+        results: list[Logits] = [np.empty(0)] * len(flat)
+        for indices in batches_by_length([len(window) for window in flat], batch_tokens):
+            for index, values in zip(indices, self.infer([flat[i].encoded for i in indices]), strict=True):
                 results[index] = values
-        return [values for values in results if values is not None]
+        return self.merge(owned, results)
 
     def predict(
         self, examples: Sequence[Any], options: PredictOptions = DEFAULT_OPTIONS, batch_tokens: int = 4096

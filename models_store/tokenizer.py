@@ -9,9 +9,11 @@ from tokenizers import Tokenizer
 TOKENIZER_FILE = "tokenizer.json"
 
 
-def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    """A tokenizer that truncates to ``max_length`` pieces and never pads; safe for use by several threads."""
+def load_tokenizer(path: Path, max_length: int | None) -> Tokenizer:
+    """A tokenizer that never pads and truncates to ``max_length`` pieces, if to any; safe for several threads."""
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    tokenizer.no_truncation()
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length, strategy="longest_first")
     return tokenizer

@@ -44,16 +44,18 @@ class Encoded:
     """One example as the encoder sees it.
 
     Attributes:
-        input_ids: Word-piece ids with the special tokens, at most the maximum length.
+        input_ids: Word-piece ids with the special tokens.
         type_ids: Segment of each piece: 0, or 1 for the second text of a pair.
         truncated: Whether text was cut away to fit.
         first_pieces: Tagging only: for each word the position of its first piece, −1 where it has none.
+        special: How many special tokens stand in front of the text and behind it.
     """
 
     input_ids: list[int]
     type_ids: list[int]
     truncated: bool
     first_pieces: list[int] | None = None
+    special: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -73,6 +75,8 @@ class Task(Protocol[ExampleT]):
     """One task with its label space."""
 
     name: ClassVar[TaskName]
+    windowed: ClassVar[bool]
+    """Whether a text that is too long is read in windows; otherwise it is cut."""
 
     @property
     def objective(self) -> ObjectiveName:
@@ -127,7 +131,16 @@ def encoded_from(encoding: Encoding, first_pieces: list[int] | None = None) -> E
         type_ids=_segments(encoding),
         truncated=bool(encoding.overflowing),
         first_pieces=first_pieces,
+        special=_special(encoding),
     )
+
+
+def _special(encoding: Encoding) -> tuple[int, int]:
+    """Tokens that the tokenizer's post-processor put in front of the text and behind it, whatever its family."""
+    sequences = encoding.sequence_ids
+    front = next((place for place, sequence in enumerate(sequences) if sequence is not None), len(sequences))
+    behind = next((place for place, sequence in enumerate(reversed(sequences)) if sequence is not None), 0)
+    return front, behind
 
 
 def _segments(encoding: Encoding) -> list[int]:

@@ -28,6 +28,7 @@ class ClassificationTask:
     """A text gets exactly one of ``labels``."""
 
     name: ClassVar[TaskName] = TaskName.CLASSIFICATION
+    windowed: ClassVar[bool] = True
     per_token: ClassVar[bool] = False
     ranks_labels: ClassVar[bool] = True
     objective: ClassVar[ObjectiveName] = ObjectiveName.CROSS_ENTROPY

@@ -50,6 +50,7 @@ class SimilarityTask:
     """
 
     name: ClassVar[TaskName] = TaskName.SIMILARITY
+    windowed: ClassVar[bool] = False
     per_token: ClassVar[bool] = False
 
     score_range: tuple[float, float] | None = None

@@ -57,6 +57,7 @@ class TaggingTask:
     """
 
     name: ClassVar[TaskName] = TaskName.TAGGING
+    windowed: ClassVar[bool] = True
     per_token: ClassVar[bool] = True
     ranks_labels: ClassVar[bool] = False
     objective: ClassVar[ObjectiveName] = ObjectiveName.TOKEN_CROSS_ENTROPY
