@@ -174,9 +174,10 @@ class SplitReport(SplitFigures):
 
 
 class SplitSize(BaseModel):
-    """Rows of a split, and how many of them lost text to the maximum length."""
+    """Rows of a split, and how many of them were read in windows, or lost text to the maximum length."""
 
     rows: int
+    windowed: int = 0
     truncated: int
 
 
@@ -193,7 +194,10 @@ class Report(BaseModel):
     dataset_sha256: Annotated[str, Field(description="Of the training file")]
     spec: dict[str, Any]
     rows: Annotated[dict[str, SplitSize], Field(description="By split")]
-    max_length: Annotated[int, Field(description="Word pieces of a text before it is cut")]
+    max_length: Annotated[int, Field(description="Word pieces that are read at once; longer pairs are cut")]
+    stride: Annotated[
+        int | None, Field(description="Pieces from one window of a long text to the next; null: not windowed")
+    ] = None
     primary_metric: str
     phases: list[PhaseReport]
     heads: list[HeadTrial]

@@ -9,37 +9,39 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from models_store.datasets import read_split
 from models_store.encoders import find_encoder
 from models_store.predictor import Predictor
 from models_store.reports import Report, SplitReport
 from models_store.tasks import Encoded, Row, Task, task_from_config
+from models_store.windows import Logits, Windowing
 from worker.report import History, analyse, build_report, write_report
 from worker.request import PipelineRequest
 from worker.training.calibration import calibrate
-from worker.training.data import Split, TokenInputs, TrainingData, tokenise
+from worker.training.data import Split, TokenInputs, TrainingData
 from worker.training.encoder import LoadedEncoder, load_encoder
 from worker.training.events import Event, Finished, Message, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.features import FeatureStore
+from worker.training.long_texts import report_long, tokenise_all
 from worker.training.loop import TrainingOptions, train
 from worker.training.model import TaskModel
 from worker.training.pacing import paced
 from worker.training.selection import choose_head
 
-_SCORE_ROWS = 2_000  # evaluated between two signs of life
+_SCORE_PIECES = 250_000  # evaluated between two signs of life
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     data: TrainingData
     test: Split
-    max_length: int
+    windowing: Windowing
 
+    @property
     def splits(self) -> dict[str, Split]:
-        """The splits by their names; that of the test rows may be empty."""
+        """All of them by their names."""
         return {"train": self.data.train, "validation": self.data.validation, "test": self.test}
 
 
@@ -58,7 +60,7 @@ def _run(request: PipelineRequest, history: History) -> Iterator[Event]:
     encoder = load_encoder(find_encoder(spec.base_model, request.encoders_dir))
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)
-    yield from _report_truncation(prepared)
+    yield from report_long(prepared.windowing, prepared.splits)
 
     candidates = spec.heads()
     torch.manual_seed(spec.seed)  # before the head's weights are drawn
@@ -77,7 +79,8 @@ def _run(request: PipelineRequest, history: History) -> Iterator[Event]:
         yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
     yield from _calibrate(model, prepared.data, device)
     yield StageStarted(stage="export")
-    export_model(model, encoder, task, request.output_dir, max_length=prepared.max_length)
+    windowing = prepared.windowing
+    export_model(model, encoder, task, request.output_dir, max_length=windowing.max_length, stride=windowing.stride)
     predictor = Predictor.load(request.output_dir, request.threads)
     difference = check_parity(model, predictor, prepared.data.validation)
     yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
@@ -88,31 +91,16 @@ def _run(request: PipelineRequest, history: History) -> Iterator[Event]:
     if len(prepared.test):
         figures["test"] = yield from _evaluate(predictor, prepared.test)
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
-    report = build_report(request, task, model.head_name, history, prepared.splits(), figures, prepared.max_length)
+    report = build_report(request, task, model.head_name, history, prepared.splits, figures, windowing)
     write_report(report, request.output_dir)
     yield Finished(result=_result(report), manifest=_manifest(report, task, difference))
 
 
 def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) -> _Prepared:
     rows = {split: read_split(request.dataset_dir, split) for split in ("train", "validation", "test")}
-    asked = request.spec.hyperparameters.max_length
-    limit = encoder.max_length if asked == "auto" else min(asked, encoder.max_length)
-    # Batches hold texts of similar length, so a long limit costs nothing where texts are short.
-    tokenizer = encoder.tokenizer(limit)
-    splits = {name: tokenise(task, tokenizer, members) for name, members in rows.items()}
+    windowing, splits = tokenise_all(task, encoder, rows, request.spec.hyperparameters.max_length)
     data = TrainingData(task, splits["train"], splits["validation"], encoder.pad_id)
-    return _Prepared(data, splits["test"], limit)
-
-
-def _report_truncation(prepared: _Prepared) -> Iterator[Message]:
-    for name, split in prepared.splits().items():
-        if split.truncated:
-            yield Message(
-                level="warning",
-                message=f"{split.truncated} of {len(split)} {name} rows are longer than {prepared.max_length} "
-                "word pieces and were cut",
-                data={"split": name, "truncated": split.truncated, "max_length": prepared.max_length},
-            )
+    return _Prepared(data, splits["test"], windowing)
 
 
 def _evaluate(predictor: Predictor, split: Split) -> Generator[Event, None, SplitReport]:
@@ -130,10 +118,14 @@ def _evaluate(predictor: Predictor, split: Split) -> Generator[Event, None, Spli
     return SplitReport(metrics=metrics, **dict(figures))
 
 
-def _logits(predictor: Predictor, encoded: Sequence[Encoded]) -> Generator[int, None, list[NDArray[np.float32]]]:
-    logits: list[NDArray[np.float32]] = []
-    for start in range(0, len(encoded), _SCORE_ROWS):
-        logits += predictor.logits(encoded[start : start + _SCORE_ROWS])
+def _logits(predictor: Predictor, encoded: Sequence[Encoded]) -> Generator[int, None, list[Logits]]:
+    """One array for each row; yields how many are done."""
+    logits: list[Logits] = []
+    ends = np.cumsum([len(e) for e in encoded])
+    while len(logits) < len(encoded):
+        before = ends[len(logits)] - len(encoded[len(logits)])
+        stop = int(np.searchsorted(ends, before + _SCORE_PIECES, side="right"))
+        logits += predictor.logits(encoded[len(logits) : max(stop, len(logits) + 1)])
         yield len(logits)
     return logits
 
@@ -145,9 +137,9 @@ def _device(name: str) -> torch.device:
 
 
 def _calibrate(model: TaskModel, data: TrainingData, device: torch.device) -> Iterator[Event]:
-    rows = len(data.validation)
+    windows = len(data.validation.windows)
     work = calibrate(model, TokenInputs(data.validation, data.pad_id), data.task, device)
-    found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=rows))
+    found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=windows))
     if found is not None:
         yield found
 
@@ -160,6 +152,7 @@ def _result(report: Report) -> dict[str, Any]:
         "heads": [trial.model_dump() for trial in report.heads],
         "metrics": _metrics(report),
         "calibration": report.calibration.model_dump() if report.calibration else None,
+        "long_texts": _long_texts(report),
         "phases": [{**phase, "seconds": round(phase["seconds"], 2)} for phase in phases],
     }
 
@@ -173,9 +166,15 @@ def _manifest(report: Report, task: Task[Any], parity: float) -> dict[str, Any]:
         "base_encoder": report.base_encoder,
         "head": report.head,
         "spec": report.spec,
+        "long_texts": _long_texts(report),
         "parity_max_difference": parity,
         "libraries": report.libraries,
     }
+
+
+def _long_texts(report: Report) -> dict[str, Any]:
+    counts = {name: size.model_dump(exclude={"rows"}) for name, size in report.rows.items()}
+    return {"max_length": report.max_length, "stride": report.stride, **counts}
 
 
 def _metrics(report: Report) -> dict[str, dict[str, float] | None]:

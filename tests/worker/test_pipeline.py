@@ -120,24 +120,61 @@ def test_a_strategy_of_one_phase_runs_only_that(workshop: Workshop, strategy: st
     assert [done["name"] for done in finished.result["phases"]] == [phase]
 
 
-def test_rows_that_are_cut_give_a_warning_for_each_split(workshop: Workshop) -> None:
-    # Every third sentence of the sample has seven words, which with both ends make nine word pieces.
-    request = workshop.pipeline_request(
-        "tagging", strategy="frozen", hyperparameters={"head_epochs": 1, "batch_size": 8, "max_length": 8}
-    )
+CUT_AT_8 = {"head_epochs": 1, "batch_size": 8, "max_length": 8}
 
-    events, _ = run(request)
+
+def test_rows_that_are_read_in_windows_are_told_and_counted_for_each_split(workshop: Workshop) -> None:
+    # Every third sentence of the sample has seven words, which with both ends make nine word pieces.
+    request = workshop.pipeline_request("tagging", strategy="frozen", hyperparameters=CUT_AT_8)
+
+    events, finished = run(request)
+
+    assert [(told.message, told.data) for told in messages(events, "info") if "windows" in told.message] == [
+        (
+            f"{long} of {rows} {split} rows are longer than 8 word pieces and are read in windows",
+            {"split": split, "windowed": long, "max_length": 8, "stride": 6},
+        )
+        for split, rows, long in (("train", 80, 27), ("validation", 24, 8))
+    ]
+    assert not [warning for warning in messages(events, "warning") if "cut" in warning.message]
+    assert (
+        finished.result["long_texts"]
+        == finished.manifest["long_texts"]
+        == {
+            "max_length": 8,
+            "stride": 6,
+            "train": {"windowed": 27, "truncated": 0},
+            "validation": {"windowed": 8, "truncated": 0},
+            "test": {"windowed": 0, "truncated": 0},
+        }
+    )
+    # Later texts are read the same way: no word is left without a tag.
+    predictor = Predictor.load(request.output_dir, threads=1)
+    (answer,) = predictor.predict([predictor.task.parse("ada " * 70)])
+    assert "truncated" not in answer
+    assert all(token["score"] > 0 for token in answer["tokens"])
+
+
+def test_pairs_that_are_cut_give_a_warning_for_each_split(workshop: Workshop) -> None:
+    # A pair of the sample has six words, which with the three special tokens make nine word pieces.
+    request = workshop.pipeline_request("similarity", strategy="frozen", hyperparameters=CUT_AT_8)
+
+    events, finished = run(request)
 
     assert [(warning.message, warning.data) for warning in messages(events, "warning") if "cut" in warning.message] == [
         (
-            f"{cut} of {rows} {split} rows are longer than 8 word pieces and were cut",
-            {"split": split, "truncated": cut, "max_length": 8},
+            f"{rows} of {rows} {split} rows are longer than 8 word pieces and were cut",
+            {"split": split, "truncated": rows, "max_length": 8},
         )
-        for split, rows, cut in (("train", 80, 27), ("validation", 24, 8))
+        for split, rows in (("train", 80), ("validation", 24))
     ]
-    # The model cuts later texts at the same place, and says so.
+    assert finished.result["long_texts"]["train"] == {"windowed": 0, "truncated": 80}
+    assert finished.result["long_texts"]["stride"] is None
+    # The model cuts later pairs at the same place, and says so.
     predictor = Predictor.load(request.output_dir, threads=1)
-    fitting, too_long = predictor.predict([predictor.task.parse("ada " * 6), predictor.task.parse("ada " * 7)])
+    fitting, too_long = predictor.predict(
+        [predictor.task.parse({"text": "ada " * n, "text_pair": "bob"}) for n in (4, 5)]
+    )
     assert "truncated" not in fitting
     assert too_long["truncated"] is True
 

@@ -21,6 +21,7 @@ from models_store.reports import (
 from models_store.specs import HeadName, PhaseName
 from models_store.tasks import Encoded, Row, Task
 from models_store.tasks.base import FloatArray
+from models_store.windows import Windowing
 from worker.report.analyses import ANALYSES
 from worker.report.card import CARD_FILE, model_card
 from worker.report.history import History
@@ -62,7 +63,7 @@ def build_report(
     history: History,
     data: Mapping[str, Split],
     figures: Mapping[str, SplitReport],
-    max_length: int,
+    windowing: Windowing,
 ) -> Report:
     """Everything that is known of a run whose model has been evaluated.
 
@@ -73,7 +74,7 @@ def build_report(
         history: What has happened.
         data: All splits; those without rows are left out.
         figures: How good the exported model is, by split.
-        max_length: In word pieces.
+        windowing: How long texts were read.
     """
     space = task.to_config()
     return Report(
@@ -85,8 +86,9 @@ def build_report(
         dataset_id=request.spec.dataset_id,
         dataset_sha256=request.dataset_sha256,
         spec=request.spec.model_dump(mode="json"),
-        rows={name: SplitSize(rows=len(part), truncated=part.truncated) for name, part in data.items() if len(part)},
-        max_length=max_length,
+        rows={name: _size(part) for name, part in data.items() if len(part)},
+        max_length=windowing.max_length,
+        stride=windowing.stride,
         primary_metric=task.primary_metric,
         phases=history.phases,
         heads=[HeadTrial(**trial.model_dump(exclude={"kind"})) for trial in history.heads],
@@ -96,6 +98,10 @@ def build_report(
         durations=history.durations(),
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES if _installed(name)},
     )
+
+
+def _size(split: Split) -> SplitSize:
+    return SplitSize(rows=len(split), windowed=split.windowed, truncated=split.truncated)
 
 
 def write_report(report: Report, folder: Path) -> None:

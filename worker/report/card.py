@@ -122,9 +122,9 @@ def _answers(report: Report) -> str:
 
 
 def _data(report: Report) -> str:
-    rows: list[list[Cell]] = [[name, size.rows, size.truncated] for name, size in report.rows.items()]
+    rows: list[list[Cell]] = [[name, size.rows, size.windowed, size.truncated] for name, size in report.rows.items()]
     return f"Data set {escaped(report.dataset_id)}; SHA-256 of its training file: {report.dataset_sha256}.\n\n" + table(
-        ["split", "rows", "rows that were cut"], rows
+        ["split", "rows", "read in windows", "cut"], rows
     )
 
 
@@ -204,7 +204,7 @@ def _limits(report: Report) -> str:
     limits = [
         "It knows texts like those it was trained on; on other subjects, styles or languages nothing was measured.",
         _KINDS[report.task].limit,
-        f"Texts of more than {report.max_length} word pieces are cut.",
+        f"Texts of more than {report.max_length} word pieces are {'read in windows' if report.stride else 'cut'}.",
     ]
     if name == "validation":
         limits.append("There were no test rows. The validation rows steered the training, so their figures flatter it.")

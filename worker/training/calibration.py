@@ -39,7 +39,7 @@ def calibrate(
     steered the training flatter it already.
 
     Yields:
-        The number of examples done so far.
+        The number of windows done so far.
 
     Returns:
         What was found, or None where answers are no probabilities of labels: graded scores, and CRFs, whose
@@ -74,12 +74,13 @@ def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
 
 def _labelled(model: TaskModel, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
     """Logits (n, n_labels) and targets (n,) of every example, or of every word that has a tag."""
-    kept: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
-    done = 0
+    split, done = inputs.split, 0
+    logits: list[NDArray[np.float64]] = [np.empty(0)] * len(split.windows)
     for batch, output in outputs(model, inputs, device):
-        logits = output.double().cpu().numpy().reshape(-1, output.shape[-1])
-        targets = batch.targets.cpu().numpy().reshape(-1)
-        kept.append((logits[targets != IGNORED_TARGET], targets[targets != IGNORED_TARGET]))
+        for values, index in zip(output.double().cpu().numpy(), batch.indices, strict=True):
+            logits[index] = values[: len(split.windows[index])] if split.per_token else values
         done += len(batch.indices)
         yield done
-    return np.concatenate([logits for logits, _ in kept]), np.concatenate([targets for _, targets in kept])
+    merged = np.concatenate([np.atleast_2d(values) for values in split.merge(logits)])
+    targets = np.concatenate([np.atleast_1d(np.asarray(target, dtype=np.int64)) for target in split.targets])
+    return merged[targets != IGNORED_TARGET], targets[targets != IGNORED_TARGET]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,28 +16,89 @@ from torch import Tensor
 from models_store.predictor import batches_by_length
 from models_store.tasks import Encoded, Row, Task
 from models_store.tasks.base import IGNORED_TARGET
+from models_store.windows import Logits, Window, Windowing, merge_all, whole
 
 # Matrix kernels like even shapes, and each new shape costs: on CPUs a compiled kernel that stays in memory.
 _MULTIPLE = 8
 _POOL = 50  # batches sorted by length together: enough to save padding, few enough to stay random
 
 
+Target = int | float | list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split, tokenised once."""
+    """One split, tokenised once. The encoder is run over windows, of which most examples are one.
+
+    Attributes:
+        rows: The examples.
+        encoded: Word pieces of each, as a whole.
+        targets: What the objective compares the logits of each with.
+        windows: The windows of all examples, one example after the other.
+        starts: The index of each example's first window; at the end, the number of windows.
+        per_token: Whether targets and logits are one a piece rather than one an example.
+    """
 
     rows: Sequence[Row]
     encoded: Sequence[Encoded]
-    targets: Sequence[int | float | list[int]]
+    targets: Sequence[Target]
+    windows: Sequence[Window]
+    starts: Sequence[int]
+    per_token: bool
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def subset(self, indices: Sequence[int]) -> Split:
         """Some of the examples, in this order."""
-        return Split(
-            [self.rows[i] for i in indices], [self.encoded[i] for i in indices], [self.targets[i] for i in indices]
+        return _split(
+            [self.rows[i] for i in indices],
+            [self.encoded[i] for i in indices],
+            [self.targets[i] for i in indices],
+            [self.windows_of(i) for i in indices],
+            per_token=self.per_token,
         )
+
+    def cut(self, windowing: Windowing) -> Split:
+        """The same examples in windows."""
+        windows = [windowing.windows(encoded) for encoded in self.encoded]
+        return _split(self.rows, self.encoded, self.targets, windows, per_token=self.per_token)
+
+    def windows_of(self, row: int) -> Sequence[Window]:
+        """The windows of one example."""
+        return self.windows[self.starts[row] : self.starts[row + 1]]
+
+    def target_of(self, window: int) -> Target:
+        """What the logits of a window are compared with: its example's target, or the tags it answers for."""
+        target = self.targets[bisect_right(self.starts, window) - 1]
+        return _own_targets(self.windows[window], target) if isinstance(target, list) and self.per_token else target
+
+    def merge(self, logits: Iterable[Logits]) -> list[Logits]:
+        """Logits of each example from those of all windows."""
+        owned = (self.windows_of(row) for row in range(len(self)))
+        return merge_all(owned, logits, per_token=self.per_token)
+
+    def draw(self, rng: np.random.Generator) -> list[int]:
+        """The windows of one epoch.
+
+        Per token they are all of them, for each word counts once. Otherwise each text counts once, however long it is,
+        with a window that is drawn anew for every epoch.
+        """
+        if self.per_token or not self.windowed:
+            return list(range(len(self.windows)))
+        starts = np.asarray(self.starts)
+        drawn: list[int] = (starts[:-1] + rng.integers(np.diff(starts))).tolist()
+        return drawn
+
+    @property
+    def epoch_size(self) -> int:
+        """How many windows `draw` takes."""
+        return len(self.windows) if self.per_token else len(self)
+
+    @property
+    def windowed(self) -> int:
+        """Examples that are longer than one window."""
+        return sum(second - first > 1 for first, second in pairwise(self.starts))
 
     @property
     def truncated(self) -> int:
@@ -76,10 +139,10 @@ class Inputs(Protocol):
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Tokens of each example, for batches of similar length."""
+        """Tokens of each window, for batches of similar length."""
 
     def collate(self, indices: list[int]) -> Batch:
-        """Pad these examples into one batch."""
+        """Pad these windows into one batch."""
 
 
 class TokenInputs:
@@ -88,32 +151,58 @@ class TokenInputs:
     def __init__(self, split: Split, pad_id: int) -> None:
         self.split = split
         self._pad_id = pad_id
-        self.lengths = [len(encoded) for encoded in split.encoded]
+        self.lengths = [len(window) for window in split.windows]
 
     def collate(self, indices: list[int]) -> Batch:
         """Ids, mask and segments (batch, length)."""
-        members = [self.split.encoded[i] for i in indices]
+        members = [self.split.windows[i].encoded for i in indices]
         inputs = {
             "input_ids": _pad([e.input_ids for e in members], self._pad_id, _MULTIPLE),
             "attention_mask": _pad([[1] * len(e) for e in members], 0, _MULTIPLE),
             "token_type_ids": _pad([e.type_ids for e in members], 0, _MULTIPLE),
         }
-        return Batch(indices, inputs, collate_targets([self.split.targets[i] for i in indices], _MULTIPLE))
+        return Batch(indices, inputs, collate_targets([self.split.target_of(i) for i in indices], _MULTIPLE))
 
 
 def tokenise(task: Task[Any], tokenizer: Tokenizer, rows: Sequence[Row]) -> Split:
-    """Encode the rows of a split and their targets."""
+    """Encode the rows of a split and their targets; each row is one window until the split is cut."""
     encoded = task.encode(tokenizer, [task.example(row) for row in rows]) if rows else []
-    return Split(rows, encoded, [task.target(row, e) for row, e in zip(rows, encoded, strict=True)])
+    targets = [task.target(row, e) for row, e in zip(rows, encoded, strict=True)]
+    return _split(rows, encoded, targets, [[whole(e)] for e in encoded], per_token=task.per_token)
 
 
-def collate_targets(targets: Sequence[int | float | list[int]], multiple: int = 1) -> Tensor:
+def _split(
+    rows: Sequence[Row],
+    encoded: Sequence[Encoded],
+    targets: Sequence[Target],
+    owned: Sequence[Sequence[Window]],
+    *,
+    per_token: bool,
+) -> Split:
+    starts = list(accumulate(map(len, owned), initial=0))
+    return Split(rows, encoded, targets, list(chain.from_iterable(owned)), starts, per_token)
+
+
+def _own_targets(window: Window, target: list[int]) -> list[int]:
+    own = [IGNORED_TARGET] * len(window)
+    own[window.own] = target[window.start : window.stop]
+    return own
+
+
+def collate_targets(targets: Sequence[Target], multiple: int = 1) -> Tensor:
     """Targets (batch,), or (batch, length) padded with `IGNORED_TARGET` to a multiple of so many tokens."""
     lists = [target for target in targets if isinstance(target, list)]
     if lists:
         return _pad(lists, IGNORED_TARGET, multiple)
     kind = torch.float32 if isinstance(targets[0], float) else torch.int64
     return torch.tensor(targets, dtype=kind)
+
+
+def epoch_batches(inputs: Inputs, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
+    """The windows of one epoch, in batches of similar length and random order."""
+    drawn = inputs.split.draw(rng)
+    batches = shuffled_batches([inputs.lengths[i] for i in drawn], batch_size, rng)
+    return [[drawn[i] for i in batch] for batch in batches]
 
 
 def shuffled_batches(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
@@ -128,7 +217,7 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, rng: np.random.Gen
 
 
 def evaluation_batches(inputs: Inputs, batch_tokens: int = 8192) -> Iterator[Batch]:
-    """Every example once, by length."""
+    """Every window once, by length."""
     return (inputs.collate(indices) for indices in batches_by_length(inputs.lengths, batch_tokens))
 
 

@@ -28,8 +28,8 @@ class LoadedEncoder:
     max_length: int
     pad_id: int
 
-    def tokenizer(self, max_length: int) -> Tokenizer:
-        """The raw tokenizer, truncating to ``max_length`` pieces."""
+    def tokenizer(self, max_length: int | None) -> Tokenizer:
+        """The raw tokenizer, truncating to ``max_length`` pieces, if to any."""
         return load_tokenizer(self.tokenizer_path, max_length)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from models_store.specs import Watch
 from models_store.tasks import Task
-from worker.training.data import Batch, Inputs, evaluation_batches
+from models_store.windows import Logits
+from worker.training.data import Batch, Inputs, Split, collate_targets, evaluation_batches
 from worker.training.errors import DivergedError
 from worker.training.features import autocast
-from worker.training.objectives import learnt_task, objective_of
+from worker.training.objectives import Objective, learnt_task, objective_of
 
+_LOSS_ROWS = 8192
 _CHANCE = 2.0  # standard errors; the best of a dozen epochs is ahead of the others by more than one without any merit
 
 
@@ -54,7 +56,7 @@ def evaluate(
     """Run the module over the split in evaluation mode.
 
     Yields:
-        The number of examples done so far, after each batch.
+        The number of windows done so far, after each batch.
 
     Returns:
         Loss and metrics (``yield from``).
@@ -64,22 +66,36 @@ def evaluate(
     """
     split = inputs.split
     objective = objective_of(module, task)
-    logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split)
+    logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split.windows)
     total, done = 0.0, 0
     for batch, output in outputs(module, inputs, device):
-        with torch.inference_mode():
-            total += float(objective(output, batch.targets)) * len(batch.indices)
+        if split.per_token:
+            with torch.inference_mode():
+                total += float(objective(output, batch.targets)) * len(batch.indices)
         values = output.float().cpu().numpy()
         if not np.isfinite(values).all():
             raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
         for row, index in zip(values, batch.indices, strict=True):
-            logits[index] = row[: len(split.encoded[index])] if task.per_token else row
+            logits[index] = row[: len(split.windows[index])] if split.per_token else row
         done += len(batch.indices)
         yield done
-    if not math.isfinite(total):
-        raise DivergedError(f"the validation loss became {total}; try a smaller learning rate")
-    metrics = learnt_task(module, task).score(logits, split.rows, split.encoded)
-    return Evaluation(total / len(split), metrics, metrics[task.primary_metric], len(split))
+    merged = split.merge(logits)
+    loss = total / len(split.windows) if split.per_token else _loss_of_texts(objective, merged, split, device)
+    if not math.isfinite(loss):
+        raise DivergedError(f"the validation loss became {loss}; try a smaller learning rate")
+    metrics = learnt_task(module, task).score(merged, split.rows, split.encoded)
+    return Evaluation(loss, metrics, metrics[task.primary_metric], len(split))
+
+
+def _loss_of_texts(objective: Objective, logits: Sequence[Logits], split: Split, device: torch.device) -> float:
+    """The mean loss of the answers to whole texts, of which each counts once."""
+    total = 0.0
+    for start in range(0, len(split), _LOSS_ROWS):
+        part = slice(start, start + _LOSS_ROWS)
+        targets = collate_targets(split.targets[part]).to(device)
+        with torch.inference_mode():
+            total += float(objective(torch.from_numpy(np.stack(logits[part])).to(device), targets)) * len(targets)
+    return total / len(split)
 
 
 def outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:

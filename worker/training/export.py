@@ -21,7 +21,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from models_store.predictor import CONFIG_FILE, ONNX_FILE, Predictor
-from models_store.tasks import Task
+from models_store.tasks import Encoded, Task
 from models_store.tokenizer import TOKENIZER_FILE
 from worker.training.data import Split
 from worker.training.encoder import LoadedEncoder
@@ -31,17 +31,40 @@ from worker.training.objectives import learnt_task
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-3
+_PARITY_LONG_ROWS = 4
 _MAX_FILE_BYTES = 2 * 1024**3 - 1  # a protobuf ends here; larger weights would need external data
 
 
-def export_model(model: TaskModel, encoder: LoadedEncoder, task: Task[Any], folder: Path, *, max_length: int) -> None:
-    """Write ``model.onnx``, ``model.json`` and ``tokenizer.json``: everything that `Predictor.load` reads."""
+def export_model(
+    model: TaskModel,
+    encoder: LoadedEncoder,
+    task: Task[Any],
+    folder: Path,
+    *,
+    max_length: int,
+    stride: int | None = None,
+) -> None:
+    """Write ``model.onnx``, ``model.json`` and ``tokenizer.json``: everything that `Predictor.load` reads.
+
+    Args:
+        model: What was trained.
+        encoder: Where its tokenizer lies.
+        task: The task with its label space.
+        folder: Where to write.
+        max_length: Most word pieces of one input.
+        stride: Step of the windows in which longer texts are read; None cuts them.
+    """
     model.eval().to("cpu")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.onnx"
         _trace(model, task, raw)
         _fuse(raw, folder / ONNX_FILE, model)
-    config = {"task": learnt_task(model, task).to_config(), "max_length": max_length, "pad_id": encoder.pad_id}
+    config = {
+        "task": learnt_task(model, task).to_config(),
+        "max_length": max_length,
+        "stride": stride,
+        "pad_id": encoder.pad_id,
+    }
     (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")
     shutil.copyfile(encoder.tokenizer_path, folder / TOKENIZER_FILE)
 
@@ -94,7 +117,7 @@ def _fuse(raw: Path, target: Path, model: TaskModel) -> None:
 
 
 def check_parity(model: TaskModel, predictor: Predictor, split: Split, *, limit: int = 64) -> float:
-    """Compare the production predictor with torch on real rows, single and batched.
+    """Compare the production predictor with torch on real rows, single and batched, long ones among them.
 
     Returns:
         The largest absolute difference of a logit, before the temperature makes it smaller.
@@ -102,13 +125,16 @@ def check_parity(model: TaskModel, predictor: Predictor, split: Split, *, limit:
     Raises:
         ParityError: It is above `PARITY_TOLERANCE`.
     """
-    rows = split.rows[:limit]
+    rows = [split.rows[i] for i in _sample(split, limit)]
     encoded = predictor.encode([predictor.task.example(row) for row in rows])
-    expected = [_torch_logits(model, e.input_ids, e.type_ids) for e in encoded]
+    owned = [predictor.windows(e) for e in encoded]
+    apart = [_torch_logits(model, window.encoded) for windows in owned for window in windows]
+    expected = predictor.merge(owned, apart)
+    single = [window.encoded for windows in owned for window in windows][:8]
     # As it was before the temperature made all logits smaller: calibration must not loosen the gate.
     worst = float(model.temperature) * max(
         _difference(expected, predictor.logits(encoded)),
-        _difference(expected[:8], _one_by_one(predictor, encoded[:8])),
+        _difference(apart[:8], [predictor.infer([e])[0] for e in single]),
     )
     if not worst <= PARITY_TOLERANCE:
         raise ParityError(
@@ -117,15 +143,19 @@ def check_parity(model: TaskModel, predictor: Predictor, split: Split, *, limit:
     return worst
 
 
-def _torch_logits(model: TaskModel, ids: list[int], types: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _sample(split: Split, limit: int) -> list[int]:
+    """Rows to compare: the shortest of the long ones, whose windows are full, and else the first of those that fit."""
+    n_windows = np.diff(split.starts)
+    long = sorted(np.flatnonzero(n_windows > 1).tolist(), key=lambda row: n_windows[row])[:_PARITY_LONG_ROWS]
+    return [*long, *np.flatnonzero(n_windows == 1)[: limit - len(long)].tolist()]
+
+
+def _torch_logits(model: TaskModel, encoded: Encoded) -> np.ndarray[Any, np.dtype[np.float32]]:
+    ids, types = torch.tensor([encoded.input_ids]), torch.tensor([encoded.type_ids])
     with torch.inference_mode():
-        logits = model(torch.tensor([ids]), torch.ones((1, len(ids)), dtype=torch.int64), torch.tensor([types]))
+        logits = model(ids, torch.ones_like(ids), types)
     result: np.ndarray[Any, np.dtype[np.float32]] = logits[0].numpy()
     return result
-
-
-def _one_by_one(predictor: Predictor, encoded: Sequence[Any]) -> list[Any]:
-    return [predictor.infer([e])[0] for e in encoded]
 
 
 def _difference(expected: Sequence[Any], actual: Sequence[Any]) -> float:

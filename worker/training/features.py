@@ -44,21 +44,22 @@ class FeatureInputs:
             length = self.lengths[index]
             hidden[row, :length] = self._rows(index)
             mask[row, :length] = 1
-            types[row, :length] = self.split.encoded[index].type_ids[:length]
+            types[row, :length] = self.split.windows[index].encoded.type_ids[:length]
         inputs = {
             "hidden_states": torch.from_numpy(hidden),
             "attention_mask": torch.from_numpy(mask),
             "token_type_ids": torch.from_numpy(types),
         }
-        return Batch(indices, inputs, collate_targets([self.split.targets[i] for i in indices]))
+        return Batch(indices, inputs, collate_targets([self.split.target_of(i) for i in indices]))
 
     def put(self, index: int, hidden: NDArray[np.float32]) -> None:
-        """Remember the hidden states (length or more, width) of one example."""
+        """Remember the hidden states (length or more, width) of one window."""
         self._rows(index)[:] = hidden[: self.lengths[index]]
 
     def subset(self, indices: Sequence[int]) -> FeatureInputs:
         """Some of the examples, in this order; nothing is copied."""
-        starts, lengths = [self._starts[i] for i in indices], [self.lengths[i] for i in indices]
+        windows = [window for i in indices for window in range(self.split.starts[i], self.split.starts[i + 1])]
+        starts, lengths = [self._starts[i] for i in windows], [self.lengths[i] for i in windows]
         return FeatureInputs(self.split.subset(indices), starts, lengths, self._store)
 
     def summaries(self) -> FeatureInputs:
@@ -88,7 +89,7 @@ class FeatureStore:
         """The features of a split, for heads that need so many of its tokens.
 
         Yields:
-            The number of examples that the encoder has been run over, after each batch.
+            The number of windows that the encoder has been run over, after each batch.
 
         Returns:
             The features (``yield from``).
@@ -105,7 +106,7 @@ class FeatureStore:
         self._known.clear()
 
     def _compute(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
-        lengths = [_SUMMARY if needs == "summary" else len(encoded) for encoded in split.encoded]
+        lengths = [_SUMMARY if needs == "summary" else len(window) for window in split.windows]
         starts = [0, *accumulate(lengths)]
         store = _allocate(starts.pop(), int(model.encoder.config.hidden_size), self._scratch)
         features = FeatureInputs(split, starts, lengths, store)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models_store.specs import PhaseSpec, ResolvedHyperparameters
 from models_store.tasks import Task
 from worker.training.averaging import RunningAverage
-from worker.training.data import Batch, Inputs, TokenInputs, TrainingData, shuffled_batches
+from worker.training.data import Batch, Inputs, TokenInputs, TrainingData, epoch_batches
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
@@ -95,7 +95,7 @@ def fit(
     def validate() -> Generator[Event, None, Evaluation]:
         return paced(
             evaluate(module, validation_inputs, task, options.device),
-            lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.split)),
+            lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.lengths)),
         )
 
     kept = best = initial = yield from validate()
@@ -156,7 +156,7 @@ def _features(
     model: TaskModel, data: TrainingData, phase: PhaseSpec, features: FeatureStore
 ) -> Generator[Event, None, tuple[FeatureInputs, FeatureInputs]]:
     """The encoder's outputs for both splits, telling how far it is with them (``yield from``)."""
-    n_train, total = len(data.train), len(data.train) + len(data.validation)
+    n_train, total = len(data.train.windows), len(data.train.windows) + len(data.validation.windows)
 
     def working(done: int) -> Working:
         return Working(stage=phase.name.value, done=done, total=total)
@@ -183,7 +183,7 @@ class _Stepper:
         self._values = options.values
         self._device = options.device
         self._objective = objective_of(module, task)
-        self.steps = math.ceil(len(inputs.split) / self._values.batch_size)
+        self.steps = math.ceil(inputs.split.epoch_size / self._values.batch_size)
         self._optimizer = Optimizer(module, phase, self._values.weight_decay, self.steps * phase.epochs)
 
     @property
@@ -197,7 +197,7 @@ class _Stepper:
         losses = torch.zeros((), device=self._device)  # summed there: asking for each value would stall a GPU
         started = time.monotonic()
         report_at, seen = started + REPORT_SECONDS, 0
-        batches = shuffled_batches(self._inputs.lengths, self._values.batch_size, rng)
+        batches = epoch_batches(self._inputs, self._values.batch_size, rng)
         for step, indices in enumerate(batches, start=1):
             losses += self._step(self._inputs.collate(indices).to(self._device))
             seen += len(indices)

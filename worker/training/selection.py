@@ -90,7 +90,7 @@ def _sample(split: Split, rng: np.random.Generator) -> Split:
 
 def _features(model: TaskModel, split: Split, features: FeatureStore) -> Generator[Event, None, FeatureInputs]:
     work = features.of(model, split, model.needs)
-    return paced(work, lambda done: Working(stage="prepare", done=done, total=len(split)))
+    return paced(work, lambda done: Working(stage="prepare", done=done, total=len(split.windows)))
 
 
 def _try(
@@ -110,7 +110,7 @@ def _try(
     for number, (known, held_out) in enumerate(folds):
         torch.manual_seed(options.seed)
         model.put_head(data.task, name, options.values.dropout)
-        epochs = max(1, round(TRIAL_STEPS * TRIAL_BATCH / len(known.split)))
+        epochs = max(1, round(TRIAL_STEPS * TRIAL_BATCH / known.split.epoch_size))
         phase = PhaseSpec(
             name=PhaseName.HEAD,
             trains_encoder=False,
