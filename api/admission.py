@@ -26,15 +26,24 @@ class Admission:
         Raises:
             OverloadedError: Too many texts wait already.
         """
-        texts = max(1, texts)  # a call without any waits for its model like every other
-        if self._held and self._held + texts > self._limit:
+        with self.more(max(1, texts)):  # a call without any waits for its model like every other
+            yield
+
+    @contextmanager
+    def more(self, windows: int) -> Iterator[None]:
+        """Hold further places for a call that has a permit: a long text takes one for each of its windows.
+
+        Raises:
+            OverloadedError: Too many texts wait already.
+        """
+        if self._held and self._held + windows > self._limit:
             seconds = max(1, math.ceil(self._throughput.seconds_for(self._held)))
             raise OverloadedError(f"{self._held} texts are waiting; try again in {seconds} s", seconds)
-        self._hold(texts)
+        self._hold(windows)
         try:
             yield
         finally:
-            self._hold(-texts)
+            self._hold(-windows)
 
     def _hold(self, texts: int) -> None:
         self._held += texts

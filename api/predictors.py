@@ -23,6 +23,7 @@ from models_store.predictor import Predictor
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task
+from models_store.windows import Window
 
 _RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
 _INLINE_CHARACTERS = 2_000  # tokenising less than this is quicker than a change of thread
@@ -73,6 +74,25 @@ class LoadedModel:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Examples as a model takes them.
+
+    Attributes:
+        predictor: The model.
+        examples: As they were parsed.
+        encoded: Word pieces of each.
+        owned: What is run for each: one window, or several for a long text.
+        windows: All of them, example by example.
+    """
+
+    predictor: Predictor
+    examples: Sequence[Any]
+    encoded: Sequence[Encoded]
+    owned: Sequence[Sequence[Window]]
+    windows: Sequence[Encoded]
+
+
 class PredictorPool:
     """Loads versions on demand and answers with them, within a budget of memory.
 
@@ -88,21 +108,27 @@ class PredictorPool:
         self._retiring: set[asyncio.Task[None]] = set()
         self._gone: set[str] = set()
 
-    async def predict(
-        self, version: ModelVersion, examples: Sequence[Any], options: PredictOptions
-    ) -> list[Prediction]:
-        """Answer for parsed examples.
+    async def predict(self, version: ModelVersion, inputs: Inputs, options: PredictOptions) -> list[Prediction]:
+        """Answer for encoded examples.
 
         Raises:
             NotFoundError: The version was deleted meanwhile.
             ArtifactCorruptError: The version's files cannot be loaded.
             UnavailableError: The answer took longer than allowed.
         """
-        model = await self.get(version)
+        logits = await self._gather(await self._submit(version, inputs.windows))
+        return await _off_loop(partial(_decode, inputs, logits, options), inputs.examples)
+
+    async def encode(self, version: ModelVersion, examples: Sequence[Any]) -> Inputs:
+        """Word pieces of parsed examples, long ones in windows.
+
+        Raises:
+            NotFoundError: The version was deleted meanwhile.
+            ArtifactCorruptError: The version's files cannot be loaded.
+        """
+        predictor = (await self.get(version)).predictor
         with TOKENISE_SECONDS.time():
-            encoded = await _off_loop(model.predictor.encode, examples)
-        logits = await self._gather(await self._submit(version, encoded))
-        return await _off_loop(partial(_decode, model.predictor, encoded, logits, options), examples)
+            return await _off_loop(partial(_encode, predictor), examples)
 
     async def parse(
         self, version: ModelVersion, items: Sequence[Any], options: PredictOptions
@@ -207,15 +233,17 @@ async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) ->
     return await asyncio.to_thread(work, items)
 
 
+def _encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:
+    encoded = predictor.encode(examples)
+    owned = [predictor.windows(e) for e in encoded]
+    return Inputs(predictor, examples, encoded, owned, [window.encoded for windows in owned for window in windows])
+
+
 def _decode(
-    predictor: Predictor,
-    encoded: Sequence[Encoded],
-    logits: Sequence[Logits],
-    options: PredictOptions,
-    examples: Sequence[Any],
+    inputs: Inputs, logits: Sequence[Logits], options: PredictOptions, examples: Sequence[Any]
 ) -> list[Prediction]:
-    rows = zip(logits, examples, encoded, strict=True)
-    return [predictor.decode(values, example, e, options) for values, example, e in rows]
+    rows = zip(inputs.predictor.merge(inputs.owned, logits), examples, inputs.encoded, strict=True)
+    return [inputs.predictor.decode(values, example, e, options) for values, example, e in rows]
 
 
 def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:

@@ -283,7 +283,9 @@ class PredictionOut(BaseModel):
     scores: list[LabelScore] | None = None
     entities: list[EntityOut] | None = None
     tokens: list[TokenOut] | None = None
-    truncated: bool | None = Field(None, description="Present and true where the text was too long and was cut")
+    truncated: bool | None = Field(
+        None, description="Present and true where a pair was too long and was cut; other long texts are read in windows"
+    )
 
 
 class PredictOut(BaseModel):

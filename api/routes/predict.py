@@ -39,9 +39,19 @@ async def predict(
         examples, refused = await services.predictors.parse(version, items, options)
         if refused:
             raise _not_accepted(refused, listed=isinstance(body.inputs, list))
-        predictions = await services.predictors.predict(version, examples, options)
+        inputs = await services.predictors.encode(version, examples)
+        if len(inputs.windows) > most:
+            raise _too_long(len(inputs.windows), most)
+        with services.admission.more(len(inputs.windows) - len(items)):
+            predictions = await services.predictors.predict(version, inputs, options)
     answer = {"model": version.model, "version": version.version, "task": version.task, "predictions": predictions}
     return Response(to_json(answer), media_type="application/json")
+
+
+def _too_long(windows: int, most: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"the texts are so long that they are read in {windows} windows; send at most {most} windows in one call"
+    )
 
 
 def _not_accepted(refused: list[tuple[int, str]], *, listed: bool) -> InvalidInputError:

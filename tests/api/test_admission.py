@@ -59,6 +59,18 @@ def test_the_throughput_is_that_of_all_runners_and_of_late() -> None:
     assert throughput.seconds_for(100) == pytest.approx(0.1, rel=0.2)
 
 
+def test_the_windows_of_a_long_text_take_places_too() -> None:
+    admission = Admission(4, Throughput())
+
+    with admission.permit(1), admission.more(2):
+        with admission.permit(1), pytest.raises(OverloadedError), admission.more(1):
+            pass
+        with admission.permit(1), admission.more(0):  # a text that fits needs no further place, however full it is
+            pass
+    with admission.permit(1), admission.more(3):
+        pass
+
+
 def test_while_a_model_loads_calls_do_not_pile_up(start_app: AppFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     client = start_app(predict_queue_items=4)
     publish(client.app.state.services.db)  # type: ignore[attr-defined]

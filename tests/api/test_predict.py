@@ -166,28 +166,44 @@ def test_too_many_inputs_are_refused_with_the_limit(service: Service) -> None:
 @pytest.mark.parametrize(
     ("model", "short", "long"),
     [
-        ("tiny-classification", "parcel", "parcel " * 500),
         ("tiny-similarity", PAIR, {**PAIR, "text": "kettle " * 500}),
         ("tiny-graded", PAIR, {**PAIR, "text_pair": "kettle " * 500}),
-        ("tiny-tagging", "Ada met", "Ada met " * 500),
     ],
 )
-def test_a_text_that_was_cut_says_so(service: Service, model: str, short: Any, long: Any) -> None:
+def test_a_pair_that_was_cut_says_so(service: Service, model: str, short: Any, long: Any) -> None:
     first, second = predictions(service, model, [short, long])
 
     assert "truncated" not in first
     assert second["truncated"] is True
 
 
-def test_words_behind_the_cut_are_listed_without_a_guess(service: Service) -> None:
-    (answer,) = predictions(service, "tiny-tagging", ["Ada met " * 500])
+def test_every_word_of_a_long_text_is_tagged(service: Service) -> None:
+    text = "Ada met Bob on Monday . " * 500
+    (answer,) = predictions(service, "tiny-tagging", [text])
 
-    assert len(answer["tokens"]) == 1000
-    assert (answer["tokens"][0]["score"] > 0, answer["tokens"][-1]["tag"], answer["tokens"][-1]["score"]) == (
-        True,
-        "O",
-        0,
-    )
+    assert "truncated" not in answer
+    assert len(answer["tokens"]) == 3000
+    assert all(token["score"] > 0 for token in answer["tokens"])
+    for span in answer["tokens"] + answer["entities"]:
+        assert text[span["start"] : span["end"]] == span["text"]
+
+
+def test_a_long_text_is_answered_the_same_alone_and_among_others(service: Service) -> None:
+    long = "where is my parcel " * 60
+    (alone,) = predictions(service, "tiny-classification", [long])
+    among = predictions(service, "tiny-classification", ["the refund", long, "invoice " * 100, "my parcel"])
+
+    assert "truncated" not in alone
+    assert among[1]["label"] == alone["label"]
+    assert among[1]["score"] == pytest.approx(alone["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize("inputs", [["parcel " * 60_000], ["parcel " * 600] * 200])
+def test_more_windows_than_fit_into_the_queue_are_refused_with_the_limit(service: Service, inputs: list[str]) -> None:
+    detail = problem_of(ask(service, "tiny-classification", inputs), 422)["detail"]
+
+    assert "1024 windows" in detail
+    assert len(predictions(service, "tiny-classification", ["parcel"] * 1024)) == 1024  # the places are free again
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------

@@ -53,6 +53,10 @@ def scores(store: ArtifactStore, versions: dict[str, ModelVersion]) -> Any:
     return pytest.approx([answer["score"] for answer in answers], abs=1e-4)
 
 
+async def ask(running: PredictorPool, version: ModelVersion) -> list[dict[str, Any]]:
+    return await running.predict(version, await running.encode(version, TEXTS), ASK)
+
+
 @contextmanager
 def pool(store: ArtifactStore, **settings: Any) -> Iterator[PredictorPool]:
     chosen = Settings(_env_file=None, home=store.root, predict_runners=1, **settings)
@@ -99,7 +103,7 @@ def test_parallel_calls_share_one_load(
     loads.clear()
 
     async def ask_together(running: PredictorPool) -> list[list[dict[str, Any]]]:
-        return await asyncio.gather(*(running.predict(versions["classification"], TEXTS, ASK) for _ in range(10)))
+        return await asyncio.gather(*(ask(running, versions["classification"]) for _ in range(10)))
 
     with pool(store) as running:
         answers = asyncio.run(ask_together(running))
@@ -130,7 +134,7 @@ def test_a_model_larger_than_the_budget_is_served_all_the_same(
     store: ArtifactStore, versions: dict[str, ModelVersion], scores: Any
 ) -> None:
     with pool(store, model_cache_bytes=1) as running:
-        answers = asyncio.run(running.predict(versions["classification"], TEXTS, ASK))
+        answers = asyncio.run(ask(running, versions["classification"]))
 
     assert [answer["score"] for answer in answers] == scores
 
@@ -141,7 +145,7 @@ def test_a_model_that_is_unloaded_between_two_steps_of_a_call_still_answers(
     tokenising = Gate(monkeypatch, "encode")
 
     async def overlap(running: PredictorPool) -> list[dict[str, Any]]:
-        asked = asyncio.create_task(running.predict(versions["classification"], TEXTS, ASK))
+        asked = asyncio.create_task(ask(running, versions["classification"]))
         await tokenising.wait()
         unloaded = await running.get(versions["classification"])
         await running.get(versions["graded"])  # there is room for one: the other is closed
@@ -170,7 +174,7 @@ def test_a_model_that_is_unloaded_the_moment_it_was_handed_out_is_loaded_again(
             return model
 
         monkeypatch.setattr(running, "get", get_unluckily)
-        answers = asyncio.run(running.predict(versions["classification"], TEXTS, ASK))
+        answers = asyncio.run(ask(running, versions["classification"]))
 
     assert [answer["score"] for answer in answers] == scores
     assert len(calls) == 3
@@ -192,7 +196,7 @@ def test_a_version_that_is_deleted_while_it_loads_does_not_stay(
         return not any(thread.name.startswith("runner-") for thread in set(threading.enumerate()) - before)
 
     async def delete_meanwhile(running: PredictorPool) -> None:
-        asked = asyncio.create_task(running.predict(version, TEXTS, ASK))
+        asked = asyncio.create_task(ask(running, version))
         assert await asyncio.to_thread(loading.wait, 20)
         await running.unload(version.artifact)
         go_on.set()
@@ -216,9 +220,9 @@ def test_an_answer_that_takes_too_long_is_given_up(
 
     async def too_slow(running: PredictorPool) -> UnavailableError:
         with pytest.raises(UnavailableError) as given_up:
-            await running.predict(version, TEXTS, ASK)
+            await ask(running, version)
         running_now.open.set()
-        assert len(await running.predict(version, TEXTS, ASK)) == 2  # the next one is answered
+        assert len(await ask(running, version)) == 2  # the next one is answered
         return given_up.value
 
     with pool(store, predict_timeout_seconds=0.2) as running:
@@ -239,9 +243,9 @@ def test_an_altered_model_is_not_served_and_a_repaired_one_is(
 
     async def ask_twice(running: PredictorPool) -> int:
         with pytest.raises(ArtifactCorruptError, match=r"model\.onnx"):
-            await running.predict(version, TEXTS, ASK)
+            await ask(running, version)
         weights.write_bytes(right)
-        return len(await running.predict(version, TEXTS, ASK))
+        return len(await ask(running, version))
 
     with pool(copy) as running:
         assert asyncio.run(ask_twice(running)) == 2
