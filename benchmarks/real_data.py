@@ -39,7 +39,7 @@ from models_store.datasets import Upload
 from models_store.encoders import encoder_names
 from models_store.specs import JobRequest, resolve_spec
 from models_store.tables import Dataset
-from models_store.tasks import TaskName
+from models_store.tasks import TaskName, task_from_config
 from worker.pipeline import run
 from worker.request import PipelineRequest
 from worker.training.events import Event, Finished
@@ -195,7 +195,7 @@ def run_job(
         output.mkdir()
         scratch.mkdir()
         job = PipelineRequest(
-            spec=resolve_spec(asked, benchmark.task, train_rows, encoder_names(root)),
+            spec=resolve_spec(asked, task_from_config(dataset.schema_), train_rows, encoder_names(root)),
             dataset_schema=dataset.schema_,
             dataset_sha256=dataset.sha256,
             dataset_dir=store.path(datasets.dataset_key(dataset.id)),

@@ -8,15 +8,19 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models_store.encoders import DEFAULT_ENCODER
 from models_store.errors import InvalidInputError, Problem
-from models_store.tasks import TaskName
+from models_store.tasks import Task, TaskName
+from models_store.tasks.base import ObjectiveName
 
 _number = partial(Field, strict=True)
+
+ClassWeights = Literal["balanced", "none"]
+LossName = Literal["cross_entropy", "focal"]
 
 MODEL_NAME = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
@@ -50,6 +54,9 @@ HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
     ),
 }
 
+
+# Their loss is that of a whole sentence, in which no class can be weighed.
+CRF_HEADS = frozenset({HeadName.CRF, HeadName.BILSTM_CRF})
 
 # What `auto` tries, the simplest first. The other heads are not measured well enough yet to be worth everybody's time.
 AUTO_HEADS: dict[TaskName, tuple[HeadName, ...]] = {
@@ -162,6 +169,15 @@ class Hyperparameters(BaseModel):
     averaging: Annotated[
         float | None, _number(ge=0, le=1, description="Share of the epochs, the last ones, whose weights are averaged")
     ] = None
+    class_weights: Annotated[
+        ClassWeights | None, Field(description="`balanced`: rare classes count as much as frequent ones in the loss")
+    ] = None
+    loss: Annotated[
+        LossName | None, Field(description="`focal`: what is learnt already counts less (arXiv 1708.02002)")
+    ] = None
+    focal_gamma: Annotated[float | None, _number(ge=0, le=10, description="Focusing parameter of the focal loss")] = (
+        None
+    )
 
 
 class ExportOptions(BaseModel):
@@ -217,6 +233,13 @@ class ResolvedHyperparameters(BaseModel):
     head_factor: float = 1.0
     gradual_unfreezing: bool = False
     averaging: float = 0.0
+    class_weights: ClassWeights = "none"
+    loss: LossName = "cross_entropy"
+    focal_gamma: float = 2.0
+
+    def shapes_loss(self) -> bool:
+        """Whether the examples count differently in the loss."""
+        return self.class_weights != "none" or self.loss != "cross_entropy"
 
 
 class TrainingSpec(BaseModel):
@@ -235,7 +258,10 @@ class TrainingSpec(BaseModel):
 
     def heads(self) -> tuple[HeadName, ...]:
         """The heads to try, the simplest first: one, unless the job leaves the choice to the training."""
-        return _candidates(self.task, self.strategy) if self.head is HeadName.AUTO else (self.head,)
+        if self.head is not HeadName.AUTO:
+            return (self.head,)
+        candidates = _candidates(self.task, self.strategy)
+        return tuple(h for h in candidates if not (self.hyperparameters.shapes_loss() and h in CRF_HEADS))
 
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
@@ -315,11 +341,37 @@ def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> Hea
     return requested
 
 
-def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_models: list[str]) -> TrainingSpec:
+def _check_loss(asked: Hyperparameters, values: ResolvedHyperparameters, head: HeadName, task: Task[Any]) -> None:
+    """Refuse options of the loss that would be passed over in silence."""
+    if asked.focal_gamma is not None and values.loss != "focal":
+        message = 'focal_gamma is a number of the focal loss; ask for it with "loss": "focal"'
+        raise InvalidInputError(message, [Problem("unused_option", message, column="hyperparameters.focal_gamma")])
+    if not values.shapes_loss():
+        return
+    column = f"hyperparameters.{'class_weights' if values.class_weights != 'none' else 'loss'}"
+    if task.objective is ObjectiveName.GRADED:
+        message = "the scores of graded similarity have no classes: class_weights and the focal loss are for labels"
+    elif head in CRF_HEADS:
+        message = (
+            f"head {head.value!r} has a loss over whole sentences, which knows neither class_weights nor the focal "
+            "loss; choose linear or bilstm"
+        )
+    else:
+        return
+    raise InvalidInputError(message, [Problem("loss_does_not_fit", message, column=column)])
+
+
+def resolve_spec(request: JobRequest, task: Task[Any], train_rows: int, base_models: list[str]) -> TrainingSpec:
     """Check a request against its data set and fill in every default.
 
+    Args:
+        request: What was asked for.
+        task: That of the data set.
+        train_rows: Size of its training split.
+        base_models: The encoders there are.
+
     Raises:
-        InvalidInputError: Head, encoder or precision cannot be had.
+        InvalidInputError: Head, encoder, precision or loss cannot be had.
     """
     if request.base_model not in base_models:
         message = f"base_model {request.base_model!r} is not in the catalogue; choose one of: {', '.join(base_models)}"
@@ -328,16 +380,18 @@ def resolve_spec(request: JobRequest, task: TaskName, train_rows: int, base_mode
         message = f"precision {request.export.precision!r} is not offered by this version; use auto or fp32"
         raise InvalidInputError(message, [Problem("unsupported_precision", message, column="export.precision")])
     defaults = default_hyperparameters(request.strategy, train_rows)
-    chosen = request.hyperparameters.model_dump(exclude_none=True)
+    values = defaults.model_copy(update=request.hyperparameters.model_dump(exclude_none=True))
+    head = resolve_head(request.head, task.name, request.strategy)
+    _check_loss(request.hyperparameters, values, head, task)
     return TrainingSpec(
         dataset_id=request.dataset_id,
         model=request.model,
-        task=task,
+        task=task.name,
         base_model=request.base_model,
         strategy=request.strategy,
-        head=resolve_head(request.head, task, request.strategy),
+        head=head,
         seed=request.seed,
-        hyperparameters=defaults.model_copy(update=chosen),
+        hyperparameters=values,
         export=request.export,
         promote=request.promote,
     )

@@ -19,7 +19,7 @@ from models_store import datasets, jobs
 from models_store.encoders import encoder_names
 from models_store.specs import JobRequest, ModelName, resolve_spec
 from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
-from models_store.tasks import TaskName
+from models_store.tasks import task_from_config
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 _STREAM_POLL_SECONDS = 0.5
@@ -58,7 +58,7 @@ def create_job(
 def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
     dataset = datasets.get(services.db, body.dataset_id)
     names = encoder_names(services.settings.encoders_path)
-    spec = resolve_spec(body, TaskName(dataset.task), dataset.splits["train"]["rows"], names)
+    spec = resolve_spec(body, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], names)
     return jobs.submit(
         services.db,
         body,

@@ -18,6 +18,7 @@ from tokenizers import Encoding, Tokenizer
 FloatArray = NDArray[np.floating[Any]]
 Prediction = dict[str, Any]
 Row = Mapping[str, Any]
+Target = int | float | list[int] | list[float]
 
 
 class TaskName(StrEnum):
@@ -34,6 +35,7 @@ class ObjectiveName(StrEnum):
     CROSS_ENTROPY = "cross_entropy"
     TOKEN_CROSS_ENTROPY = "token_cross_entropy"  # noqa: S105 (a loss, not a secret)
     GRADED = "graded"
+    MULTI_LABEL = "multi_label"
 
 
 IGNORED_TARGET = -100  # positions that carry no label, e.g. every word piece of a word but its first
@@ -96,7 +98,7 @@ class Task(Protocol[ExampleT]):
 
     @property
     def ranks_labels(self) -> bool:
-        """Whether an answer is one label, so that ``top_k`` can list the next best."""
+        """Whether labels compete for an answer, so that ``top_k`` can list the next best."""
 
     def parse(self, item: Any) -> ExampleT:
         """An input of ``POST /predict``; raises ValueError with a message for the caller."""
@@ -107,8 +109,8 @@ class Task(Protocol[ExampleT]):
     def encode(self, tokenizer: Tokenizer, examples: Sequence[ExampleT]) -> list[Encoded]:
         """Word pieces of each example."""
 
-    def target(self, row: Row, encoded: Encoded) -> int | float | list[int]:
-        """What the objective compares the logits with."""
+    def target(self, row: Row, encoded: Encoded) -> Target:
+        """What the objective compares the logits with; whole numbers are indices of labels."""
 
     def decode(self, logits: FloatArray, example: ExampleT, encoded: Encoded, options: PredictOptions) -> Prediction:
         """The answer for one example from its logits: (n_outputs,), or (length, n_outputs) per token."""
@@ -157,6 +159,12 @@ def softmax(logits: FloatArray) -> NDArray[np.float64]:
     return probabilities
 
 
+def sigmoid(logits: FloatArray) -> NDArray[np.float64]:
+    """Probability of each logit by itself, without overflow."""
+    probabilities: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))
+    return probabilities
+
+
 def log_sum_exp(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
     """Logarithm of the sum of exponentials over an axis, without overflow."""
     highest = values.max(axis=axis, keepdims=True)
@@ -166,12 +174,15 @@ def log_sum_exp(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float
 
 def label_prediction(labels: Sequence[str], logits: FloatArray, options: PredictOptions) -> Prediction:
     """The likeliest label with its probability, and the ``top_k`` likeliest when more than one is asked for."""
-    probabilities = softmax(logits)
-    order = np.argsort(-probabilities, kind="stable")
-    best = int(order[0])
-    prediction: Prediction = {"label": labels[best], "score": float(probabilities[best])}
-    if options.top_k > 1:
-        prediction["scores"] = [
-            {"label": labels[int(i)], "score": float(probabilities[i])} for i in order[: options.top_k]
-        ]
-    return prediction
+    return ranked_prediction(ranked(labels, softmax(logits)), options)
+
+
+def ranked(labels: Sequence[str], probabilities: NDArray[np.float64]) -> list[Prediction]:
+    """Labels with their probabilities (n_labels,), the likeliest first."""
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    return [{"label": labels[i], "score": float(probabilities[i])} for i in order]
+
+
+def ranked_prediction(ranking: Sequence[Prediction], options: PredictOptions) -> Prediction:
+    """The first of a ranking, and the ``top_k`` first when more than one is asked for."""
+    return {**ranking[0], **({"scores": list(ranking[: options.top_k])} if options.top_k > 1 else {})}

@@ -1,4 +1,4 @@
-"""Classification: one label out of several for a text."""
+"""Classification: one label out of several for a text, or any number of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from models_store.tasks.base import (
@@ -19,20 +20,23 @@ from models_store.tasks.base import (
     TaskName,
     encoded_from,
     label_prediction,
+    ranked,
+    ranked_prediction,
+    sigmoid,
 )
-from models_store.tasks.metrics import label_metrics
+from models_store.tasks.metrics import label_metrics, multi_label_metrics
+
+THRESHOLD = 0.5  # of a label's probability, where a text may get several
 
 
 @dataclass(frozen=True)
-class ClassificationTask:
-    """A text gets exactly one of ``labels``."""
+class LabelledText:
+    """What both kinds share: a text is read, and each of ``labels`` has a logit."""
 
     name: ClassVar[TaskName] = TaskName.CLASSIFICATION
     windowed: ClassVar[bool] = True
     per_token: ClassVar[bool] = False
     ranks_labels: ClassVar[bool] = True
-    objective: ClassVar[ObjectiveName] = ObjectiveName.CROSS_ENTROPY
-    primary_metric: ClassVar[str] = "accuracy"
 
     labels: tuple[str, ...]
 
@@ -61,6 +65,19 @@ class ClassificationTask:
         """Word pieces of each text."""
         return [encoded_from(encoding) for encoding in tokenizer.encode_batch_fast(list(examples))]
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The task with the labels that ``to_config`` wrote."""
+        return cls(labels=tuple(config["labels"]))
+
+
+@dataclass(frozen=True)
+class ClassificationTask(LabelledText):
+    """A text gets exactly one of ``labels``."""
+
+    objective: ClassVar[ObjectiveName] = ObjectiveName.CROSS_ENTROPY
+    primary_metric: ClassVar[str] = "accuracy"
+
     def target(self, row: Row, encoded: Encoded) -> int:
         """Index of the label."""
         return self._index[row["label"]]
@@ -78,7 +95,30 @@ class ClassificationTask:
         """The labels as JSON."""
         return {"task": self.name.value, "labels": list(self.labels)}
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The task with the labels that ``to_config`` wrote."""
-        return cls(labels=tuple(config["labels"]))
+
+@dataclass(frozen=True)
+class MultiLabelTask(LabelledText):
+    """A text gets any number of ``labels``, none too; a row's ``label`` is a list. Each is decided by itself."""
+
+    objective: ClassVar[ObjectiveName] = ObjectiveName.MULTI_LABEL
+    primary_metric: ClassVar[str] = "f1_micro"
+
+    def target(self, row: Row, encoded: Encoded) -> list[float]:
+        """1 for each label of the row, 0 for the others (n_labels,)."""
+        given = set(row["label"])
+        return [float(label in given) for label in self.labels]
+
+    def decode(self, logits: FloatArray, example: str, encoded: Encoded, options: PredictOptions) -> Prediction:
+        """From logits (n_labels,) the labels likelier than not, and beside them the likeliest in any case."""
+        ranking = ranked(self.labels, sigmoid(logits))
+        chosen = [entry for entry in ranking if entry["score"] > THRESHOLD]
+        return {"labels": chosen, **ranked_prediction(ranking, options)}
+
+    def score(self, logits: Sequence[FloatArray], rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, float]:
+        """Micro and macro F1, and the share of rows whose labels are all right."""
+        truth = np.asarray([self.target(row, e) for row, e in zip(rows, encoded, strict=True)]) > 0
+        return multi_label_metrics(truth, sigmoid(np.stack(logits)) > THRESHOLD)
+
+    def to_config(self) -> dict[str, Any]:
+        """The labels as JSON."""
+        return {"task": self.name.value, "multi_label": True, "labels": list(self.labels)}

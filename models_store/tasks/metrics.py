@@ -27,6 +27,22 @@ def label_metrics(truth: Sequence[str], predicted: Sequence[str], positive: str 
     return metrics
 
 
+def multi_label_metrics(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
+    """``f1_micro``, ``f1_macro`` and ``accuracy`` (all labels of a row right) of decisions (n, n_labels).
+
+    As with one label a row, the macro F1 is the mean over the labels that occur in the truth or in the answers.
+    """
+    from sklearn.metrics import f1_score
+
+    occur = truth.any(axis=0) | predicted.any(axis=0)
+    macro = f1_score(truth[:, occur], predicted[:, occur], average="macro", zero_division=0.0) if occur.any() else 0.0
+    return {
+        "f1_micro": float(f1_score(truth, predicted, average="micro", zero_division=0.0)),
+        "f1_macro": float(macro),
+        "accuracy": float((truth == predicted).all(axis=1).mean()),
+    }
+
+
 def correlation_metrics(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, float]:
     """``spearman`` and ``pearson``; 0 where a side is constant and neither is defined."""
     from scipy.stats import pearsonr, spearmanr

@@ -24,6 +24,7 @@ from models_store.tasks.base import (
     TaskName,
     encoded_from,
     label_prediction,
+    sigmoid,
 )
 from models_store.tasks.metrics import correlation_metrics, label_metrics
 
@@ -152,6 +153,5 @@ class SimilarityTask:
         """Logits (n, 1) → scores (n,) in the data's own range."""
         assert self.score_range is not None  # noqa: S101 (narrows the type; callers have checked)
         low, high = self.score_range
-        share = 0.5 * (1.0 + np.tanh(0.5 * logits[:, 0].astype(np.float64)))  # the sigmoid, without overflow
-        scores: NDArray[np.float64] = low + share * (high - low)
+        scores: NDArray[np.float64] = low + sigmoid(logits[:, 0]) * (high - low)
         return scores

@@ -10,7 +10,12 @@ from models_store.jobs import Claim
 from models_store.registry import NewVersion
 from models_store.specs import JobRequest, resolve_spec
 from models_store.tables import Dataset, ModelVersion, TrainingJob
-from models_store.tasks import TaskName
+from models_store.tasks import Task, TaskName
+from models_store.tasks.bio import Scheme
+from models_store.tasks.classification import ClassificationTask
+from models_store.tasks.similarity import SimilarityTask
+from models_store.tasks.tagging import TaggingTask
+from models_store.tasks.words import WordSplitter
 
 LONG = 3600.0  # a lease that outlives the test
 EXPIRED = -1.0  # a lease that ran out before it was given
@@ -36,6 +41,13 @@ def add_dataset(db: Database, task: TaskName = TaskName.CLASSIFICATION) -> str:
     return row.id
 
 
+SAMPLE_TASKS: dict[TaskName, Task[Any]] = {
+    TaskName.CLASSIFICATION: ClassificationTask(("a", "b")),
+    TaskName.TAGGING: TaggingTask(("O", "B-X", "I-X"), Scheme.BIO, WordSplitter()),
+    TaskName.SIMILARITY: SimilarityTask(labels=("no", "yes")),
+}
+
+
 def submit(
     db: Database,
     dataset_id: str | None = None,
@@ -48,7 +60,7 @@ def submit(
 ) -> TrainingJob:
     """A queued job, on a data set of its own unless one is given."""
     request = JobRequest(dataset_id=dataset_id or add_dataset(db, task), model=model, **fields)
-    spec = resolve_spec(request, task, 100, ["minilm-l6"])
+    spec = resolve_spec(request, SAMPLE_TASKS[task], 100, ["minilm-l6"])
     return jobs.submit(db, request, spec, max_attempts=max_attempts, idempotency_key=key)
 
 

@@ -23,7 +23,10 @@ from models_store.specs import (
     resolve_head,
     resolve_spec,
 )
-from models_store.tasks import TaskName
+from models_store.tasks import Task, TaskName
+from models_store.tasks.classification import MultiLabelTask
+from models_store.tasks.similarity import SimilarityTask
+from tests.models_store.samples import SAMPLE_TASKS
 
 ENCODERS = ["bert-own", "minilm-l6"]
 
@@ -33,7 +36,7 @@ def request(**fields: Any) -> JobRequest:
 
 
 def spec(task: TaskName = TaskName.CLASSIFICATION, **fields: Any) -> TrainingSpec:
-    return resolve_spec(request(**fields), task, 1000, ENCODERS)
+    return resolve_spec(request(**fields), SAMPLE_TASKS[task], 1000, ENCODERS)
 
 
 def test_a_minimal_request_asks_for_the_hybrid() -> None:
@@ -67,6 +70,9 @@ def test_model_names_that_are_refused(name: Any) -> None:
         {"hyperparameters": {"max_length": 4}},
         {"hyperparameters": {"max_length": "long"}},
         {"hyperparameters": {"dropout": 1}},
+        {"hyperparameters": {"class_weights": "auto"}},
+        {"hyperparameters": {"loss": "hinge"}},
+        {"hyperparameters": {"focal_gamma": -1.0}},
         {"export": {"precision": "fp8"}},
         {"export": {"format": "onnx"}},
         {"strategy": "magic"},
@@ -205,7 +211,7 @@ def test_auto_leaves_the_choice_to_the_training_where_there_is_one(
     monkeypatch.setitem(specs.AUTO_HEADS, TaskName.TAGGING, tuple(HeadName(name) for name in candidates))
     request = JobRequest(dataset_id="ds_1", model="m", strategy=strategy)
 
-    spec = resolve_spec(request, TaskName.TAGGING, 100, ["minilm-l6"])
+    spec = resolve_spec(request, SAMPLE_TASKS[TaskName.TAGGING], 100, ["minilm-l6"])
 
     assert spec.head == spec_head
     assert spec.heads() == heads
@@ -223,6 +229,64 @@ def test_what_cannot_be_had_is_refused_by_field(fields: dict[str, Any], code: st
     with pytest.raises(InvalidInputError) as caught:
         spec(**fields)
     assert [(problem.code, problem.column) for problem in caught.value.problems] == [(code, column)]
+
+
+# ---- the loss -------------------------------------------------------------------------------------------------------
+
+BALANCED, FOCAL = {"class_weights": "balanced"}, {"loss": "focal"}
+GRADED = SimilarityTask(score_range=(0.0, 5.0))
+
+
+def resolve(task: Task[Any], head: str = "auto", **hyperparameters: Any) -> TrainingSpec:
+    return resolve_spec(request(head=head, hyperparameters=hyperparameters), task, 100, ENCODERS)
+
+
+@pytest.mark.parametrize("task", [*SAMPLE_TASKS.values(), MultiLabelTask(("a", "b"))])
+def test_whatever_has_classes_can_weigh_them(task: Task[Any]) -> None:
+    plain, weighed = resolve(task).hyperparameters, resolve(task, **BALANCED, **FOCAL, focal_gamma=1.0).hyperparameters
+
+    assert (plain.class_weights, plain.loss, plain.focal_gamma) == ("none", "cross_entropy", 2.0)
+    assert (weighed.class_weights, weighed.loss, weighed.focal_gamma) == ("balanced", "focal", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "hyperparameters", "code", "column"),
+    [
+        (GRADED, "auto", BALANCED, "loss_does_not_fit", "hyperparameters.class_weights"),
+        (GRADED, "bimpm", FOCAL, "loss_does_not_fit", "hyperparameters.loss"),
+        (SAMPLE_TASKS[TaskName.TAGGING], "crf", BALANCED, "loss_does_not_fit", "hyperparameters.class_weights"),
+        (SAMPLE_TASKS[TaskName.TAGGING], "bilstm_crf", FOCAL, "loss_does_not_fit", "hyperparameters.loss"),
+        (GRADED, "auto", {"focal_gamma": 1.0}, "unused_option", "hyperparameters.focal_gamma"),
+    ],
+)
+def test_a_loss_that_would_be_passed_over_is_refused(
+    task: Task[Any], head: str, hyperparameters: dict[str, Any], code: str, column: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        resolve(task, head, **hyperparameters)
+    assert [(problem.code, problem.column) for problem in caught.value.problems] == [(code, column)]
+
+
+@pytest.mark.parametrize("asked", [{"class_weights": "none"}, {"loss": "cross_entropy"}])
+def test_saying_that_nothing_is_weighed_fits_everywhere(asked: dict[str, Any]) -> None:
+    assert resolve(GRADED, **asked).hyperparameters == resolve(GRADED).hyperparameters
+
+
+def test_auto_leaves_out_the_heads_that_cannot_weigh_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates = (HeadName.LINEAR, HeadName.CRF, HeadName.BILSTM, HeadName.BILSTM_CRF)
+    monkeypatch.setitem(specs.AUTO_HEADS, TaskName.TAGGING, candidates)
+    tagging = SAMPLE_TASKS[TaskName.TAGGING]
+
+    assert resolve(tagging).heads() == candidates
+    assert resolve(tagging, **BALANCED).heads() == (HeadName.LINEAR, HeadName.BILSTM)
+
+
+def test_a_spec_of_before_losses_could_be_chosen_is_read() -> None:
+    stored = spec().model_dump(mode="json")
+    for name in ("class_weights", "loss", "focal_gamma"):
+        del stored["hyperparameters"][name]
+
+    assert TrainingSpec.model_validate(stored) == spec()
 
 
 def test_an_unknown_encoder_is_told_with_those_there_are() -> None:

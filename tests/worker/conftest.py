@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from sqlmodel import SQLModel
+from torch import nn
 
 from models_store import datasets, jobs
 from models_store.artifacts import ArtifactStore
@@ -30,9 +31,9 @@ from models_store.specs import (
     resolve_spec,
 )
 from models_store.tables import Dataset, TrainingJob
-from models_store.tasks import Row, Task, TaskName
+from models_store.tasks import Row, Task, TaskName, task_from_config
 from models_store.tasks.bio import Scheme
-from models_store.tasks.classification import ClassificationTask
+from models_store.tasks.classification import ClassificationTask, MultiLabelTask
 from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingTask
 from models_store.tasks.words import WordSplitter
@@ -43,12 +44,14 @@ from worker.training.data import Split, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
 from worker.training.loop import TrainingOptions
 from worker.training.model import TaskModel
+from worker.training.objectives import Goal, goal_of
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # a tiny encoder gains nothing from two, and beside other work they wait for each other
 
 TASKS: dict[str, Task[Any]] = {
     "classification": ClassificationTask(("money", "parcel")),
+    "several labels": MultiLabelTask(("money", "parcel", "urgent")),
     "tagging": TaggingTask(("O", "B-PERSON", "I-PERSON"), Scheme.BIO, WordSplitter()),
     "pos": TaggingTask(("NOUN", "VERB"), Scheme.PLAIN, WordSplitter()),
     "labelled pairs": SimilarityTask(labels=("no", "yes")),
@@ -78,6 +81,10 @@ def rows_of(kind: str, n: int = 16) -> list[Row]:
         text = " ".join(filler[: 1 + i % 9])
         if kind == "classification":
             rows.append({"text": f"{text} {'parcel' if i % 2 else 'invoice'}", "label": "parcel" if i % 2 else "money"})
+        elif kind == "several labels":
+            given = {"parcel": i % 2, "money": i % 3 == 0, "urgent": i % 4 == 1}
+            labels = [label for label, there in given.items() if there]
+            rows.append({"text": " ".join([text, *labels]), "label": labels})
         elif kind == "tagging":
             rows.append(
                 {"tokens": [*text.split(), "Ada", "Bob"], "tags": ["O"] * (1 + i % 9) + ["B-PERSON", "I-PERSON"]}
@@ -117,6 +124,10 @@ class Bench:
     def split(self, rows: list[Row]) -> Split:
         """Rows of one's own, tokenised."""
         return tokenise(self.task, self.encoder.tokenizer(self.encoder.max_length), rows)
+
+    def goal(self, module: nn.Module) -> Goal:
+        """Loss and metric of a training with the usual options."""
+        return goal_of(module, self.task, HYPERPARAMETERS, self.data.train.targets, CPU)
 
     def options(self, seed: int = 7, **changes: Any) -> TrainingOptions:
         return TrainingOptions(HYPERPARAMETERS.model_copy(update=changes), seed, CPU, self.scratch)
@@ -175,7 +186,9 @@ class Workshop:
         wanted = {"base_model": "tiny", "hyperparameters": SHORT, **fields}
         request = JobRequest.model_validate({"dataset_id": dataset.id, "model": model, **wanted})
         encoders = encoder_names(self.settings.encoders_path)
-        return request, resolve_spec(request, TaskName(dataset.task), dataset.splits["train"]["rows"], encoders)
+        return request, resolve_spec(
+            request, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], encoders
+        )
 
     def submit(self, kind: str = "classification", *, max_attempts: int = 3, **fields: Any) -> str:
         """A queued job on a data set of its own."""

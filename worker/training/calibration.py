@@ -2,6 +2,7 @@
 
 Fine-tuned networks are too sure of themselves, and a head that was trained before its encoder most of all (Tomihari and
 Sato 2024). Dividing the logits by a temperature repairs much of it and changes no decision (arXiv 1706.04599).
+Where a text may get several labels, each of them is a decision between two: the label's logit against 0.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
 
 
 def _labelled(model: TaskModel, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
-    """Logits (n, n_labels) and targets (n,) of every example, or of every word that has a tag."""
+    """Logits (n, n_labels) and targets (n,) of every example, every word that has a tag, or every label by itself."""
     split, done = inputs.split, 0
     logits: list[NDArray[np.float64]] = [np.empty(0)] * len(split.windows)
     for batch, output in outputs(model, inputs, device):
@@ -82,5 +83,13 @@ def _labelled(model: TaskModel, inputs: Inputs, device: torch.device) -> Generat
         done += len(batch.indices)
         yield done
     merged = np.concatenate([np.atleast_2d(values) for values in split.merge(logits)])
-    targets = np.concatenate([np.atleast_1d(np.asarray(target, dtype=np.int64)) for target in split.targets])
-    return merged[targets != IGNORED_TARGET], targets[targets != IGNORED_TARGET]
+    targets = np.concatenate([np.asarray(target).reshape(-1) for target in split.targets])
+    decided, truths = _decisions(merged, targets)
+    return decided[truths != IGNORED_TARGET], truths[truths != IGNORED_TARGET]
+
+
+def _decisions(logits: NDArray[np.float64], targets: NDArray[Any]) -> Labelled:
+    """One row a decision: logits (n, n_labels) with indices (n,), or with shares (n × n_labels,) of single labels."""
+    if targets.size == logits.size:
+        return np.stack([np.zeros(logits.size), logits.reshape(-1)], axis=1), targets.astype(np.int64)
+    return logits, targets.astype(np.int64)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -14,16 +14,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from models_store.predictor import batches_by_length
-from models_store.tasks import Encoded, Row, Task
+from models_store.tasks import Encoded, Row, Target, Task
 from models_store.tasks.base import IGNORED_TARGET
 from models_store.windows import Logits, Window, Windowing, merge_all, whole
 
 # Matrix kernels like even shapes, and each new shape costs: on CPUs a compiled kernel that stays in memory.
 _MULTIPLE = 8
 _POOL = 50  # batches sorted by length together: enough to save padding, few enough to stay random
-
-
-Target = int | float | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class Split:
     def target_of(self, window: int) -> Target:
         """What the logits of a window are compared with: its example's target, or the tags it answers for."""
         target = self.targets[bisect_right(self.starts, window) - 1]
-        return _own_targets(self.windows[window], target) if isinstance(target, list) and self.per_token else target
+        return _own_targets(self.windows[window], cast("list[int]", target)) if self.per_token else target
 
     def merge(self, logits: Iterable[Logits]) -> list[Logits]:
         """Logits of each example from those of all windows."""
@@ -190,12 +187,18 @@ def _own_targets(window: Window, target: list[int]) -> list[int]:
 
 
 def collate_targets(targets: Sequence[Target], multiple: int = 1) -> Tensor:
-    """Targets (batch,), or (batch, length) padded with `IGNORED_TARGET` to a multiple of so many tokens."""
-    lists = [target for target in targets if isinstance(target, list)]
-    if lists:
-        return _pad(lists, IGNORED_TARGET, multiple)
-    kind = torch.float32 if isinstance(targets[0], float) else torch.int64
-    return torch.tensor(targets, dtype=kind)
+    """One tensor of the targets of a batch.
+
+    Returns:
+        Indices (batch,) int64, or (batch, length) padded with `IGNORED_TARGET` to a multiple of so many tokens;
+        shares (batch,) or (batch, n_labels) float32.
+    """
+    first = targets[0]
+    if isinstance(first[0] if isinstance(first, list) else first, float):
+        return torch.tensor(targets, dtype=torch.float32)
+    if isinstance(first, list):
+        return _pad(cast("Sequence[list[int]]", targets), IGNORED_TARGET, multiple)
+    return torch.tensor(targets, dtype=torch.int64)
 
 
 def epoch_batches(inputs: Inputs, batch_size: int, rng: np.random.Generator) -> list[list[int]]:

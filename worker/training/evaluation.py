@@ -18,7 +18,7 @@ from models_store.windows import Logits
 from worker.training.data import Batch, Inputs, Split, collate_targets, evaluation_batches
 from worker.training.errors import DivergedError
 from worker.training.features import autocast
-from worker.training.objectives import Objective, learnt_task, objective_of
+from worker.training.objectives import Goal, Objective, learnt_task
 
 _LOSS_ROWS = 8192
 _CHANCE = 2.0  # standard errors; the best of a dozen epochs is ahead of the others by more than one without any merit
@@ -26,7 +26,7 @@ _CHANCE = 2.0  # standard errors; the best of a dozen epochs is ahead of the oth
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a module is on a split of so many examples."""
+    """How good a module is on so many examples: loss, metrics, and of these the one that tells a better epoch."""
 
     loss: float
     metrics: dict[str, float]
@@ -34,11 +34,11 @@ class Evaluation:
     examples: int
 
     def beats(self, other: Evaluation, watch: Watch) -> bool:
-        """A lower loss, or a higher primary metric."""
+        """A lower loss, or a higher score."""
         return self.loss < other.loss if watch == "loss" else self.score > other.score
 
     def is_level_with(self, best: Evaluation, watch: Watch) -> bool:
-        """As low a loss; or a metric that is worse by no more than chance may make it."""
+        """As low a loss; or a score that is worse by no more than chance may make it."""
         if watch == "loss":
             return self.loss <= best.loss
         return self.score >= best.score - _CHANCE * standard_error(best.score, best.examples)
@@ -51,7 +51,7 @@ def standard_error(score: float, examples: int) -> float:
 
 
 def evaluate(
-    module: nn.Module, inputs: Inputs, task: Task[Any], device: torch.device
+    module: nn.Module, inputs: Inputs, task: Task[Any], goal: Goal, device: torch.device
 ) -> Generator[int, None, Evaluation]:
     """Run the module over the split in evaluation mode.
 
@@ -65,13 +65,12 @@ def evaluate(
         DivergedError: A logit or the loss is not finite.
     """
     split = inputs.split
-    objective = objective_of(module, task)
     logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split.windows)
     total, done = 0.0, 0
     for batch, output in outputs(module, inputs, device):
         if split.per_token:
             with torch.inference_mode():
-                total += float(objective(output, batch.targets)) * len(batch.indices)
+                total += float(goal.objective(output, batch.targets)) * len(batch.indices)
         values = output.float().cpu().numpy()
         if not np.isfinite(values).all():
             raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
@@ -80,11 +79,11 @@ def evaluate(
         done += len(batch.indices)
         yield done
     merged = split.merge(logits)
-    loss = total / len(split.windows) if split.per_token else _loss_of_texts(objective, merged, split, device)
+    loss = total / len(split.windows) if split.per_token else _loss_of_texts(goal.objective, merged, split, device)
     if not math.isfinite(loss):
         raise DivergedError(f"the validation loss became {loss}; try a smaller learning rate")
     metrics = learnt_task(module, task).score(merged, split.rows, split.encoded)
-    return Evaluation(loss, metrics, metrics[task.primary_metric], len(split))
+    return Evaluation(loss, metrics, metrics[goal.metric], len(split))
 
 
 def _loss_of_texts(objective: Objective, logits: Sequence[Logits], split: Split, device: torch.device) -> float:

@@ -22,7 +22,7 @@ from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
 from worker.training.features import FeatureInputs, FeatureStore, autocast
 from worker.training.model import TaskModel
-from worker.training.objectives import objective_of
+from worker.training.objectives import Objective, goal_of
 from worker.training.optimizer import Optimizer
 from worker.training.pacing import REPORT_SECONDS, paced
 from worker.training.vocabulary import compact_vocabulary
@@ -91,17 +91,18 @@ def fit(
     few rows the best one is best by chance, and the end of a schedule is worth more than its middle (decision 0010).
     """
     started = time.monotonic()
+    goal = goal_of(module, task, options.values, train_inputs.split.targets, options.device)
 
     def validate() -> Generator[Event, None, Evaluation]:
         return paced(
-            evaluate(module, validation_inputs, task, options.device),
+            evaluate(module, validation_inputs, task, goal, options.device),
             lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.lengths)),
         )
 
     kept = best = initial = yield from validate()
     kept_epoch, weights = 0, _copy(module)
     average = RunningAverage()
-    stepper = _Stepper(module, phase, task, train_inputs, options)
+    stepper = _Stepper(module, phase, goal.objective, train_inputs, options)
     yield _epoch_event(phase, 0, stepper.steps, None, initial, 0.0, time.monotonic() - started, best=True)
 
     every = _epochs_between_evaluations(train_inputs, validation_inputs)
@@ -173,7 +174,7 @@ class _Stepper:
         self,
         module: nn.Module,
         phase: PhaseSpec,
-        task: Task[Any],
+        objective: Objective,
         inputs: Inputs,
         options: TrainingOptions,
     ) -> None:
@@ -182,7 +183,7 @@ class _Stepper:
         self._inputs = inputs
         self._values = options.values
         self._device = options.device
-        self._objective = objective_of(module, task)
+        self._objective = objective
         self.steps = math.ceil(inputs.split.epoch_size / self._values.batch_size)
         self._optimizer = Optimizer(module, phase, self._values.weight_decay, self.steps * phase.epochs)
 

@@ -22,6 +22,7 @@ from worker.training.events import Event, HeadTried, PhaseFinished, Working
 from worker.training.features import FeatureInputs, FeatureStore
 from worker.training.loop import TrainingOptions, fit
 from worker.training.model import TaskModel
+from worker.training.objectives import watched_metric
 from worker.training.pacing import paced
 
 TRIAL_ROWS = 2_000  # of each split; more would not change the order
@@ -104,7 +105,7 @@ def _try(
     """Train the head on each fold and take the mean of its scores; one that diverges scores nothing."""
     started = time.monotonic()
     options = replace(options, values=options.values.model_copy(update={"batch_size": TRIAL_BATCH}))
-    scores = []
+    scores, metric = [], watched_metric(data.task, options.values)
     model.put_head(data.task, name, options.values.dropout)
     folds = yield from _folds(model, samples, options, features)
     for number, (known, held_out) in enumerate(folds):
@@ -123,12 +124,12 @@ def _try(
         with suppress(DivergedError):
             for event in fit(model.head, phase, known, held_out, data.task, options, rng):
                 if isinstance(event, PhaseFinished):
-                    score = event.metrics[data.task.primary_metric]
+                    score = event.metrics[metric]
                 yield Working(stage="prepare", done=number, total=len(folds))
         scores.append(score)
     return HeadTried(
         head=name.value,
-        metric=data.task.primary_metric,
+        metric=metric,
         score=float(np.mean(scores)),
         seconds=round(time.monotonic() - started, 2),
     )

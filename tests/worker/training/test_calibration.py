@@ -45,7 +45,9 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> N
     assert expected_calibration_error(np.asarray([[1.0, 0.0]]), np.asarray([0])) == 0.0  # the last interval is closed
 
 
-@pytest.mark.parametrize("bench", ["classification", "tagging", "pos", "labelled pairs"], indirect=True)
+@pytest.mark.parametrize(
+    "bench", ["classification", "several labels", "tagging", "pos", "labelled pairs"], indirect=True
+)
 def test_a_model_that_is_too_sure_is_cooled_and_decides_as_before(bench: Bench, tmp_path: Path) -> None:
     model = bench.model().eval()
     with torch.no_grad():  # an untrained model that shouts

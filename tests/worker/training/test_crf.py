@@ -14,11 +14,11 @@ from models_store.predictor import Predictor
 from models_store.specs import HeadName, PhaseName
 from models_store.tasks.base import IGNORED_TARGET, PredictOptions
 from models_store.tasks.tagging import TaggingTask
-from tests.worker.conftest import Bench, make_bench, phase
+from tests.worker.conftest import CPU, HYPERPARAMETERS, Bench, make_bench, phase
 from worker.training.export import export_model
 from worker.training.heads import Crf
 from worker.training.loop import train
-from worker.training.objectives import OBJECTIVES, learnt_task, objective_of
+from worker.training.objectives import CrossEntropy, learnt_task, objective_of
 
 TAGS = 3
 
@@ -118,5 +118,6 @@ def test_answers_follow_the_learnt_succession(encoders_dir: Path, tmp_path: Path
 def test_other_heads_keep_the_loss_of_their_task(bench: Bench) -> None:
     model = bench.model()
 
-    assert objective_of(model, bench.task) is OBJECTIVES[bench.task.objective]
+    objective = objective_of(model, bench.task, HYPERPARAMETERS, bench.data.train.targets, CPU)
+    assert objective == CrossEntropy()
     assert learnt_task(model, bench.task) is bench.task

@@ -142,7 +142,7 @@ def test_serving_and_evaluation_answer_alike(long: Bench, tmp_path: Path) -> Non
     model = long.model(HeadName.LINEAR)
     list(train(model, [phase(PhaseName.HEAD, 3, learning_rate=0.02)], long.data, long.options(7)))
     validation = long.data.validation
-    _, found = run_to_end(evaluate(model, TokenInputs(validation, 0), long.task, CPU))
+    _, found = run_to_end(evaluate(model, TokenInputs(validation, 0), long.task, long.goal(model), CPU))
 
     predictor = export(long, model, tmp_path / "out")
     encoded = predictor.encode([predictor.task.example(row) for row in validation.rows])
@@ -166,7 +166,7 @@ def test_the_loss_and_the_temperature_are_those_of_whole_texts(long: Bench) -> N
         means = torch.stack([torch.stack(apart[first:last]).mean(dim=0) for first, last in pairwise(validation.starts)])
         expected = torch.nn.functional.cross_entropy(means, torch.tensor(validation.targets))
 
-    done, found = run_to_end(evaluate(model, inputs, long.task, CPU))
+    done, found = run_to_end(evaluate(model, inputs, long.task, long.goal(model), CPU))
     _, calibrated = run_to_end(calibrate(model, inputs, long.task, CPU))
 
     assert done[-1] == len(validation.windows)

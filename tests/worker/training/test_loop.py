@@ -76,7 +76,7 @@ def test_a_phase_ends_with_the_weights_of_its_best_epoch(bench: Bench) -> None:
 
     head, full = [event for event in events if isinstance(event, PhaseFinished)]
     assert full.metrics[bench.task.primary_metric] >= head.metrics[bench.task.primary_metric]
-    done, again = run_to_end(evaluate(model, TokenInputs(bench.data.validation, 0), bench.task, CPU))
+    done, again = run_to_end(evaluate(model, TokenInputs(bench.data.validation, 0), bench.task, bench.goal(model), CPU))
     assert done[-1] == len(bench.data.validation)
     assert again.metrics == pytest.approx(full.metrics)
 
