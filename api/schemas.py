@@ -84,6 +84,7 @@ class DatasetOut(BaseModel):
     size_bytes: int
     sha256: str
     columns: dict[str, str]
+    multi_label: bool = Field(description="Classification: whether a text may have several labels, or none")
     labels: list[LabelCount]
     splits: dict[str, SplitOut]
     warnings: list[WarningOut]
@@ -225,7 +226,7 @@ class AliasIn(BaseModel):
     version: Annotated[int, Field(strict=True, ge=1, lt=2**31, description="The version to point at")]
 
 
-_TOP_K = "Labels to list with their scores; more than one only for a model that answers with one label"
+_TOP_K = "Labels to list with their scores; more than one only for a model that chooses among labels"
 
 
 class PredictIn(BaseModel):
@@ -280,6 +281,9 @@ class PredictionOut(BaseModel):
 
     label: str | None = None
     score: float | None = None
+    labels: list[LabelScore] | None = Field(
+        None, description="Where a text may have several labels: those likelier than not, the likeliest first"
+    )
     scores: list[LabelScore] | None = None
     entities: list[EntityOut] | None = None
     tokens: list[TokenOut] | None = None

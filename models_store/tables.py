@@ -54,6 +54,11 @@ class Dataset(SQLModel, table=True):
     warnings: list[dict[str, Any]] = Field(sa_type=JSON)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several labels."""
+        return bool(self.schema_.get("multi_label", False))
+
 
 class TrainingJob(SQLModel, table=True):
     """A request to train a model, and everything that happened to it."""

@@ -34,7 +34,7 @@ class PreviewQuery(BaseModel):
     limit: Limit = 10
 
 
-_FIELDS = {"file", "validation_file", "test_file", "task", "name", "columns"}
+_FIELDS = {"file", "validation_file", "test_file", "task", "name", "columns", "label_separator"}
 
 
 @router.post("", status_code=201, operation_id="createDataset", responses=problems(413, 422))
@@ -42,12 +42,15 @@ async def create_dataset(
     request: Request,
     response: Response,
     services: ServicesDep,
-    file: Annotated[UploadFile, File(description="Training rows: CSV with a header, or CoNLL for tagging")],
+    file: Annotated[UploadFile, File(description="Training rows: CSV with a header or JSON; CoNLL for tagging")],
     task: Annotated[TaskName, Form()],
     validation_file: Annotated[UploadFile | None, File(description="Cut off the training rows where absent")] = None,
     test_file: Annotated[UploadFile | None, File()] = None,
     name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
     columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
+    label_separator: Annotated[
+        str | None, Form(description="Classification: a text may have several labels, with this between them")
+    ] = None,
 ) -> DatasetOut:
     """Upload a data set. Every row is validated; with any error nothing is stored."""
     _check_fields(await request.form())
@@ -56,7 +59,14 @@ async def create_dataset(
     mapping = _parse_columns(columns)
     async with services.validations:
         dataset = await run_in_threadpool(
-            datasets.create, services.db, services.store, uploads, task=task, name=name, columns=mapping
+            datasets.create,
+            services.db,
+            services.store,
+            uploads,
+            task=task,
+            name=name,
+            columns=mapping,
+            label_separator=label_separator,
         )
     response.headers["Location"] = f"/datasets/{dataset.id}"
     return DatasetOut.of(dataset)

@@ -1,22 +1,23 @@
-"""CSV and CoNLL → rows, each with the physical line it starts at."""
+"""CSV, JSON and CoNLL → rows, each with the physical line it starts at."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from models_store.datasets.columns import map_columns
+from models_store.datasets.json_rows import field_values, is_text, json_records, mixes_labels
+from models_store.datasets.labels import label_problem, label_set
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, Problem, ProblemList, quoted
 from models_store.tasks import TaskName
 from models_store.tasks.bio import Scheme, check_tags, detect_scheme, disguised_entities, to_bio
 
-MAX_LABEL_CHARACTERS = 200
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*(?:"|$)')
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -40,22 +41,45 @@ class Table:
         rows: Its valid rows.
         columns: Our field → its column.
         scheme: Tagging only: how its tags mark entities.
+        format: How the file was written.
+        multi_label: Whether each row has a list of labels.
     """
 
     source: SourceFile
     rows: list[LocatedRow]
     columns: dict[str, str]
     scheme: Scheme | None = None
+    format: str = "csv"
+    multi_label: bool = False
 
 
-def read_table(source: SourceFile, task: TaskName, mapping: Mapping[str, str], problems: ProblemList) -> Table:
+def read_table(
+    source: SourceFile,
+    task: TaskName,
+    mapping: Mapping[str, str],
+    problems: ProblemList,
+    label_separator: str | None = None,
+) -> Table:
     """Read one file; problems of header and rows are collected.
+
+    Args:
+        source: The file.
+        task: What its rows are for.
+        mapping: Our field → its column, as far as the caller told.
+        problems: Gets what is wrong.
+        label_separator: Stands between the labels of a row that may have several.
 
     Raises:
         UnreadableFileError: The file cannot be decoded or parsed.
     """
     before = problems.count
-    table = read_conll(source, problems) if task is TaskName.TAGGING else read_csv(source, task, mapping, problems)
+    if task is TaskName.TAGGING:
+        if source.holds_json():
+            raise source.foreign("looks like JSON")
+        table = read_conll(source, problems)
+    else:
+        read = read_json if source.holds_json() else read_csv
+        table = read(source, task, mapping, problems, label_separator)
     if not table.rows and problems.count == before:
         problems.add(Problem("no_rows", "the file holds no rows", source.name))
     return table
@@ -64,7 +88,13 @@ def read_table(source: SourceFile, task: TaskName, mapping: Mapping[str, str], p
 # ---- CSV ------------------------------------------------------------------------------------------------------------
 
 
-def read_csv(source: SourceFile, task: TaskName, mapping: Mapping[str, str], problems: ProblemList) -> Table:
+def read_csv(
+    source: SourceFile,
+    task: TaskName,
+    mapping: Mapping[str, str],
+    problems: ProblemList,
+    label_separator: str | None = None,
+) -> Table:
     """Read a CSV file (RFC 4180; separator ``,`` ``;`` tab or ``|``) with a header."""
     records = _csv_records(source)
     try:
@@ -72,11 +102,7 @@ def read_csv(source: SourceFile, task: TaskName, mapping: Mapping[str, str], pro
     except StopIteration:
         problems.add(Problem("empty_file", "the file is empty", source.name))
         return Table(source, [], {})
-    try:
-        columns = map_columns(source, header, task, mapping)
-    except InvalidDatasetError as error:
-        for problem in error.problems:
-            problems.add(problem)
+    if (columns := _mapped(source, header, task, mapping, problems)) is None:
         return Table(source, [], {})
     positions = {field: header.index(column) for field, column in columns.items()}
     rows = []
@@ -86,9 +112,21 @@ def read_csv(source: SourceFile, task: TaskName, mapping: Mapping[str, str], pro
             problems.add(Problem("ragged_row", message, source.name, line))
             continue
         values = {field: record[position] for field, position in positions.items()}
-        if (row := _clean(source, line, values, columns, problems)) is not None:
+        if (row := _clean(source, line, values, columns, label_separator, problems)) is not None:
             rows.append(LocatedRow(line, row))
-    return Table(source, rows, columns)
+    return Table(source, rows, columns, multi_label=label_separator is not None)
+
+
+def _mapped(
+    source: SourceFile, header: Sequence[str], task: TaskName, mapping: Mapping[str, str], problems: ProblemList
+) -> dict[str, str] | None:
+    """Our field → column of the file; nothing where one is missing, which is then among the problems."""
+    try:
+        return map_columns(source, header, task, mapping)
+    except InvalidDatasetError as error:
+        for problem in error.problems:
+            problems.add(problem)
+        return None
 
 
 def _csv_records(source: SourceFile) -> Iterator[tuple[int, list[str]]]:
@@ -121,29 +159,31 @@ def _delimiter(header: str) -> str:
 
 
 def _clean(
-    source: SourceFile, line: int, values: dict[str, str], columns: Mapping[str, str], problems: ProblemList
+    source: SourceFile,
+    line: int,
+    values: Mapping[str, str | list[str]],
+    columns: Mapping[str, str],
+    label_separator: str | None,
+    problems: ProblemList,
 ) -> dict[str, Any] | None:
     """Check one row; texts stay as they are, labels and scores lose the blanks around them."""
     row: dict[str, Any] = {}
     before = problems.count
     for field, value in values.items():
         place = (source.name, line, columns[field])
-        if "\0" in value:
+        if isinstance(value, list) or (field == "label" and label_separator is not None):
+            row[field] = label_set(value, label_separator, place, problems)
+        elif "\0" in value:
             problems.add(Problem("nul_byte", "the field holds a NUL byte", *place))
         elif not value.strip():
             problems.add(Problem(f"missing_{field}", f"{columns[field]} is empty", *place))
         elif field == "score":
             row[field] = _number(value, place, problems)
-        elif field == "label" and len(value.strip()) > MAX_LABEL_CHARACTERS:
-            problems.add(_long_label(value.strip(), *place))
+        elif field == "label" and (problem := label_problem(value.strip(), place)) is not None:
+            problems.add(problem)
         else:
             row[field] = value.strip() if field == "label" else value
     return row if problems.count == before else None
-
-
-def _long_label(label: str, file: str, line: int, column: str) -> Problem:
-    message = f"{quoted(label)} has {len(label)} characters; a label has {MAX_LABEL_CHARACTERS} at most"
-    return Problem("label_too_long", message, file, line, column)
 
 
 def _number(value: str, place: tuple[str, int, str], problems: ProblemList) -> float:
@@ -153,6 +193,33 @@ def _number(value: str, place: tuple[str, int, str], problems: ProblemList) -> f
         message = f"{quoted(value)} is not a finite number such as 3.5 (with a decimal point)"
         problems.add(Problem("invalid_score", message, *place))
     return number
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def read_json(
+    source: SourceFile,
+    task: TaskName,
+    mapping: Mapping[str, str],
+    problems: ProblemList,
+    label_separator: str | None = None,
+) -> Table:
+    """Read JSON Lines, or one array of objects. The first object is the header; a label may be a list of them."""
+    records = json_records(source)
+    first_line, first = next(records)  # there is one: the file begins like an object
+    header = [key for key in first if is_text(key)]
+    if (columns := _mapped(source, header, task, mapping, problems)) is None:
+        return Table(source, [], {}, format="json")
+    several = isinstance(first.get(columns.get("label")), list)
+    rows = []
+    for line, record in chain([(first_line, first)], records):
+        values = field_values(source, line, record, columns, problems, lists=task is TaskName.CLASSIFICATION)
+        if values is None or mixes_labels(values, source, line, columns, problems, several=several):
+            continue
+        if (row := _clean(source, line, values, columns, label_separator, problems)) is not None:
+            rows.append(LocatedRow(line, row))
+    return Table(source, rows, columns, format="json", multi_label=several or label_separator is not None)
 
 
 # ---- CoNLL ----------------------------------------------------------------------------------------------------------
@@ -184,7 +251,7 @@ def read_conll(source: SourceFile, problems: ProblemList) -> Table:
             problems.add(Problem("invalid_tag_sequence", bad.message, source.name, line, "tag"))
         values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
         rows.append(LocatedRow(sentence.lines[0], values))
-    return Table(source, rows, {}, scheme)
+    return Table(source, rows, {}, scheme, format="conll")
 
 
 def _conll_sentences(source: SourceFile, problems: ProblemList) -> Iterator[_Sentence]:
@@ -225,6 +292,4 @@ def _conll_problem(fields: list[str], width: int, name: str, line: int) -> Probl
         return Problem("missing_text", "the token is empty", name, line, "token")
     if "\0" in fields[0] + fields[-1]:
         return Problem("nul_byte", "the line holds a NUL byte", name, line, "token" if "\0" in fields[0] else "tag")
-    if len(fields[-1]) > MAX_LABEL_CHARACTERS:
-        return _long_label(fields[-1], name, line, "tag")
-    return None
+    return label_problem(fields[-1], (name, line, "tag"))

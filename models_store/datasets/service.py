@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets.columns import check_mapping
+from models_store.datasets.labels import check_separator
 from models_store.datasets.readers import Table, read_table
 from models_store.datasets.source import SourceFile, display_name
 from models_store.datasets.splits import split_off_validation
@@ -44,19 +45,23 @@ def create(
     task: TaskName,
     name: str | None = None,
     columns: Mapping[str, object] | None = None,
+    label_separator: str | None = None,
 ) -> Dataset:
     """Validate the files and store them as a data set; on any error nothing is stored.
 
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
         InvalidDatasetError: Rows are wrong; carries each with file, line and reason.
-        InvalidInputError: The column mapping does not fit the task.
+        InvalidInputError: The column mapping or the label separator does not fit the task.
     """
     mapping = check_mapping(columns or {}, task)
+    check_separator(label_separator, task)
     with store.staging() as folder:
         sources, sha256, size = _save(uploads, folder)
         problems = ProblemList()
-        tables = {split: read_table(source, task, mapping, problems) for split, source in sources.items()}
+        tables = {
+            split: read_table(source, task, mapping, problems, label_separator) for split, source in sources.items()
+        }
         if problems.count:  # what refused rows would have said about the others is unknown
             raise InvalidDatasetError(problems)
         findings = examine(task, tables, problems)
@@ -67,7 +72,7 @@ def create(
         dataset = Dataset(
             name=(name or Path(sources["train"].name).stem)[:200],
             task=task,
-            format="conll" if task is TaskName.TAGGING else "csv",
+            format=tables["train"].format,
             size_bytes=size,
             sha256=sha256,
             columns=tables["train"].columns,

@@ -31,7 +31,7 @@ _MAGIC = {
     codecs.BOM_UTF16_BE: "UTF-16 text",
 }
 _JSON = re.compile(rb'\s*\[?\s*\{\s*"')
-_ADVICE = "upload plain UTF-8 text (CSV or CoNLL)"
+_ADVICE = "upload plain UTF-8 text (CSV, JSON Lines, or CoNLL for tagging)"
 _HEAD_BYTES = 4096
 _TAR_PLACE = 257  # where a tar archive says that it is one
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f")
@@ -55,11 +55,11 @@ class SourceFile:
         with self.path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
         if (kind := _foreign(head)) is not None:
-            raise self.unreadable("unsupported_format", f"this {kind}; {_ADVICE}")
+            raise self.foreign(kind)
         if b"\0" in head[:4]:
             raise self.unreadable("not_utf8", "this looks like UTF-16 or UTF-32; save the file as UTF-8", 1)
         if sum(byte in _CONTROL for byte in head) > max(_FEW_CONTROL, _MOST_CONTROL * len(head)):
-            raise self.unreadable("unsupported_format", f"this is no text; {_ADVICE}")
+            raise self.foreign("is no text")
         number = 0
         with self.path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
@@ -74,6 +74,15 @@ class SourceFile:
                     )
                     raise self.unreadable("not_utf8", message, number) from error
 
+    def holds_json(self) -> bool:
+        """Whether the file begins like JSON objects, one after the other or in an array."""
+        with self.path.open("rb") as stream:
+            return _JSON.match(stream.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)) is not None
+
+    def foreign(self, kind: str) -> UnreadableFileError:
+        """The error for a file of another format."""
+        return self.unreadable("unsupported_format", f"this {kind}; {_ADVICE}")
+
     def unreadable(self, code: str, message: str, line: int | None = None) -> UnreadableFileError:
         """The error for a file that cannot be read at all."""
         place = f"{self.name}, line {line}" if line else self.name
@@ -87,7 +96,7 @@ def _foreign(head: bytes) -> str | None:
             return f"is {kind}"
     if head[_TAR_PLACE:].startswith(b"ustar"):
         return "is a tar archive"
-    return "looks like JSON" if _JSON.match(head.removeprefix(codecs.BOM_UTF8)) else None
+    return None
 
 
 def display_name(filename: str | None, default: str) -> str:

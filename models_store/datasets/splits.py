@@ -6,11 +6,13 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from models_store.datasets.labels import labels_of
 from models_store.datasets.validation import row_key
 from models_store.tasks import Row
 
 SPLIT_SEED = 13
 _MAX_VALIDATION_ROWS = 5_000
+_FEW_ROWS = 20  # with one set of labels; fewer would hardly give their share
 
 
 def validation_size(rows: int) -> int:
@@ -32,8 +34,9 @@ def split_off_validation(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
     for index, row in enumerate(rows):
         groups[row_key(row)].append(index)
     strata: defaultdict[str, list[list[int]]] = defaultdict(list)
+    stratum = _Strata(rows)
     for group in groups.values():
-        strata[_stratum(rows[group[0]])].append(group)
+        strata[stratum.of(rows[group[0]])].append(group)
 
     shuffled = random.Random(SPLIT_SEED)  # noqa: S311 (a split, not a secret)
     spared = _Spared(rows, groups.values())
@@ -75,12 +78,26 @@ class _Spared:
     def _answers(self, group: list[int]) -> set[str]:
         """Labels or tags of a group, and one name that all groups share."""
         rows = [self._rows[index] for index in group]
-        return {"\0any", *(str(answer) for row in rows for answer in row.get("tags", [row.get("label", "")]))}
+        return {"\0any", *(str(answer) for row in rows for answer in row.get("tags", labels_of(row)))}
 
 
-def _stratum(row: Row) -> str:
-    if "label" in row:
-        return str(row["label"])
-    if "tags" in row:
-        return ",".join(sorted({tag.partition("-")[2] or "" for tag in row["tags"]} - {""})) or "none"
-    return "graded"
+class _Strata:
+    """What rows are alike in, so that each kind gives its share of the validation rows.
+
+    Rows with several labels are alike in the whole set of them where it is frequent, and else in their rarest label,
+    which is the one that is hardest to share out (after Sechidis et al. 2011, who begin with the rarest, too).
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._sets = Counter(tuple(labels_of(row)) for row in rows)
+        self._labels = Counter(label for row in rows for label in labels_of(row))
+
+    def of(self, row: Row) -> str:
+        """The name of the row's stratum."""
+        if "label" in row:
+            labels = tuple(labels_of(row))
+            alike = labels if self._sets[labels] >= _FEW_ROWS else sorted(labels, key=self._labels.__getitem__)[:1]
+            return "\x1f".join(alike)
+        if "tags" in row:
+            return ",".join(sorted({tag.partition("-")[2] or "" for tag in row["tags"]} - {""})) or "none"
+        return "graded"

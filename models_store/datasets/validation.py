@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from models_store.datasets.labels import labels_of, suspected_separator
 from models_store.datasets.readers import LocatedRow, Table
 from models_store.errors import Problem, ProblemList, quoted
 from models_store.tasks import Row, TaskName
 from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
-from models_store.tasks.classification import ClassificationTask
+from models_store.tasks.classification import ClassificationTask, MultiLabelTask
 from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingTask
 from models_store.tasks.words import WordSplitter
@@ -41,8 +42,8 @@ def row_key(row: Row) -> str:
 
 
 def warnings(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
-    """Things that are no errors and yet worth knowing: repeated, contradictory and leaking rows."""
-    found = []
+    """Things that are no errors and yet worth knowing: repeated, contradictory and leaking rows, joint labels."""
+    found = [_joint_labels(tables["train"])]
     seen: dict[str, set[str]] = {}
     for split, table in tables.items():
         groups: defaultdict[str, list[LocatedRow]] = defaultdict(list)
@@ -62,6 +63,16 @@ def warnings(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
     return [warning for warning in found if warning["lines"]]
 
 
+def _joint_labels(train: Table) -> dict[str, Any]:
+    """A column of one label a row that looks like several."""
+    single = "label" in train.columns and "text_pair" not in train.columns and not train.multi_label
+    labels = {row.values["label"] for row in train.rows} if single else set()
+    separator = suspected_separator(labels)
+    lines = [row.line for row in train.rows if separator in row.values["label"]] if separator else []
+    message = f"row(s) seem to have several labels; if so, send label_separator={separator} with the upload"
+    return _warning("joint_labels", message, train, lines)
+
+
 def _warning(code: str, message: str, table: Table, lines: list[int]) -> dict[str, Any]:
     text = f"{len(lines)} {message}"
     return {"code": code, "message": text, "file": table.source.name, "lines": sorted(lines)[:_MAX_LINES]}
@@ -76,8 +87,10 @@ def _contradicts(group: list[LocatedRow]) -> bool:
 
 
 def _examine_classification(tables: Mapping[str, Table], problems: ProblemList) -> Findings:
+    _same_kind_of_labels(tables, problems)
     labels = _labels(tables, problems)
-    return Findings(ClassificationTask(tuple(sorted(labels))).to_config(), _counts(labels))
+    kind = MultiLabelTask if tables["train"].multi_label else ClassificationTask
+    return Findings(kind(tuple(sorted(labels))).to_config(), _counts(labels))
 
 
 def _examine_similarity(tables: Mapping[str, Table], problems: ProblemList) -> Findings:
@@ -126,18 +139,17 @@ _EXAMINERS: dict[TaskName, Callable[[Mapping[str, Table], ProblemList], Findings
 
 def _labels(tables: Mapping[str, Table], problems: ProblemList) -> Counter[str]:
     train = tables["train"]
-    counts = Counter(row.values["label"] for row in train.rows)
-    if train.rows and len(counts) < 2:
-        message = f"only one class: every row is labelled {quoted(next(iter(counts)))}"
+    counts = Counter(label for row in train.rows for label in labels_of(row.values))
+    if train.rows and len({tuple(labels_of(row.values)) for row in train.rows}) < 2:
+        message = f"only one class: every row is labelled {quoted(', '.join(counts))}"
         problems.add(Problem("single_class", message, train.source.name, None, train.columns["label"]))
     for split, table in tables.items():
         if split == "train" or "label" not in table.columns:
             continue
         for row in table.rows:
-            label = row.values["label"]
-            if label not in counts:
-                column = table.columns["label"]
-                problems.add(_unknown(label, table, row.line, column))
+            for label in labels_of(row.values):
+                if label not in counts:
+                    problems.add(_unknown(label, table, row.line, table.columns["label"]))
     return counts
 
 
@@ -165,6 +177,14 @@ def _same_columns(tables: Mapping[str, Table], problems: ProblemList) -> None:
         if table.rows and ("score" in table.columns) != ("score" in train.columns):
             message = f"{table.source.name} and {train.source.name} must both have scores, or both labels"
             problems.add(Problem("other_columns", message, table.source.name, 1))
+
+
+def _same_kind_of_labels(tables: Mapping[str, Table], problems: ProblemList) -> None:
+    train = tables["train"]
+    for table in tables.values():
+        if table.rows and table.multi_label != train.multi_label:
+            message = f"{table.source.name} and {train.source.name} must both have lists of labels, or neither"
+            problems.add(Problem("other_label_kind", message, table.source.name, None, table.columns["label"]))
 
 
 def _unknown(label: str, table: Table, line: int, column: str) -> Problem:

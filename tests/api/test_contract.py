@@ -153,9 +153,12 @@ MODEL: Shape = {
 TOKEN: Shape = {"text": str, "start": int, "end": int, "tag": str, "score": float}
 ENTITY: Shape = {"label": str, "text": str, "start": int, "end": int, "score": float}
 
+LABEL_SCORE: Shape = {"label": str, "score": float}
+
 # What api.md shows for each kind of task, with exactly these keys.
 ASKED: dict[str, tuple[dict[str, Any], Shape]] = {
     "classification": ({"inputs": ["where is my parcel"]}, {"label": str, "score": float}),
+    "several": ({"inputs": ["where is my parcel"]}, {"label": str, "score": float, "labels": [LABEL_SCORE]}),
     "tagging": ({"inputs": ["Ada met Bob."]}, {"entities": list, "tokens": [TOKEN]}),
     "similarity": ({"inputs": [{"text": "lamp", "text_pair": "lamp"}]}, {"label": str, "score": float}),
     "graded": ({"inputs": [{"text": "lamp", "text_pair": "lamp"}]}, {"score": float}),
@@ -176,6 +179,7 @@ def test_a_data_set(service: Service, trained_models: Trained, kind: str) -> Non
         dataset["columns"]
         == {
             "classification": {"text": "text", "label": "label"},
+            "several": {"text": "text", "label": "labels"},
             "tagging": {},
             "similarity": {"text": "question1", "text_pair": "question2", "label": "is_duplicate"},
             "graded": {"text": "sentence1", "text_pair": "sentence2", "score": "score"},
@@ -192,6 +196,7 @@ def test_a_finished_job(service: Service, trained_models: Trained, kind: str) ->
     assert service.job(job["id"]) == job
     names = {
         "classification": {"accuracy", "f1_macro"},
+        "several": {"f1_micro", "f1_macro", "accuracy"},
         "tagging": {"precision", "recall", "f1"},
         "similarity": {"accuracy", "f1_macro", "f1"},
         "graded": {"spearman", "pearson"},

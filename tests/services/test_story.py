@@ -13,6 +13,7 @@ pytestmark = pytest.mark.services
 
 INPUTS = {
     "classification": "where is my parcel",
+    "several": "refund my parcel",
     "tagging": "Ada met Bob Carol on Monday.",
     "similarity": {"text": "my kettle please", "text_pair": "kettle want today"},
     "graded": {"text": "my kettle please", "text_pair": "kettle want today"},
@@ -37,6 +38,7 @@ def test_a_finished_job_has_every_field_of_the_contract(trained_models: dict[str
     ("kind", "metric", "floor"),
     [
         ("classification", "accuracy", 0.7),
+        ("several", "f1_micro", 0.7),
         ("tagging", "f1", 0.8),
         ("similarity", "accuracy", 0.4),
         ("graded", "spearman", -1),

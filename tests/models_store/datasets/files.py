@@ -39,11 +39,12 @@ def store_files(
     task: TaskName = TaskName.CLASSIFICATION,
     *,
     columns: dict[str, object] | None = None,
+    label_separator: str | None = None,
     **others: str | bytes,
 ) -> Dataset:
     """Upload a training file, and others by the name of their split."""
     uploads = [upload("train", train), *(upload(split, content) for split, content in others.items())]
-    return create(db, artifacts, uploads, task=task, columns=columns)
+    return create(db, artifacts, uploads, task=task, columns=columns, label_separator=label_separator)
 
 
 def refusal(
@@ -53,11 +54,12 @@ def refusal(
     task: TaskName = TaskName.CLASSIFICATION,
     *,
     columns: dict[str, object] | None = None,
+    label_separator: str | None = None,
     **others: str | bytes,
 ) -> InvalidInputError:
     """The error with which these files are refused."""
     with pytest.raises(InvalidInputError) as caught:
-        store_files(db, artifacts, train, task, columns=columns, **others)
+        store_files(db, artifacts, train, task, columns=columns, label_separator=label_separator, **others)
     return caught.value
 
 

@@ -203,8 +203,6 @@ def parquet() -> bytes:
         (b"%PDF-1.4\n1 0 obj", "PDF document"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (bytes(range(1, 256)) * 4, "this is no text"),
-        (b'{"text": "red", "label": "a"}\n', "looks like JSON"),
-        (b'\n[{"text": "red", "label": "a"}]\n', "looks like JSON"),
         (parquet(), "Parquet"),
         ("text,label\n".encode("utf-16"), "UTF-16"),
         (codecs.BOM_UTF16_BE + "text,label\n".encode("utf-16-be"), "UTF-16"),
@@ -214,6 +212,13 @@ def parquet() -> bytes:
 def test_other_formats_are_recognised(tmp_path: Path, content: bytes, kind: str, task: TaskName) -> None:
     with pytest.raises(UnreadableFileError, match=kind) as caught:
         read(tmp_path, content, task)
+    assert places(caught.value.problems) == [("unsupported_format", "train.csv", None, None)]
+
+
+@pytest.mark.parametrize("content", ['{"text": "red", "label": "a"}\n', '\n[{"text": "red", "label": "a"}]\n'])
+def test_tagging_reads_no_json(tmp_path: Path, content: str) -> None:
+    with pytest.raises(UnreadableFileError, match="looks like JSON") as caught:
+        read(tmp_path, content, TaskName.TAGGING)
     assert places(caught.value.problems) == [("unsupported_format", "train.csv", None, None)]
 
 

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models_store.datasets.labels import labels_of
 from models_store.datasets.splits import split_off_validation, validation_size
 from models_store.datasets.validation import row_key
 
 Row = dict[str, Any]
 
+several = st.lists(
+    st.fixed_dictionaries(
+        {"text": st.sampled_from("abcdefghijkl"), "label": st.lists(st.sampled_from("xyz"), unique=True, max_size=3)}
+    ),
+    min_size=1,
+    max_size=60,
+)
 labelled = st.lists(
     st.fixed_dictionaries({"text": st.sampled_from("abcdefghijkl"), "label": st.sampled_from("xyz")}),
     min_size=1,
@@ -33,7 +41,7 @@ tagged = st.lists(
 )
 
 
-@given(labelled | graded | tagged)
+@given(labelled | several | graded | tagged)
 def test_splits_are_disjoint_complete_and_the_same_every_time(rows: list[Row]) -> None:
     train, validation = split_off_validation(rows)
     assert sorted(train + validation) == list(range(len(rows)))
@@ -42,13 +50,13 @@ def test_splits_are_disjoint_complete_and_the_same_every_time(rows: list[Row]) -
     assert split_off_validation(rows) == (train, validation)
 
 
-@given(labelled | graded | tagged)
+@given(labelled | several | graded | tagged)
 def test_rows_with_one_text_stay_together(rows: list[Row]) -> None:
     train, validation = split_off_validation(rows)
     assert not {row_key(rows[i]) for i in train} & {row_key(rows[i]) for i in validation}
 
 
-@given(labelled | tagged)
+@given(labelled | several | tagged)
 def test_every_label_stays_in_training(rows: list[Row]) -> None:
     train, _ = split_off_validation(rows)
     assert answers([rows[i] for i in train]) == answers(rows)
@@ -60,7 +68,7 @@ def test_graded_rows_always_give_a_validation_split(rows: list[Row]) -> None:
 
 
 def answers(rows: list[Row]) -> set[str]:
-    return {answer for row in rows for answer in (row["tags"] if "tags" in row else [row["label"]])} - {"O"}
+    return {answer for row in rows for answer in row.get("tags", labels_of(row))} - {"O"}
 
 
 def test_sentences_that_all_differ_in_their_labels_still_give_a_validation_split() -> None:
