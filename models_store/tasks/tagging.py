@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from models_store.tasks.base import (
     softmax,
 )
 from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
-from models_store.tasks.metrics import entity_metrics, token_accuracy
+from models_store.tasks.metrics import entity_metrics, label_metrics
 from models_store.tasks.viterbi import Scores, Transitions, best_path, is_legal, marginals
 from models_store.tasks.words import Word, WordSplitter
 
@@ -135,11 +136,11 @@ class TaggingTask:
         return {"entities": self._entities(example, tags, scores), "tokens": tokens}
 
     def score(self, logits: Sequence[FloatArray], rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, float]:
-        """Entity precision, recall and F1 with token accuracy; for plain tags the accuracy alone."""
+        """Entity precision, recall and F1 with token accuracy; for plain tags accuracy and macro F1."""
         truth = [row["tags"] for row in rows]
         predicted = [self._tags_and_scores(x, e)[0] for x, e in zip(logits, encoded, strict=True)]
         if self.scheme is Scheme.PLAIN:
-            return {"accuracy": token_accuracy(truth, predicted)}
+            return label_metrics(list(chain.from_iterable(truth)), list(chain.from_iterable(predicted)))
         return entity_metrics(truth, predicted)
 
     def to_config(self) -> dict[str, Any]:

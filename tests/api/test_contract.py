@@ -65,7 +65,7 @@ DATASET: Shape = {
     "object": one_of("dataset"),
     "name": str,
     "task": one_of("classification", "tagging", "similarity"),
-    "format": one_of("csv", "conll"),
+    "format": one_of("csv", "json", "conll"),
     "size_bytes": int,
     "sha256": matching("[0-9a-f]{64}"),
     "columns": dict,

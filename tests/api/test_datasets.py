@@ -247,3 +247,37 @@ def test_a_preview_shows_rows_as_they_are_trained_on(
 
     assert (len(page["data"]), page["has_more"]) == (5, True)
     assert {frozenset(row) for row in page["data"]} == {frozenset(fields)}
+
+
+# ---- several labels -------------------------------------------------------------------------------------------------
+
+SEVERAL = "text,label\n" + "".join(f"text number {i},{['a|b', 'b', ''][i % 3]}\n" for i in range(12))
+
+
+def test_a_separator_makes_several_labels(service: Service) -> None:
+    dataset = upload(service, {"file": SEVERAL}, label_separator="|").json()
+
+    assert dataset["multi_label"] is True
+    assert dataset["labels"] == [{"label": "b", "count": 8}, {"label": "a", "count": 4}]
+    rows = service.client.get(f"/datasets/{dataset['id']}/preview", params={"limit": 100}).json()["data"]
+    assert {tuple(row["label"]) for row in rows} == {("a", "b"), ("b",), ()}
+    assert upload(service, {"file": CSV}).json()["multi_label"] is False
+
+
+@pytest.mark.parametrize(("form", "files"), [({"label_separator": "||||"}, SEVERAL), ({"task": "similarity"}, SEVERAL)])
+def test_a_separator_that_does_not_fit_is_refused(service: Service, form: dict[str, str], files: str) -> None:
+    body = problem_of(upload(service, {"file": files}, **{"label_separator": "|", **form}), 422)
+
+    assert [(error["code"], error["column"]) for error in body["errors"]] == [
+        ("invalid_label_separator", "label_separator")
+    ]
+
+
+def test_a_bad_list_of_labels_is_placed(service: Service) -> None:
+    rows = [{"text": f"text {i}", "label": ["a"] * (i % 2)} for i in range(8)] + [{"text": "x", "label": "a"}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    body = problem_of(upload(service, {"file": lines}), 422)
+
+    assert [(error["line"], error["column"], error["code"]) for error in body["errors"]] == [
+        (9, "label", "mixed_labels")
+    ]

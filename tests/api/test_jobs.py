@@ -58,6 +58,22 @@ def test_a_job_that_asks_for_nothing_special_is_trained_the_usual_way(client: Te
     assert None not in spec["hyperparameters"].values()
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "column"),
+    [
+        ("graded", {"hyperparameters": {"class_weights": "balanced"}}, "hyperparameters.class_weights"),
+        ("tagging", {"head": "crf", "hyperparameters": {"loss": "focal"}}, "hyperparameters.loss"),
+        ("several", {"hyperparameters": {"focal_gamma": 1.0}}, "hyperparameters.focal_gamma"),
+    ],
+)
+def test_a_loss_that_the_data_set_or_the_head_cannot_have_is_refused(
+    service: Service, trained_models: Trained, kind: str, fields: dict[str, Any], column: str
+) -> None:
+    body = problem_of(service.submit(trained_models[kind].dataset["id"], "refused", **fields), 422)
+
+    assert [error["column"] for error in body["errors"]] == [column]
+
+
 def test_parallel_posts_with_one_key_start_one_job(client: TestClient) -> None:
     dataset_id = add_dataset(database(client))
     together = threading.Barrier(20)

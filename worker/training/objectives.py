@@ -127,7 +127,7 @@ def watched_metric(task: Task[Any], values: ResolvedHyperparameters) -> str:
     knows nothing but the frequent class would win.
     """
     balanced = values.class_weights == "balanced"
-    return _BALANCED_METRICS.get(task.objective, task.primary_metric) if balanced else task.primary_metric
+    return _BALANCED_METRICS.get(task.primary_metric, task.primary_metric) if balanced else task.primary_metric
 
 
 def objective_of(
@@ -182,7 +182,7 @@ def crf_of(module: nn.Module) -> Crf | None:
     return next((part for part in module.modules() if isinstance(part, Crf)), None)
 
 
-_BALANCED_METRICS = {ObjectiveName.CROSS_ENTROPY: "f1_macro", ObjectiveName.MULTI_LABEL: "f1_macro"}
+_BALANCED_METRICS = {"accuracy": "f1_macro", "f1_micro": "f1_macro"}
 
 # The losses that have classes to weigh.
 OBJECTIVES: dict[ObjectiveName, type[CrossEntropy | MultiLabel]] = {

@@ -137,7 +137,8 @@ def test_metrics_of_entities_and_of_plain_tags(tokenizer_of: Callable[[int], Tok
     row = {"tokens": ["the", "dog", "barks"], "tags": ["DET", "NOUN", "VERB"]}
     (encoded,) = PLAIN.encode(tokenizer_of(32), [PLAIN.example(row)])
     assert PLAIN.score([logits_for(PLAIN, encoded, ["DET", "NOUN", "NOUN"])], [row], [encoded]) == {
-        "accuracy": pytest.approx(2 / 3)
+        "accuracy": pytest.approx(2 / 3),
+        "f1_macro": pytest.approx((1 + 2 / 3 + 0) / 3),
     }
 
 

@@ -169,6 +169,7 @@ def test_the_focal_loss_has_a_gradient_where_there_is_nothing_left_to_learn(gamm
         ("classification", "accuracy", "f1_macro"),
         ("several labels", "f1_micro", "f1_macro"),
         ("labelled pairs", "accuracy", "f1_macro"),
+        ("pos", "accuracy", "f1_macro"),
         ("tagging", "f1", "f1"),
         ("graded pairs", "spearman", "spearman"),
     ],
