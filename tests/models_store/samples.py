@@ -22,6 +22,13 @@ EXPIRED = -1.0  # a lease that ran out before it was given
 VERSION = NewVersion("models/job_x.1", "linear", {"test": {"accuracy": 0.9}}, 1024)
 
 
+SAMPLE_TASKS: dict[TaskName, Task[Any]] = {
+    TaskName.CLASSIFICATION: ClassificationTask(("a", "b")),
+    TaskName.TAGGING: TaggingTask(("O", "B-X", "I-X"), Scheme.BIO, WordSplitter()),
+    TaskName.SIMILARITY: SimilarityTask(labels=("no", "yes")),
+}
+
+
 def add_dataset(db: Database, task: TaskName = TaskName.CLASSIFICATION) -> str:
     """A data set without files."""
     row = Dataset(
@@ -31,7 +38,7 @@ def add_dataset(db: Database, task: TaskName = TaskName.CLASSIFICATION) -> str:
         size_bytes=1,
         sha256="0" * 64,
         columns={},
-        schema_={},
+        schema_=SAMPLE_TASKS[task].to_config(),
         labels=[],
         splits={"train": {"rows": 100, "source": "uploaded"}},
         warnings=[],
@@ -39,13 +46,6 @@ def add_dataset(db: Database, task: TaskName = TaskName.CLASSIFICATION) -> str:
     with db.transaction() as session:
         session.add(row)
     return row.id
-
-
-SAMPLE_TASKS: dict[TaskName, Task[Any]] = {
-    TaskName.CLASSIFICATION: ClassificationTask(("a", "b")),
-    TaskName.TAGGING: TaggingTask(("O", "B-X", "I-X"), Scheme.BIO, WordSplitter()),
-    TaskName.SIMILARITY: SimilarityTask(labels=("no", "yes")),
-}
 
 
 def submit(
