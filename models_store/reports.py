@@ -109,7 +109,7 @@ class ReliabilityBin(BaseModel):
 class Reliability(BaseModel):
     """How far the model's confidence can be believed."""
 
-    unit: Annotated[Literal["row", "word"], Field(description="What an answer is")]
+    unit: Annotated[Literal["row", "word", "label"], Field(description="What an answer is")]
     ece: Annotated[float, Field(description="Expected calibration error: mean gap of confidence and accuracy")]
     bins: list[ReliabilityBin]
 
@@ -141,17 +141,19 @@ class Span(BaseModel):
 
 
 class WorstError(BaseModel):
-    """A wrong answer. Of a tagged sentence only what was wrong is listed."""
+    """A wrong answer. Of a tagged sentence, or a text with several labels, only what was wrong is listed."""
 
     row: Annotated[int, Field(description="Position in the split, from 0")]
     text: str
     text_pair: str | None = None
     shortened: Annotated[bool, Field(description="A text is longer than what stands here, which then ends in …")]
-    true: str | float | list[Span]
-    predicted: str | float | list[Span]
+    true: str | float | list[str] | list[Span]
+    predicted: str | float | list[str] | list[Span]
     score: Annotated[
         float,
-        Field(description="Probability of the wrong label; or number of wrong entities or words; or absolute error"),
+        Field(
+            description="Probability of the wrong label; number of wrong labels, entities or words; or absolute error"
+        ),
     ]
 
 

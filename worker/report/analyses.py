@@ -14,7 +14,7 @@ from models_store.reports import ScoreFigures, ScoreGroup, Span, SplitFigures, W
 from models_store.tasks import Prediction, Row
 from models_store.tasks.base import ObjectiveName
 from models_store.tasks.bio import Scheme, entity_spans, split_tag
-from models_store.tasks.classification import ClassificationTask
+from models_store.tasks.classification import ClassificationTask, MultiLabelTask
 from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingExample, TaggingTask
 from worker.report.figures import Confusions, ReliabilityCurve, WorstErrors, shortened
@@ -58,6 +58,38 @@ class LabelAnalysis:
         return SplitFigures(
             classes=self._confusions.classes(self._labels),
             confusion=self._confusions.matrix(self._labels, paired=True),
+            reliability=self._reliability.figures(),
+            errors=self._worst.count,
+            worst_errors=self._worst.listed(),
+        )
+
+
+class LabelSetAnalysis:
+    """Answers that are any number of labels."""
+
+    def __init__(self, task: MultiLabelTask) -> None:
+        self._labels = task.labels
+        self._confusions = Confusions()
+        self._reliability = ReliabilityCurve("label")
+        self._worst = WorstErrors()
+
+    def add(self, number: int, row: Row, prediction: Prediction) -> None:
+        """Compare sets of labels."""
+        scores = {entry["label"]: entry["score"] for entry in prediction["labels"]}
+        true, predicted = set(row["label"]), set(scores)
+        for label in true | predicted:
+            self._confusions.add(label if label in true else None, label if label in predicted else None)
+        for label, score in scores.items():
+            self._reliability.add(score, right=label in true)
+        if wrong := true ^ predicted:
+            missed, spurious = sorted(true - predicted), sorted(predicted - true)
+            self._worst.add(len(wrong), number, lambda: _error(number, row, missed, spurious, len(wrong)))
+
+    def figures(self) -> SplitFigures:
+        """By label; the rows with the most labels missed or wrongly given are the worst."""
+        return SplitFigures(
+            classes=self._confusions.classes(self._labels),
+            confusion=self._confusions.matrix(self._labels, paired=False),
             reliability=self._reliability.figures(),
             errors=self._worst.count,
             worst_errors=self._worst.listed(),
@@ -159,6 +191,7 @@ class ScoreAnalysis:
 
 ANALYSES: dict[ObjectiveName, Callable[[Any], Analysis]] = {
     ObjectiveName.CROSS_ENTROPY: LabelAnalysis,
+    ObjectiveName.MULTI_LABEL: LabelSetAnalysis,
     ObjectiveName.TOKEN_CROSS_ENTROPY: TaggingAnalysis,
     ObjectiveName.GRADED: ScoreAnalysis,
 }

@@ -34,9 +34,9 @@ class _Kind:
 _KINDS = {
     TaskName.CLASSIFICATION: _Kind(
         "text-classification",
-        "Gives a label to a text.",
+        "Labels a text.",
         ["A text to be labelled."],
-        "It always answers with one of its labels, also for a text to which none of them fits.",
+        "It knows no other labels than its own, also for a text to which none of them fits.",
     ),
     TaskName.TAGGING: _Kind(
         "token-classification",
@@ -46,7 +46,7 @@ _KINDS = {
     ),
     TaskName.SIMILARITY: _Kind(
         "sentence-similarity",
-        "Compares two texts, which it reads together.",
+        "Compares two texts.",
         [{"text": "One text.", "text_pair": "Another text."}],
         "It compares pairs and gives no vectors: to search among many texts, each pair must be asked for.",
     ),
@@ -118,7 +118,7 @@ def _answers(report: Report) -> str:
         return f"A score between {low:g} and {high:g}."
     labels = report.labels or []
     more = f", of which the first {_LISTED} are:" if len(labels) > _LISTED else ":"
-    return f"One of {len(labels)}{more}\n\n{table(['label'], [[label] for label in labels[:_LISTED]])}"
+    return f"{len(labels)} labels{more}\n\n{table(['label'], [[label] for label in labels[:_LISTED]])}"
 
 
 def _data(report: Report) -> str:

@@ -80,7 +80,7 @@ def _class_figures(label: str, hits: int, true: int, predicted: int) -> ClassFig
 class ReliabilityCurve:
     """Answers by their confidence, in equally wide intervals (Guo et al. 2017, arXiv 1706.04599)."""
 
-    def __init__(self, unit: Literal["row", "word"], bins: int = RELIABILITY_BINS) -> None:
+    def __init__(self, unit: Literal["row", "word", "label"], bins: int = RELIABILITY_BINS) -> None:
         self._unit = unit
         self._counts, self._rights, self._sums = [0] * bins, [0] * bins, [0.0] * bins
 

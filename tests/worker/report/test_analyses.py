@@ -10,7 +10,7 @@ from models_store.reports import Span, SplitFigures
 from models_store.tasks import Row
 from models_store.tasks.base import ObjectiveName
 from models_store.tasks.bio import Scheme
-from models_store.tasks.classification import ClassificationTask
+from models_store.tasks.classification import ClassificationTask, MultiLabelTask
 from models_store.tasks.metrics import entity_metrics
 from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingTask
@@ -62,6 +62,34 @@ def test_wrong_labels_come_by_the_confidence_in_them() -> None:
     assert found.reliability is not None
     assert (found.reliability.unit, sum(b.count for b in found.reliability.bins)) == ("row", 3)
     assert (found.word_tags, found.scores) == (None, None)
+
+
+def test_of_several_labels_what_was_missed_and_what_was_too_much_is_told() -> None:
+    def given(text: str, true: str, **scores: float) -> tuple[Row, dict[str, Any]]:
+        labels = [{"label": label, "score": score} for label, score in scores.items()]
+        return {"text": text, "label": true.split()}, {"labels": labels, "label": "a", "score": 0.1}
+
+    found = figures(
+        MultiLabelTask(("a", "b", "c")),
+        given("right", "a b", a=0.9, b=0.8),
+        given("one missed, one too much", "a b", a=0.7, c=0.6),
+        given("nothing", ""),
+        given("missed", "c"),
+    )
+
+    assert found.classes is not None
+    assert [(c.label, c.precision, c.recall, c.support) for c in found.classes] == [
+        ("a", 1.0, 1.0, 2), ("b", 1.0, 0.5, 2), ("c", 0.0, 0.0, 1),
+    ]  # fmt: skip
+    assert found.confusion is not None
+    assert (found.confusion.missed, found.confusion.spurious) == ([0, 1, 1], [0, 0, 1])
+    assert found.errors == 2
+    assert [(e.row, e.true, e.predicted, e.score) for e in found.worst_errors] == [
+        (1, ["b"], ["c"], 2),
+        (3, ["c"], [], 1),
+    ]
+    assert found.reliability is not None
+    assert (found.reliability.unit, sum(b.count for b in found.reliability.bins)) == ("label", 4)
 
 
 def test_of_a_pair_both_texts_are_shown() -> None:

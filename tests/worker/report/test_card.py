@@ -160,6 +160,6 @@ def test_a_card_tells_what_to_beware_of() -> None:
 def test_many_labels_are_not_all_listed() -> None:
     card = model_card(report([f"label {i}" for i in range(200)]))
 
-    assert "One of 200, of which the first 50 are:" in card
+    assert "200 labels, of which the first 50 are:" in card
     assert "| label 49 |" in card
     assert "| label 50 |\n" not in card

@@ -143,15 +143,17 @@ def test_without_test_rows_there_is_no_such_error(workshop: Workshop) -> None:
     assert set(report.splits) == {"validation"}
 
 
-def test_rows_that_were_cut_are_counted(workshop: Workshop) -> None:
+def test_rows_that_are_longer_than_a_window_are_counted(workshop: Workshop) -> None:
     request = workshop.pipeline_request(
         "tagging", strategy="frozen", hyperparameters={"head_epochs": 1, "batch_size": 8, "max_length": 8}
     )
 
     report = run(request)[2]
 
-    assert report.max_length == 8
-    assert {name: size.truncated for name, size in report.rows.items()} == {"train": 27, "validation": 8}
+    assert (report.max_length, report.stride) == (8, 6)
+    assert {name: (size.windowed, size.truncated) for name, size in report.rows.items()} == {
+        "train": (27, 0), "validation": (8, 0),
+    }  # fmt: skip
 
 
 def test_a_report_is_plain_json(workshop: Workshop) -> None:
