@@ -189,7 +189,7 @@ def run_job(
         SQLModel.metadata.create_all(db.engine)
         store = ArtifactStore(root / "artifacts")
         asked = JobRequest.model_validate({"dataset_id": "", "model": "bench", **request})
-        dataset = _upload(db, store, benchmark, data / name, root, rows, asked.seed)
+        dataset = upload(db, store, benchmark, data / name, root, rows, asked.seed)
         train_rows = dataset.splits["train"]["rows"]
         output, scratch = root / "output", root / "scratch"
         output.mkdir()
@@ -227,9 +227,10 @@ def _bag_of_words(request: PipelineRequest, benchmark: Benchmark) -> float:
     return float(model.score([row["text"] for row in test], [row["label"] for row in test]))
 
 
-def _upload(
+def upload(
     db: Database, store: ArtifactStore, benchmark: Benchmark, folder: Path, root: Path, rows: int, seed: int
 ) -> Dataset:
+    """Create the data set as a user would; ``rows`` > 0 draws that many training rows at random."""
     with ExitStack() as stack:
         uploads = []
         for split, filename in benchmark.files.items():

@@ -9,7 +9,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = "cpu,embedded,worker,dev"
+EXTRAS = "cpu,embedded,worker,dev,benchmarks"
 HEADER = """\
 # The lock file: exact versions of everything, written by `make lock`.
 # torch is pinned without a build tag, so that a CPU build at hand is taken and a GPU machine gets its own.
