@@ -7,7 +7,8 @@ head and loss, the same epochs, batch size, learning rates, warm-up, weight deca
 the process, which other work on the machine disturbs less. With one thread on an idle core the two are the same.
 
 - ``thawline``: what the worker runs. It also exports to ONNX and compares the export with torch; no other side does.
-- ``trainer``, ``trainer_bf16``: the two phases through `transformers.Trainer`.
+- ``trainer``, ``trainer_bf16``: the two phases through `transformers.Trainer`, in single precision, its default, and in
+  bfloat16, which is of use where the CPU has instructions for it; ours uses those without being asked.
 - ``sentence_transformers``: graded similarity by its own recipe, a bi-encoder; compare quality along with time.
 - ``setfit``: classification by its own recipe, pairs of sentences and logistic regression; meant for few rows.
 

@@ -64,7 +64,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--head", default="linear")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    sides = arguments.sides.split(",")
+    if OURS not in sides or not set(sides) <= SIDES.keys():
+        parser.error(f"--sides takes {', '.join(SIDES)}, and {OURS} must be among them: ratios are to it")
+    return arguments
 
 
 def _compare(arguments: argparse.Namespace, name: str, seed: int) -> list[tuple[str, Outcome]]:

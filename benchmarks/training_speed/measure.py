@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.training_speed.exchange import Assignment, Report, Times
 from models_store.tasks import Task, TaskName
@@ -26,7 +27,7 @@ class Side:
     tasks: frozenset[TaskName] = frozenset(TaskName)
     primary_metric: str | None = None  # it is of use for this kind of data alone
 
-    def fits(self, task: Task[object]) -> bool:
+    def fits(self, task: Task[Any]) -> bool:
         """Whether it can learn this data."""
         return task.name in self.tasks and self.primary_metric in (None, task.primary_metric)
 

@@ -10,8 +10,10 @@ from benchmarks.training_speed.exchange import Times
 from benchmarks.training_speed.measure import Outcome
 
 _TEXTS = ("data set", "side", "metric", "epochs", "clock")
-_COLUMNS = ("data set", "side", "runs", "metric", "epochs", "peak MiB", "÷ ours")
-_COLUMNS += ("clock", "seconds", "÷ ours", "phase 1", "phase 2", "rest", "phase 1 of all")
+_COLUMNS = (
+    *("data set", "side", "runs", "metric", "epochs", "peak MiB", "÷ ours"),
+    *("clock", "seconds", "÷ ours", "phase 1", "phase 2", "rest", "phase 1 of all"),
+)
 HEADER = f"| {' | '.join(_COLUMNS)} |\n|{'|'.join('---' if name in _TEXTS else '---:' for name in _COLUMNS)}|"
 _NONE = Times(0.0, 0.0)
 

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.training_speed import table
 from benchmarks.training_speed.exchange import Assignment, Report, Times, read_rows, write_rows
 from benchmarks.training_speed.measure import SIDES, Outcome, Side, run_side
-from models_store.tasks import ClassificationTask, SimilarityTask
+from models_store.tasks.classification import ClassificationTask
+from models_store.tasks.similarity import SimilarityTask
 
 ASSIGNMENT = Assignment(task={}, head="linear", encoder="", phases=[], values={}, seed=7, threads=1, bf16=True)
 
