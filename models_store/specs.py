@@ -42,27 +42,26 @@ class HeadName(StrEnum):
     SIM_TRANSFORMER = "sim_transformer"
 
 
+# The heads of each task, the cheapest first.
 HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
-    TaskName.CLASSIFICATION: (HeadName.LINEAR, HeadName.DENSE_CNN, HeadName.HIGHWAY_LSTM),
-    TaskName.TAGGING: (HeadName.LINEAR, HeadName.BILSTM, HeadName.CRF, HeadName.BILSTM_CRF),
+    TaskName.CLASSIFICATION: (HeadName.LINEAR, HeadName.HIGHWAY_LSTM, HeadName.DENSE_CNN),
+    TaskName.TAGGING: (HeadName.LINEAR, HeadName.CRF, HeadName.BILSTM, HeadName.BILSTM_CRF),
     TaskName.SIMILARITY: (
         HeadName.LINEAR,
         HeadName.SIAMESE,
-        HeadName.BIMPM,
         HeadName.BIMPM_LITE,
         HeadName.SIM_TRANSFORMER,
+        HeadName.BIMPM,
     ),
 }
 
-
-# Their loss is that of a whole sentence, in which no class can be weighed.
 CRF_HEADS = frozenset({HeadName.CRF, HeadName.BILSTM_CRF})
 
-# What `auto` tries, the simplest first. The other heads are not measured well enough yet to be worth everybody's time.
-AUTO_HEADS: dict[TaskName, tuple[HeadName, ...]] = {
-    TaskName.CLASSIFICATION: (HeadName.LINEAR,),
-    TaskName.TAGGING: (HeadName.LINEAR,),
-    TaskName.SIMILARITY: (HeadName.LINEAR,),
+# What ``auto`` means where there is no frozen phase to compare heads in.
+DEFAULT_HEADS: dict[TaskName, HeadName] = {
+    TaskName.CLASSIFICATION: HeadName.LINEAR,
+    TaskName.TAGGING: HeadName.LINEAR,
+    TaskName.SIMILARITY: HeadName.SIAMESE,
 }
 
 
@@ -257,11 +256,11 @@ class TrainingSpec(BaseModel):
     promote: Promotion = Promotion.ALWAYS
 
     def heads(self) -> tuple[HeadName, ...]:
-        """The heads to try, the simplest first: one, unless the job leaves the choice to the training."""
+        """The heads to try, the cheapest first: one, unless the job leaves the choice to the training."""
         if self.head is not HeadName.AUTO:
             return (self.head,)
-        candidates = _candidates(self.task, self.strategy)
-        return tuple(h for h in candidates if not (self.hyperparameters.shapes_loss() and h in CRF_HEADS))
+        plain = not self.hyperparameters.shapes_loss()
+        return tuple(head for head in HEADS_OF_TASK[self.task] if plain or head not in CRF_HEADS)
 
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
@@ -320,11 +319,6 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     )
 
 
-def _candidates(task: TaskName, strategy: Strategy) -> tuple[HeadName, ...]:
-    """What ``auto`` tries. Without a frozen phase there is nothing to compare heads by."""
-    return AUTO_HEADS[task] if PhaseName.HEAD in PHASES_OF_STRATEGY[strategy] else AUTO_HEADS[task][:1]
-
-
 def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> HeadName:
     """The head to train; ``auto`` where the training itself is to choose among several.
 
@@ -332,8 +326,8 @@ def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> Hea
         InvalidInputError: The head does not fit the task.
     """
     if requested is HeadName.AUTO:
-        candidates = _candidates(task, strategy)
-        return candidates[0] if len(candidates) == 1 else HeadName.AUTO
+        compared = PhaseName.HEAD in PHASES_OF_STRATEGY[strategy]
+        return HeadName.AUTO if compared else DEFAULT_HEADS[task]
     fitting = HEADS_OF_TASK[task]
     if requested not in fitting:
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"

@@ -99,13 +99,14 @@ def _prepare(arguments: argparse.Namespace, name: str, seed: int, root: Path) ->
     asked = JobRequest.model_validate(
         {"dataset_id": dataset.id, "model": "bench", "head": arguments.head, "seed": seed, "hyperparameters": chosen}
     )
-    spec = resolve_spec(asked, benchmark.task, dataset.splits["train"]["rows"], encoder_names(root))
+    spec = resolve_spec(asked, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], encoder_names(root))
     folder = store.path(datasets.dataset_key(dataset.id))
     for split in ("train", "validation", "test"):
         write_rows(root / f"{split}.jsonl", datasets.read_split(folder, split))
     request = PipelineRequest(
         spec=spec,
         dataset_schema=dataset.schema_,
+        dataset_sha256=dataset.sha256,
         dataset_dir=folder,
         encoders_dir=root,
         output_dir=root,

@@ -29,10 +29,11 @@ from transformers import (
 )
 
 from benchmarks.training_speed.exchange import Assignment, Report, Times, read_rows
-from models_store.specs import HeadName
+from models_store.specs import HeadName, ResolvedHyperparameters
 from models_store.tasks import Encoded, Task, task_from_config
 from models_store.tasks.base import IGNORED_TARGET
 from worker.training.heads import HEADS
+from worker.training.heads.base import summary
 from worker.training.objectives import learnt_task, objective_of
 
 Encode = Callable[[dict[str, Any]], dict[str, Any]]
@@ -46,13 +47,16 @@ class Model(nn.Module):
         self.encoder = AutoModel.from_pretrained(assignment.encoder, add_pooling_layer=False)
         width = int(self.encoder.config.hidden_size)
         self.head = HEADS[task.name, HeadName(assignment.head)](width, task.n_outputs, assignment.values["dropout"])
-        self._objective = objective_of(self, task)
+        values = ResolvedHyperparameters.model_validate(assignment.values)
+        self._objective = objective_of(self, task, values, [], torch.device("cpu"))
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, labels: Tensor
     ) -> dict[str, Tensor]:
         """A batch → its loss and logits."""
         hidden = self.encoder(input_ids, attention_mask, token_type_ids).last_hidden_state
+        if self.head.needs == "summary":
+            hidden = summary(hidden, attention_mask)
         logits = self.head(hidden, attention_mask, token_type_ids)
         return {"loss": self._objective(logits, labels), "logits": logits}
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models_store import specs
 from models_store.errors import InvalidInputError
 from models_store.specs import (
     HEADS_OF_TASK,
@@ -192,29 +191,21 @@ def test_heads(task: TaskName) -> None:
                 resolve_head(head, task, Strategy.HYBRID)
 
 
+@pytest.mark.parametrize("task", TaskName)
+@pytest.mark.parametrize("strategy", [Strategy.HYBRID, Strategy.FROZEN])
+def test_auto_leaves_the_choice_to_the_training(strategy: Strategy, task: TaskName) -> None:
+    resolved = spec(task, strategy=strategy)
+
+    assert resolved.head == "auto"
+    assert resolved.heads() == HEADS_OF_TASK[task]
+
+
 @pytest.mark.parametrize(
-    ("strategy", "candidates", "spec_head", "heads"),
-    [
-        (Strategy.HYBRID, ("linear",), "linear", ("linear",)),
-        (Strategy.HYBRID, ("linear", "bilstm"), "auto", ("linear", "bilstm")),
-        (Strategy.FROZEN, ("linear", "bilstm"), "auto", ("linear", "bilstm")),
-        (Strategy.FINETUNE, ("linear", "bilstm"), "linear", ("linear",)),  # nothing to compare heads by
-    ],
+    ("task", "head"),
+    [(TaskName.CLASSIFICATION, "linear"), (TaskName.TAGGING, "linear"), (TaskName.SIMILARITY, "siamese")],
 )
-def test_auto_leaves_the_choice_to_the_training_where_there_is_one(
-    monkeypatch: pytest.MonkeyPatch,
-    strategy: Strategy,
-    candidates: tuple[str, ...],
-    spec_head: str,
-    heads: tuple[str, ...],
-) -> None:
-    monkeypatch.setitem(specs.AUTO_HEADS, TaskName.TAGGING, tuple(HeadName(name) for name in candidates))
-    request = JobRequest(dataset_id="ds_1", model="m", strategy=strategy)
-
-    spec = resolve_spec(request, SAMPLE_TASKS[TaskName.TAGGING], 100, ["minilm-l6"])
-
-    assert spec.head == spec_head
-    assert spec.heads() == heads
+def test_without_a_frozen_phase_auto_has_nothing_to_compare_heads_by(task: TaskName, head: str) -> None:
+    assert spec(task, strategy=Strategy.FINETUNE).heads() == (head,)
 
 
 @pytest.mark.parametrize(
@@ -272,12 +263,10 @@ def test_saying_that_nothing_is_weighed_fits_everywhere(asked: dict[str, Any]) -
     assert resolve(GRADED, **asked).hyperparameters == resolve(GRADED).hyperparameters
 
 
-def test_auto_leaves_out_the_heads_that_cannot_weigh_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    candidates = (HeadName.LINEAR, HeadName.CRF, HeadName.BILSTM, HeadName.BILSTM_CRF)
-    monkeypatch.setitem(specs.AUTO_HEADS, TaskName.TAGGING, candidates)
+def test_auto_leaves_out_the_heads_that_cannot_weigh_classes() -> None:
     tagging = SAMPLE_TASKS[TaskName.TAGGING]
 
-    assert resolve(tagging).heads() == candidates
+    assert {HeadName.CRF, HeadName.BILSTM_CRF} < set(resolve(tagging).heads())
     assert resolve(tagging, **BALANCED).heads() == (HeadName.LINEAR, HeadName.BILSTM)
 
 

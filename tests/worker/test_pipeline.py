@@ -149,7 +149,6 @@ def test_rows_that_are_read_in_windows_are_told_and_counted_for_each_split(works
             "stride": 6,
             "train": {"windowed": 27, "truncated": 0},
             "validation": {"windowed": 8, "truncated": 0},
-            "test": {"windowed": 0, "truncated": 0},
         }
     )
     # Later texts are read the same way: no word is left without a tag.

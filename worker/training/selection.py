@@ -1,7 +1,8 @@
 """``head: auto``: try every head that fits on the frozen encoder's outputs, and rank them.
 
-The outputs are computed once for all heads, which makes a trial cheap beside fine-tuning. Where the validation split is
-small, a few rows would decide; the heads are then compared by cross-validation over the training rows.
+The outputs are computed once for all heads that read alike, which makes a trial cheap beside fine-tuning; heads whose
+trial would not be cheap are left out. Where the validation split is small, a few rows would decide; the heads are then
+compared by cross-validation over the training rows.
 """
 
 from __future__ import annotations
@@ -26,11 +27,26 @@ from worker.training.objectives import watched_metric
 from worker.training.pacing import paced
 
 TRIAL_ROWS = 2_000  # of each split; more would not change the order
-TRIAL_STEPS = 120
-TRIAL_BATCH = 64  # recurrent heads cost by the step rather than by the row
+TRIAL_STEPS = 80
+TRIAL_BATCH = 32
+BUDGET = 0.25  # of what phase 2 costs, for all trials together
 FEW_ROWS = 500  # a validation split smaller than this does not decide alone
 FOLDS = 3
 _LEARNING_RATE = 1e-3  # for what a head can make of the features in few steps; phase 1 itself may be gentler
+
+# Forward and backward over an example, against those of a small encoder (6 layers, 384 wide; docs/decisions/0009).
+_COSTS = {
+    HeadName.LINEAR: 0.004,
+    HeadName.SIAMESE: 0.007,
+    HeadName.CRF: 0.025,
+    HeadName.HIGHWAY_LSTM: 0.08,
+    HeadName.BILSTM: 0.10,
+    HeadName.DENSE_CNN: 0.10,
+    HeadName.BILSTM_CRF: 0.10,
+    HeadName.BIMPM_LITE: 0.12,
+    HeadName.SIM_TRANSFORMER: 0.14,
+    HeadName.BIMPM: 0.18,
+}
 
 Fold = tuple[FeatureInputs, FeatureInputs]
 
@@ -44,7 +60,14 @@ def choose_head(
 ) -> Generator[Event, None, list[HeadTried]]:
     """Try the heads and put the chosen one into the model.
 
-    The first candidate is the simplest; another one is chosen only if it is better by more than a standard error.
+    The cheapest whose score is within a standard error of the best is chosen.
+
+    Args:
+        model: Gets the head.
+        candidates: The cheapest first.
+        data: Both splits.
+        options: How to train.
+        features: Keeps the encoder's outputs.
 
     Returns:
         All trials, the chosen head's first, then by score (``yield from``).
@@ -52,16 +75,41 @@ def choose_head(
     model.to(options.device)
     samples = _samples(data, options.seed)
     trials: list[HeadTried] = []
-    for name in candidates:
+    for name in _affordable(candidates, samples, data, options):
         trial = yield from _try(name, samples, model, data, options, features)
         trials.append(trial)
         yield trial
-    simplest, best = trials[0], max(trials, key=lambda trial: trial.score)
-    held_out = len(samples[1]) if len(samples[1]) >= FEW_ROWS else len(samples[0])
-    chosen = best if best.score > simplest.score + standard_error(simplest.score, held_out) else simplest
+    best = max(trial.score for trial in trials)
+    margin = standard_error(best, len(samples[1]) if _decides(samples[1]) else len(samples[0]))
+    chosen = next(trial for trial in trials if trial.score >= best - margin)
     torch.manual_seed(options.seed)
     model.put_head(data.task, HeadName(chosen.head), options.values.dropout)
     return sorted(trials, key=lambda trial: (trial is not chosen, -trial.score))
+
+
+def _affordable(
+    candidates: Sequence[HeadName], samples: tuple[Split, Split], data: TrainingData, options: TrainingOptions
+) -> list[HeadName]:
+    """As many candidates as the budget allows, and the first in any case."""
+    train, validation = samples
+    folds, rows = (1, len(train)) if _decides(validation) else (FOLDS, len(train) * (FOLDS - 1) // FOLDS)
+    examples = folds * rows * _epochs(rows)
+    left = BUDGET * options.values.full_epochs * data.train.epoch_size
+    chosen = list(candidates[:1])
+    for name in candidates[1:]:
+        cost = examples * _COSTS[name]
+        if cost <= left:
+            chosen.append(name)
+            left -= cost
+    return chosen
+
+
+def _epochs(rows: int) -> int:
+    return max(1, round(TRIAL_STEPS * TRIAL_BATCH / max(1, rows)))
+
+
+def _decides(validation: Split) -> bool:
+    return len(validation) >= FEW_ROWS
 
 
 def _folds(
@@ -70,7 +118,7 @@ def _folds(
     """What to train a head on and what to judge it by, as the encoder reads it for this head."""
     train, validation = samples
     known = yield from _features(model, train, features)
-    if len(validation) >= FEW_ROWS:
+    if _decides(validation):
         return [(known, (yield from _features(model, validation, features)))]
     parts = np.array_split(np.random.default_rng(options.seed).permutation(len(train)), FOLDS)
     return [
@@ -111,7 +159,7 @@ def _try(
     for number, (known, held_out) in enumerate(folds):
         torch.manual_seed(options.seed)
         model.put_head(data.task, name, options.values.dropout)
-        epochs = max(1, round(TRIAL_STEPS * TRIAL_BATCH / known.split.epoch_size))
+        epochs = _epochs(known.split.epoch_size)
         phase = PhaseSpec(
             name=PhaseName.HEAD,
             trains_encoder=False,

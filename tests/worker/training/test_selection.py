@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -36,6 +37,13 @@ class Constant(nn.Module):
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         return self.bias + torch.zeros_like(hidden_states[:, 0, :1])
+
+
+@pytest.fixture(autouse=True)
+def money_is_no_object(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny data would not pay for a single trial."""
+    if "budget" not in request.node.name:
+        monkeypatch.setattr(selection, "BUDGET", math.inf)
 
 
 def choose(bench: Bench, *candidates: HeadName) -> tuple[TaskModel, list[Any], list[HeadTried]]:
@@ -113,6 +121,18 @@ def test_a_head_that_diverges_loses_and_the_job_goes_on(bench: Bench, monkeypatc
 
     assert model.head_name == LINEAR
     assert [trial.score for trial in ranking] == [0.0, 0.0]
+
+
+def test_what_the_budget_cannot_pay_is_not_tried(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, candidates = selection._samples(bench.data, 7), HEADS_OF_TASK[TaskName.SIMILARITY]
+
+    def tried(epochs: int) -> list[HeadName]:
+        return selection._affordable(candidates, samples, bench.data, bench.options(7, full_epochs=epochs))
+
+    assert tried(1) == [HeadName.LINEAR]  # it is chosen where nothing can be paid
+    assert HeadName.SIAMESE in tried(40)
+    assert HeadName.BIMPM not in tried(40)
+    assert tried(100_000) == list(candidates)
 
 
 def folds_of(bench: Bench) -> Generator[Any, None, list[selection.Fold]]:
