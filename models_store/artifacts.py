@@ -75,19 +75,7 @@ class ArtifactStore:
         target = self._path(key)
         if target.exists() or (folder / MANIFEST).exists():
             raise FileExistsError(key)
-        files = {}
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            _fsync(path)
-            files[path.relative_to(folder).as_posix()] = _FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
-        manifest = folder / MANIFEST
-        content = {**info, **_Manifest(files=files).model_dump()}
-        manifest.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-        _fsync(manifest)
-        _fsync(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
-        _fsync(target.parent)
-        return sum(entry.bytes for entry in files.values()) + (target / MANIFEST).stat().st_size
+        return seal(folder, target, info)
 
     def path(self, key: str) -> Path:
         """The folder of an artifact, unchecked.
@@ -108,10 +96,7 @@ class ArtifactStore:
             ArtifactCorruptError: A file is missing, cut short or altered.
         """
         folder = self.path(key)
-        for name, entry in self._files(key).items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
-                raise ArtifactCorruptError(f"artifact {key!r}: {name} differs from its manifest")
+        verified_manifest(folder, f"artifact {key!r}")
         return folder
 
     def read(self, key: str, name: str) -> bytes | None:
@@ -149,6 +134,45 @@ class ArtifactStore:
         if not _KEY.fullmatch(key) or ".." in key:
             raise ValueError(f"not an artifact key: {key!r}")
         return self.root / key
+
+
+def seal(folder: Path, target: Path, info: dict[str, Any]) -> int:
+    """Describe a folder by a manifest of ``info`` and of every file, force it to disk, and rename it to its target.
+
+    Returns:
+        Its size in bytes.
+    """
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        _fsync(path)
+        files[path.relative_to(folder).as_posix()] = _FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
+    manifest = folder / MANIFEST
+    content = {**info, **_Manifest(files=files).model_dump()}
+    manifest.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    _fsync(manifest)
+    _fsync(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(target)
+    _fsync(target.parent)
+    return sum(entry.bytes for entry in files.values()) + (target / MANIFEST).stat().st_size
+
+
+def verified_manifest(folder: Path, called: str) -> dict[str, Any]:
+    """The manifest of a sealed folder after every file was compared with it.
+
+    Raises:
+        ArtifactCorruptError: A file is missing, cut short or altered; the message names the folder as ``called``.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        manifest = _Manifest.model_validate(content)
+    except (OSError, ValueError) as error:
+        raise ArtifactCorruptError(f"{called}: the manifest is unreadable") from error
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
+            raise ArtifactCorruptError(f"{called}: {name} differs from its manifest")
+    return content
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(60, gt=0, description="A worker silent for so long has lost its job")
     heartbeat_seconds: float = Field(10, gt=0, description="Interval between heartbeats")
     sweep_seconds: float = Field(15, gt=0, description="Interval between sweeps for lost jobs")
+    checkpoint_seconds: float = Field(60, ge=0, description="Interval between the checkpoints of a training")
     stall_seconds: float = Field(900, gt=0, description="A training process without an event for so long is stopped")
 
     predict_runners: int = Field(0, ge=0, description="Inference threads per loaded model; 0: one per core")
@@ -113,6 +114,11 @@ class Settings(BaseSettings):
     def scratch_dir(self) -> Path:
         """The folder of temporary files: on the disk of the state, not in a /tmp that may be memory."""
         return self.home / "tmp"
+
+    @cached_property
+    def checkpoints_dir(self) -> Path:
+        """The folder of the checkpoints of jobs that are not over, a folder each."""
+        return self.home / "checkpoints"
 
     @cached_property
     def encoders_path(self) -> Path:

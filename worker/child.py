@@ -1,17 +1,22 @@
 """The training process: reads a request from stdin, writes events to a pipe, and dies with its parent.
 
 python -m worker.child EVENTS_FD PARENT_PID
+
+Asked to end (SIGTERM), it does so at its next event, which gives the training the time to write a checkpoint.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
+import threading
 import traceback
 
 from models_store.errors import ThawlineError
 from models_store.process import die_with_parent
+from worker.training.errors import is_out_of_memory
 from worker.training.events import Event, Failed, StageStarted
 
 
@@ -33,8 +38,13 @@ def main(events_fd: int) -> int:
             request = PipelineRequest.model_validate_json(sys.stdin.read())
             if request.threads:
                 torch.set_num_threads(request.threads)
-            for event in run(request):
+            stop = threading.Event()
+            signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            for event in run(request, stop):
                 send(event)
+                if stop.is_set():
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                    signal.raise_signal(signal.SIGTERM)
         except Exception as error:  # noqa: BLE001 (whatever it is, the job must say so)
             traceback.print_exc()
             send(_failure(error))
@@ -45,7 +55,7 @@ def _failure(error: Exception) -> Failed:
     if isinstance(error, ThawlineError):
         return Failed(code=error.code, message=error.message)
     name = type(error).__name__
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return Failed(code="out_of_memory", message=f"out of memory: {error}; try a smaller batch_size or max_length")
     return Failed(code="training_failed", message=f"{name}: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,20 @@ from models_store.predictor import Predictor
 from models_store.reports import Report, SplitReport
 from models_store.tasks import Encoded, Row, Task, task_from_config
 from models_store.windows import Logits, Windowing
+from worker.fingerprint import fingerprint_of
 from worker.report import History, analyse, build_report, write_report
 from worker.request import PipelineRequest
 from worker.training.calibration import calibrate
+from worker.training.checkpoints import Checkpoints
 from worker.training.data import Split, TokenInputs, TrainingData
 from worker.training.encoder import LoadedEncoder, load_encoder
 from worker.training.events import Event, Finished, Message, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.features import FeatureStore
 from worker.training.long_texts import report_long, tokenise_all
-from worker.training.loop import TrainingOptions, train
+from worker.training.loop import train
 from worker.training.model import TaskModel
+from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
 from worker.training.selection import choose_head
 
@@ -45,19 +49,24 @@ class _Prepared:
         return {"train": self.data.train, "validation": self.data.validation, "test": self.test}
 
 
-def run(request: PipelineRequest) -> Iterator[Event]:
+def run(request: PipelineRequest, stop: threading.Event | None = None) -> Iterator[Event]:
     """Train, export, evaluate and report; the files lie in ``output_dir`` when `Finished` is yielded.
+
+    Args:
+        request: What to do.
+        stop: Set when the process is about to be stopped: the training then writes a checkpoint as soon as it can.
 
     Raises:
         ThawlineError: Encoder, training or export failed; the message is for the user.
     """
     history = History()
-    return history.recording(_run(request, history))
+    return history.recording(_run(request, history, stop))
 
 
-def _run(request: PipelineRequest, history: History) -> Iterator[Event]:
+def _run(request: PipelineRequest, history: History, stop: threading.Event | None) -> Iterator[Event]:
     spec = request.spec
-    encoder = load_encoder(find_encoder(spec.base_model, request.encoders_dir))
+    source = find_encoder(spec.base_model, request.encoders_dir)
+    encoder = load_encoder(source)
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)
     yield from report_long(prepared.windowing, prepared.splits)
@@ -69,10 +78,18 @@ def _run(request: PipelineRequest, history: History) -> Iterator[Event]:
     yield Message(message=f"training on {device}", data={"device": str(device), "threads": torch.get_num_threads()})
     options = TrainingOptions(spec.hyperparameters, spec.seed, device, request.scratch_dir)
     features = FeatureStore(encoder.pad_id, device, request.scratch_dir)
+    checkpoints = Checkpoints(
+        request.checkpoint_dir,
+        fingerprint_of(request, source, device.type),
+        interval=request.checkpoint_seconds,
+        asked=stop,
+    )
     if len(candidates) > 1:
-        history.heads = yield from choose_head(model, candidates, prepared.data, options, features)
+        history.heads = yield from choose_head(
+            model, candidates, prepared.data, options, features, checkpoints.scope("heads")
+        )
         yield Message(message=f"chosen head: {model.head_name}", data={"head": model.head_name})
-    yield from train(model, spec.phases(), prepared.data, options, features)
+    yield from train(model, spec.phases(), prepared.data, options, features, checkpoints.scope("training"))
 
     if not any(phase.best_epoch for phase in history.phases):
         message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"

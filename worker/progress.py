@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models_store.specs import PhaseName, PhaseSpec
-from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
+from worker.training.events import EpochFinished, Event, PhaseFinished, Resumed, StageStarted, Step, Working
 
 _FORWARD = 0.35  # a forward pass, against forward and backward
 _HEAD_STEP = 0.03  # the head alone, on remembered features
@@ -24,6 +24,7 @@ class ProgressMeter:
     validation_rows: int
     started: float = field(default_factory=time.monotonic)
     _preparing: str | None = field(default=None, init=False)  # the stage that has not finished its epoch 0
+    _inherited: float = field(default=0.0, init=False)  # of the fraction, done by earlier attempts
     _current: dict[str, Any] = field(default_factory=lambda: {"fraction": 0.0})
 
     def update(self, event: Event) -> dict[str, Any]:
@@ -48,6 +49,10 @@ class ProgressMeter:
             )  # fmt: skip
         elif isinstance(event, PhaseFinished):
             self._set(event.phase, self._cost(self._phase(event.phase)))
+        elif isinstance(event, Resumed):
+            for past in event.history:
+                self.update(past)
+            self._inherited = self._current["fraction"]
         return self._current
 
     def finish(self) -> dict[str, Any]:
@@ -66,7 +71,8 @@ class ProgressMeter:
         share = _START + (1 - _START - _END) * (before + done_in_phase) / total
         fraction = max(self._current["fraction"], min(share, 0.99))
         elapsed = time.monotonic() - self.started
-        eta = round(elapsed / fraction - elapsed) if fraction > _START else None
+        own = fraction - self._inherited
+        eta = round(elapsed * (1 - fraction) / own) if own > _START else None
         self._current = {**self._current, **values, "fraction": round(fraction, 4), "eta_seconds": eta}
 
     def _phase(self, name: str) -> PhaseSpec:

@@ -20,5 +20,7 @@ class PipelineRequest(BaseModel):
     encoders_dir: Path
     output_dir: Path
     scratch_dir: Path
+    checkpoint_dir: Path | None = None  # without one, every attempt begins at the beginning
+    checkpoint_seconds: float = 60.0
     device: str
     threads: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import threading
 import time
@@ -25,7 +26,7 @@ from models_store.queue import JobQueue
 from models_store.registry import NewVersion
 from models_store.settings import Settings
 from models_store.specs import TrainingSpec
-from models_store.tables import Dataset
+from models_store.tables import TERMINAL_STATUSES, Dataset
 from worker.process import TrainingProcess
 from worker.progress import ProgressMeter
 from worker.request import PipelineRequest
@@ -38,6 +39,7 @@ from worker.training.events import (
     HeadTried,
     Message,
     PhaseFinished,
+    Resumed,
     StageStarted,
 )
 
@@ -83,6 +85,8 @@ class JobRunner:
             self._work(claim)
         except (LeaseLostError, _DatabaseAwayError) as error:
             log.warning("attempt given up", job_id=job_id, attempt=claim.attempt, error=str(error))
+        finally:
+            self._drop_checkpoints(job_id)
 
     def _work(self, claim: Claim) -> None:
         try:
@@ -94,6 +98,12 @@ class JobRunner:
         except Exception as error:
             log.exception("attempt broke", job_id=claim.job_id, attempt=claim.attempt)
             self._release(claim, f"{type(error).__name__}: {error}", spend_attempt=True)
+
+    def _drop_checkpoints(self, job_id: str) -> None:
+        """Those of a job that is over; if the database cannot say, housekeeping asks it again."""
+        with contextlib.suppress(*DATABASE_AWAY):
+            if jobs.get(self._db, job_id).status in TERMINAL_STATUSES:
+                shutil.rmtree(self._settings.checkpoints_dir / job_id, ignore_errors=True)
 
     def _train_and_publish(self, claim: Claim) -> None:
         dataset = self._insist(lambda: datasets.get(self._db, claim.dataset_id))
@@ -159,6 +169,8 @@ class JobRunner:
             encoders_dir=self._settings.encoders_path,
             output_dir=output,
             scratch_dir=scratch,
+            checkpoint_dir=self._settings.checkpoints_dir / claim.job_id,
+            checkpoint_seconds=self._settings.checkpoint_seconds,
             device=self._settings.device,
             threads=self._settings.training_threads,
         )
@@ -182,6 +194,9 @@ class JobRunner:
                 diary.note(event)
             if self.stopping.is_set():
                 process.stop()
+                while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
+                    diary.note(event)
+                self._insist(diary.write)
                 self._release(claim, "its worker is shutting down", spend_attempt=False)
                 return None
             if diary.due() and diary.try_to_write():
@@ -306,6 +321,11 @@ def describe(event: Event) -> NewEvent | None:
             message += ": none was better than the start, whose weights are kept"
         level = "info" if event.best_epoch else "warning"
         return NewEvent("message", message, level, event.model_dump(exclude={"kind"}))
+    if isinstance(event, Resumed):
+        place = "" if event.epoch is None else f" epoch {event.epoch}, step {event.step}"
+        return NewEvent(
+            "message", f"resumed at {event.stage}{place}", data=event.model_dump(exclude={"kind", "history"})
+        )
     if isinstance(event, Message):
         return NewEvent("message", event.message, event.level, event.data)
     return None

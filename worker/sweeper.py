@@ -57,7 +57,7 @@ class Sweeper:
 
     def tidy(self) -> None:
         """Remove the files of attempts and uploads that died."""
-        removed = tidy(self._db, self._store, self._settings.scratch_dir)
+        removed = tidy(self._db, self._store, self._settings.scratch_dir, self._settings.checkpoints_dir)
         if removed:
             log.warning("removed what dead processes left", folders=[path.name for path in removed])
 

@@ -42,9 +42,9 @@ from tests.fixtures.servers import Valkey
 from worker.request import PipelineRequest
 from worker.training.data import Split, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
-from worker.training.loop import TrainingOptions
 from worker.training.model import TaskModel
 from worker.training.objectives import Goal, goal_of
+from worker.training.options import TrainingOptions
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # a tiny encoder gains nothing from two, and beside other work they wait for each other
@@ -203,7 +203,7 @@ class Workshop:
         dataset = self.add_dataset(kind, test=test)
         output, scratch = (self.settings.home / name for name in ("output", "scratch"))
         for folder in (output, scratch):
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         return PipelineRequest(
             spec=self.resolve(dataset, **fields)[1],
             dataset_schema=dataset.schema_,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from models_store.specs import PhaseName
 from tests.worker.conftest import phase
 from worker.progress import ProgressMeter
-from worker.training.events import EpochFinished, Event, PhaseFinished, StageName, StageStarted, Step, Working
+from worker.training.events import EpochFinished, Event, PhaseFinished, Resumed, StageName, StageStarted, Step, Working
 
 
 def step(name: str, epoch: int, number: int) -> Step:
@@ -65,6 +65,25 @@ def test_work_before_the_first_epoch_moves_the_fraction_and_counts_no_steps() ->
     assert 0 < first["fraction"] < second["fraction"] < ready["fraction"]
     assert not {"epoch", "step", "steps"} & (set(first) | set(second))
     assert (ready["epoch"], ready["step"], ready["steps"]) == (0, 0, 10)
+
+
+def test_a_resumed_run_is_as_far_as_the_one_before_and_estimates_by_its_own_speed() -> None:
+    past: list[EpochFinished | PhaseFinished] = [
+        *(epoch("head", number) for number in range(5)),
+        PhaseFinished(phase="head", epochs=4, best_epoch=4, seconds=1.0, metrics={}),
+        *(epoch("full", number) for number in range(3)),
+    ]
+    whole, resumed = (ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20) for _ in range(2))
+    for event in past:
+        whole.update(event)
+
+    told = resumed.update(Resumed(stage="full", epoch=3, step=5, history=past))
+    at_half = dict(whole.update(step("full", 3, 5)))
+    resumed.started -= 60.0  # which this attempt took for the half of an epoch
+
+    assert told["fraction"] > 0.5
+    assert resumed.update(step("full", 3, 5))["fraction"] == at_half["fraction"]
+    assert 60 < resumed.update(step("full", 3, 5))["eta_seconds"] < 300  # an epoch and a half are left
 
 
 def test_a_finished_epoch_has_done_all_its_steps() -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from models_store import datasets, jobs
-from models_store.artifacts import MANIFEST
+from models_store.artifacts import MANIFEST, children
 from models_store.predictor import Predictor
 from models_store.queue import JobQueue
 from models_store.tables import JobStatus, ModelVersion, TrainingJob
@@ -496,6 +496,100 @@ def test_a_name_that_meanwhile_belongs_to_another_task_fails_the_job(
     assert (job.status, job.error_code) == (JobStatus.FAILED, "other_task")
     assert [version.task for version in versions(workshop)] == ["tagging"]
     assert workshop.store.keys("models") == []
+
+
+# ---- the next attempt goes on where the last one was ----------------------------------------------------------------
+
+RESUMABLE = {**LONG, "full_epochs": 8}
+
+
+def checkpoints_of(workshop: Workshop, job_id: str) -> list[Path]:
+    return children(workshop.settings.checkpoints_dir / job_id / "training")
+
+
+def wait_for_second_phase(workshop: Workshop, job_id: str) -> None:
+    """Until its first epoch has begun, or more."""
+
+    def begun() -> bool:
+        progress = workshop.job(job_id).progress
+        return bool(progress.get("epochs") == RESUMABLE["full_epochs"] and progress["step"])
+
+    wait_for(begun, what="a step of the second phase")
+
+
+def assert_resumed_and_whole(workshop: Workshop, job_id: str) -> list[str]:
+    """The second attempt went on from where the first one was; gives the events."""
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt) == (JobStatus.SUCCEEDED, 2)
+    assert job.result is not None
+    assert job.result["phases"][-1]["epochs"] == RESUMABLE["full_epochs"]
+    told = event_messages(workshop.db, job_id)
+    assert len([message for message in told if message.startswith("resumed at full epoch ")]) == 1
+    assert not (workshop.settings.checkpoints_dir / job_id).exists()
+    assert_nothing_is_left(workshop)
+    return told
+
+
+def test_a_shutdown_keeps_where_the_training_was_and_the_next_attempt_goes_on_from_there(
+    workshop: Workshop, queue: JobQueue
+) -> None:
+    job_id = workshop.submit(hyperparameters=RESUMABLE)
+    runner = make_runner(workshop, queue)
+    with in_background(runner, job_id) as run:
+        wait_for_second_phase(workshop, job_id)
+
+        runner.stopping.set()
+
+        run.result(timeout=30)
+    assert workshop.job(job_id).status == JobStatus.QUEUED
+    assert len(checkpoints_of(workshop, job_id)) == 1  # written because it was asked for: there was no other reason
+
+    make_runner(workshop, queue).run(job_id)
+
+    told = assert_resumed_and_whole(workshop, job_id)
+    epochs = [message.partition("/")[0] for message in told if " epoch " in message and "validation" in message]
+    every = [("head", 0), ("head", 1), *(("full", epoch) for epoch in range(9))]
+    assert epochs == [f"{phase} epoch {epoch}" for phase, epoch in every]  # each was told once
+    job = workshop.job(job_id)
+    assert job.result is not None
+    assert [phase["name"] for phase in job.result["phases"]] == ["head", "full"]
+
+
+def test_a_killed_process_is_followed_by_one_that_goes_on(workshop: Workshop, queue: JobQueue) -> None:
+    job_id = workshop.submit(strategy="finetune", hyperparameters=RESUMABLE)
+    runner = make_runner(workshop, queue, checkpoint_seconds=0.0)
+    with in_background(runner, job_id) as run:
+        wait_for_second_phase(workshop, job_id)
+        training_process().kill()
+        run.result(timeout=30)
+    assert workshop.job(job_id).status == JobStatus.QUEUED
+
+    make_runner(workshop, queue).run(job_id)
+
+    assert_resumed_and_whole(workshop, job_id)
+
+
+@pytest.mark.parametrize(
+    ("steps", "kept"),
+    [
+        ([FINISHED], False),
+        ([Failed(code="diverged", message="the loss became nan")], False),
+        ([], True),  # a stall: another attempt will come
+    ],
+)
+def test_checkpoints_stay_until_the_job_is_over(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch, steps: list[Event], *, kept: bool
+) -> None:
+    process = script(monkeypatch, *steps)
+    job_id = workshop.submit()
+    folder = workshop.settings.checkpoints_dir / job_id
+    (folder / "training").mkdir(parents=True)
+
+    make_runner(workshop, queue, stall_seconds=0.01).run(job_id)
+
+    assert process.request is not None
+    assert process.request.checkpoint_dir == folder
+    assert folder.is_dir() == kept
 
 
 # ---- the lease is lost ----------------------------------------------------------------------------------------------

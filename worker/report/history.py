@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from models_store.reports import CurvePoint, PhaseReport
-from worker.training.events import Calibrated, EpochFinished, Event, HeadTried, PhaseFinished, StageStarted
+from worker.training.events import Calibrated, EpochFinished, Event, HeadTried, PhaseFinished, Resumed, StageStarted
 
 
 class History:
@@ -41,5 +41,8 @@ class History:
             figures = event.model_dump(exclude={"kind", "phase"})
             self.phases.append(PhaseReport(name=event.phase, curve=self._curve, **figures))
             self._curve = []
+        elif isinstance(event, Resumed):
+            for past in event.history:
+                self._note(past)
         elif isinstance(event, Calibrated):
             self.calibration = event

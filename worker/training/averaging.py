@@ -18,9 +18,9 @@ class RunningAverage:
         weights: Their mean; whole numbers, which no mean is made of, are those of the last.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.weights: dict[str, Tensor] = {}
+    def __init__(self, count: int = 0, weights: dict[str, Tensor] | None = None) -> None:
+        self.count = count
+        self.weights = weights or {}
 
     @torch.no_grad()
     def add(self, module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from typing import Any, Protocol, cast
@@ -13,7 +13,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models_store.predictor import batches_by_length
 from models_store.tasks import Encoded, Row, Target, Task
 from models_store.tasks.base import IGNORED_TARGET
 from models_store.windows import Logits, Window, Windowing, merge_all, whole
@@ -123,8 +122,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return Batch(self.indices, inputs, self.targets.to(device, non_blocking=True))
+        inputs = {name: _moved(tensor, device) for name, tensor in self.inputs.items()}
+        return Batch(self.indices, inputs, _moved(self.targets, device))
 
 
 class Inputs(Protocol):
@@ -219,9 +218,9 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, rng: np.random.Gen
     return batches
 
 
-def evaluation_batches(inputs: Inputs, batch_tokens: int = 8192) -> Iterator[Batch]:
-    """Every window once, by length."""
-    return (inputs.collate(indices) for indices in batches_by_length(inputs.lengths, batch_tokens))
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Only from pinned memory does a GPU copy beside its other work."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _pad(rows: Sequence[Sequence[int]], fill: int, multiple: int) -> Tensor:

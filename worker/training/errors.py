@@ -11,6 +11,12 @@ class DivergedError(ThawlineError):
     code = "diverged"
 
 
+class OutOfMemoryError(ThawlineError):
+    """Not even one row at a time fits into memory."""
+
+    code = "out_of_memory"
+
+
 class EncoderError(ThawlineError):
     """The base encoder cannot be used: missing, altered or of an unknown kind."""
 
@@ -21,3 +27,13 @@ class ParityError(ThawlineError):
     """The exported model answers differently from the trained one; it must not be published."""
 
     code = "parity_failed"
+
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # CUDA, CPU, cuBLAS
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch has a type of its own for CUDA, and none for the CPU."""
+    if isinstance(error, MemoryError | OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)

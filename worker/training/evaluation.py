@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from models_store.specs import Watch
 from models_store.tasks import Task
 from models_store.windows import Logits
-from worker.training.data import Batch, Inputs, Split, collate_targets, evaluation_batches
+from worker.training.data import Batch, Inputs, Split, collate_targets
 from worker.training.errors import DivergedError
 from worker.training.features import autocast
+from worker.training.memory import in_batches
 from worker.training.objectives import Goal, Objective, learnt_task
 
 _LOSS_ROWS = 8192
@@ -100,8 +101,11 @@ def _loss_of_texts(objective: Objective, logits: Sequence[Logits], split: Split,
 def outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
     """Each batch of a split, on the device, with what the module makes of it in evaluation mode."""
     module.eval()
-    for batch in evaluation_batches(inputs):
+
+    def forward(batch: Batch) -> tuple[Batch, Tensor]:
         moved = batch.to(device)
         with torch.inference_mode(), autocast(device):
-            output = module(**moved.inputs)
+            return moved, module(**moved.inputs)
+
+    for _, (moved, output) in in_batches(inputs, forward):
         yield moved, output

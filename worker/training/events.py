@@ -74,6 +74,22 @@ class PhaseFinished(BaseModel):
     metrics: dict[str, float]
 
 
+class Resumed(BaseModel):
+    """The run goes on from a checkpoint of an earlier attempt.
+
+    Attributes:
+        stage: The phase that goes on; ``export`` where the training was over.
+        epoch: The epoch that goes on, and the steps of it that are done; none where the training was over.
+        history: What the earlier attempts told of the training so far.
+    """
+
+    kind: Literal["resumed"] = "resumed"
+    stage: StageName
+    epoch: int | None = None
+    step: int | None = None
+    history: list[EpochFinished | PhaseFinished]
+
+
 class Calibrated(BaseModel):
     """The temperature that the validation rows gave, and the expected calibration error without and with it."""
 
@@ -116,6 +132,7 @@ Event = Annotated[
     | HeadTried
     | EpochFinished
     | PhaseFinished
+    | Resumed
     | Calibrated
     | Message
     | Finished

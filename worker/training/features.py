@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worker.training.data import Batch, Split, TokenInputs, collate_targets, evaluation_batches
+from worker.training.data import Batch, Split, TokenInputs, collate_targets
 from worker.training.heads import Needs, Reads
 from worker.training.heads.base import summary
+from worker.training.memory import in_batches
 from worker.training.model import TaskModel
 
 MEMORY_LIMIT_BYTES = 1024**3
@@ -112,13 +113,17 @@ class FeatureStore:
         features = FeatureInputs(split, starts, lengths, store)
         model.encoder.eval()  # type: ignore[no-untyped-call]
         done = 0
-        for batch in evaluation_batches(TokenInputs(split, self._pad_id)):
+
+        def encode(batch: Batch) -> NDArray[np.float32]:
             inputs = batch.to(self._device).inputs
             with torch.inference_mode(), autocast(self._device):
                 states = model.encode(**inputs).float()
             if needs == "summary":
                 states = summary(states, inputs["attention_mask"])
-            hidden = states.cpu().numpy()
+            hidden: NDArray[np.float32] = states.cpu().numpy()
+            return hidden
+
+        for batch, hidden in in_batches(TokenInputs(split, self._pad_id), encode):
             for row, index in zip(hidden, batch.indices, strict=True):
                 features.put(index, row)
             done += len(batch.indices)

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from models_store.specs import PhaseSpec
 
 _LAYER = re.compile(r"\b(?:layer|layers|albert_layer_groups|blocks?)\.(\d+)\.")
 _EMBEDDING = re.compile(r"\.\w*embed")
+_FUNCTIONS = "lr_lambdas"  # of the state of torch's schedule: no data
 _UNFREEZING = 1 / 3  # of the phase, after which every layer learns
 
 
@@ -49,6 +50,27 @@ class Optimizer:
         """Move the weights and the schedule."""
         self._adamw.step()
         self._schedule.step()
+
+    def moments(self) -> dict[str, Tensor]:
+        """Both moments and the step count of each parameter that has been moved, by its index and their name."""
+        states = self._adamw.state_dict()["state"]
+        return {f"{index}.{name}": tensor for index, state in states.items() for name, tensor in state.items()}
+
+    def schedule(self) -> dict[str, Any]:
+        """Where the schedule stands, for JSON."""
+        return {name: value for name, value in self._schedule.state_dict().items() if name != _FUNCTIONS}
+
+    def restore(self, moments: dict[str, Tensor], schedule: dict[str, Any]) -> None:
+        """Go on from what `moments` and `schedule` gave."""
+        states: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for key, tensor in moments.items():
+            index, _, name = key.partition(".")
+            states[int(index)][name] = tensor
+        groups = self._adamw.state_dict()["param_groups"]
+        for group, rate in zip(groups, schedule["_last_lr"], strict=True):
+            group["lr"] = rate
+        self._adamw.load_state_dict({"state": dict(states), "param_groups": groups})
+        self._schedule.load_state_dict({**schedule, _FUNCTIONS: [None] * len(groups)})
 
 
 def depths_of(module: nn.Module) -> dict[str, int]:

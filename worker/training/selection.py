@@ -16,14 +16,16 @@ import numpy as np
 import torch
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
+from worker.training.checkpoints import Checkpoint, Checkpoints
 from worker.training.data import Split, TrainingData
 from worker.training.errors import DivergedError
 from worker.training.evaluation import standard_error
 from worker.training.events import Event, HeadTried, PhaseFinished, Working
 from worker.training.features import FeatureInputs, FeatureStore
-from worker.training.loop import TrainingOptions, fit
+from worker.training.loop import fit
 from worker.training.model import TaskModel
 from worker.training.objectives import watched_metric
+from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
 
 TRIAL_ROWS = 2_000  # of each split; more would not change the order
@@ -57,8 +59,9 @@ def choose_head(
     data: TrainingData,
     options: TrainingOptions,
     features: FeatureStore,
+    checkpoints: Checkpoints | None = None,
 ) -> Generator[Event, None, list[HeadTried]]:
-    """Try the heads and put the chosen one into the model.
+    """Try the heads, unless an earlier attempt has done so, and put the chosen one into the model.
 
     The cheapest whose score is within a standard error of the best is chosen.
 
@@ -68,10 +71,31 @@ def choose_head(
         data: Both splits.
         options: How to train.
         features: Keeps the encoder's outputs.
+        checkpoints: Where the ranking is kept.
 
     Returns:
         All trials, the chosen head's first, then by score (``yield from``).
     """
+    checkpoints = checkpoints or Checkpoints()
+    found = yield from checkpoints.newest()
+    if found is None:
+        ranking = yield from _rank(model, candidates, data, options, features)
+        yield from checkpoints.save(Checkpoint({"ranking": [trial.model_dump() for trial in ranking]}))
+    else:
+        ranking = [HeadTried.model_validate(trial) for trial in found.state["ranking"]]
+    torch.manual_seed(options.seed)
+    model.put_head(data.task, HeadName(ranking[0].head), options.values.dropout)
+    return ranking
+
+
+def _rank(
+    model: TaskModel,
+    candidates: Sequence[HeadName],
+    data: TrainingData,
+    options: TrainingOptions,
+    features: FeatureStore,
+) -> Generator[Event, None, list[HeadTried]]:
+    """All trials; the chosen head's first, then by score."""
     model.to(options.device)
     samples = _samples(data, options.seed)
     trials: list[HeadTried] = []
@@ -82,8 +106,6 @@ def choose_head(
     best = max(trial.score for trial in trials)
     margin = standard_error(best, len(samples[1]) if _decides(samples[1]) else len(samples[0]))
     chosen = next(trial for trial in trials if trial.score >= best - margin)
-    torch.manual_seed(options.seed)
-    model.put_head(data.task, HeadName(chosen.head), options.values.dropout)
     return sorted(trials, key=lambda trial: (trial is not chosen, -trial.score))
 
 

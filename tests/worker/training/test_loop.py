@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models_store.specs import HeadName, PhaseName, PhaseSpec
 from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase, run_to_end
-from worker.training import loop, pacing
+from worker.training import loop, pacing, stepper
 from worker.training.data import TokenInputs
 from worker.training.errors import DivergedError
 from worker.training.evaluation import Evaluation, evaluate
@@ -174,7 +174,7 @@ def test_phase_1_runs_the_encoder_over_each_row_once_and_without_dropout(
 
 
 def test_a_step_is_a_step_of_the_optimizer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (loop, pacing):  # every step and every batch is reported
+    for module in (stepper, pacing):  # every step and every batch is reported
         monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
 
     events = run(bench, bench.model(), [phase(PhaseName.HEAD, epochs=2)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from models_store.specs import HEADS_OF_TASK, HeadName
 from models_store.tasks import TaskName
 from tests.worker.conftest import CPU, Bench, run_to_end
 from worker.training import selection
+from worker.training.checkpoints import Checkpoints
 from worker.training.errors import DivergedError
 from worker.training.evaluation import standard_error
 from worker.training.events import HeadTried, Working
@@ -77,6 +79,24 @@ def test_a_head_that_learns_is_preferred_to_one_that_cannot(bench: Bench, monkey
 
     assert model.head_name == OTHER
     assert ranking[0].score > ranking[1].score + 0.2
+
+
+def test_what_an_earlier_attempt_chose_is_not_tried_again(bench: Bench, tmp_path: Path) -> None:
+    results = []
+    for _ in range(2):
+        model = bench.model(LINEAR)
+        store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
+        checkpoints = Checkpoints(tmp_path / "heads", "this one")
+        work = choose_head(model, (LINEAR, OTHER), bench.data, bench.options(7), store, checkpoints)
+        results.append((*run_to_end(work), model))
+
+    (first, ranking, chosen), (second, remembered, same) = results
+    assert [event for event in first if isinstance(event, HeadTried)]
+    assert second == []
+    assert remembered == ranking
+    assert same.head_name == chosen.head_name
+    weights = [model.head.state_dict() for model in (chosen, same)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_the_simplest_wins_ties(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
