@@ -42,13 +42,13 @@ class HeadName(StrEnum):
     SIM_TRANSFORMER = "sim_transformer"
 
 
-# The heads of each task, the cheapest first.
+# The heads of each task; of two that are as good as each other, `auto` takes the one that stands first (decision 0009).
 HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
     TaskName.CLASSIFICATION: (HeadName.LINEAR, HeadName.HIGHWAY_LSTM, HeadName.DENSE_CNN),
     TaskName.TAGGING: (HeadName.LINEAR, HeadName.CRF, HeadName.BILSTM, HeadName.BILSTM_CRF),
     TaskName.SIMILARITY: (
-        HeadName.LINEAR,
         HeadName.SIAMESE,
+        HeadName.LINEAR,
         HeadName.BIMPM_LITE,
         HeadName.SIM_TRANSFORMER,
         HeadName.BIMPM,
@@ -56,13 +56,6 @@ HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
 }
 
 CRF_HEADS = frozenset({HeadName.CRF, HeadName.BILSTM_CRF})
-
-# What ``auto`` means where there is no frozen phase to compare heads in.
-DEFAULT_HEADS: dict[TaskName, HeadName] = {
-    TaskName.CLASSIFICATION: HeadName.LINEAR,
-    TaskName.TAGGING: HeadName.LINEAR,
-    TaskName.SIMILARITY: HeadName.SIAMESE,
-}
 
 
 class PhaseName(StrEnum):
@@ -256,7 +249,7 @@ class TrainingSpec(BaseModel):
     promote: Promotion = Promotion.ALWAYS
 
     def heads(self) -> tuple[HeadName, ...]:
-        """The heads to try, the cheapest first: one, unless the job leaves the choice to the training."""
+        """The heads to try, in the order of preference: one, unless the job leaves the choice to the training."""
         if self.head is not HeadName.AUTO:
             return (self.head,)
         plain = not self.hyperparameters.shapes_loss()
@@ -327,7 +320,7 @@ def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> Hea
     """
     if requested is HeadName.AUTO:
         compared = PhaseName.HEAD in PHASES_OF_STRATEGY[strategy]
-        return HeadName.AUTO if compared else DEFAULT_HEADS[task]
+        return HeadName.AUTO if compared else HEADS_OF_TASK[task][0]
     fitting = HEADS_OF_TASK[task]
     if requested not in fitting:
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"

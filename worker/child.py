@@ -2,7 +2,8 @@
 
 python -m worker.child EVENTS_FD PARENT_PID
 
-Asked to end (SIGTERM), it does so at its next event, which gives the training the time to write a checkpoint.
+Asked to end (SIGTERM), it does so after the checkpoint that the training then writes; at the second event from then on
+where there is nothing to write.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import traceback
 
 from models_store.errors import ThawlineError
 from models_store.process import die_with_parent
-from worker.training.errors import is_out_of_memory
+from worker.training.errors import StoppedError, is_out_of_memory
 from worker.training.events import Event, Failed, StageStarted
 
 
@@ -38,17 +39,24 @@ def main(events_fd: int) -> int:
             request = PipelineRequest.model_validate_json(sys.stdin.read())
             if request.threads:
                 torch.set_num_threads(request.threads)
-            stop = threading.Event()
+            stop, known = threading.Event(), False
             signal.signal(signal.SIGTERM, lambda *_: stop.set())
             for event in run(request, stop):
                 send(event)
-                if stop.is_set():
-                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                    signal.raise_signal(signal.SIGTERM)
+                if known:
+                    _end_by_sigterm()
+                known = stop.is_set()
+        except StoppedError:
+            _end_by_sigterm()
         except Exception as error:  # noqa: BLE001 (whatever it is, the job must say so)
             traceback.print_exc()
             send(_failure(error))
     return 0
+
+
+def _end_by_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _failure(error: Exception) -> Failed:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from models_store.artifacts import children, passing_folder, seal, verified_manifest
 from models_store.errors import ArtifactCorruptError
+from worker.training.errors import StoppedError
 from worker.training.events import Message
 
 _SHARE = 0.02  # of the time, at most, goes into writing
@@ -79,10 +80,16 @@ class Checkpoints:
         return Checkpoints(folder, self._fingerprint, interval=self._interval, asked=self._asked)
 
     def due(self, *, at_rest: bool = False) -> bool:
-        """Whether it is time for one; between two epochs (``at_rest``) a little earlier."""
+        """Whether it is time for one; between two epochs (``at_rest``) a little earlier.
+
+        Raises:
+            StoppedError: One was asked for and there it is. What was told since then belongs to it.
+        """
         if self._folder is None:
             return False
-        if self._asked.is_set() and not self._answered:
+        if self._answered:
+            raise StoppedError
+        if self._asked.is_set():
             return True
         wait = max(self._cost / _SHARE, self._interval * (_AT_REST if at_rest else 1.0))
         return time.monotonic() - self._saved_at >= wait

@@ -5,6 +5,10 @@ from __future__ import annotations
 from models_store.errors import ThawlineError
 
 
+class StoppedError(Exception):
+    """The checkpoint that was asked for has been written, or could not be: the process may end."""
+
+
 class DivergedError(ThawlineError):
     """The loss is no longer a finite number, or many times what it was before training."""
 

@@ -63,11 +63,11 @@ def choose_head(
 ) -> Generator[Event, None, list[HeadTried]]:
     """Try the heads, unless an earlier attempt has done so, and put the chosen one into the model.
 
-    The cheapest whose score is within a standard error of the best is chosen.
+    The first whose score is within a standard error of the best is chosen.
 
     Args:
         model: Gets the head.
-        candidates: The cheapest first.
+        candidates: In the order of preference; the first is tried in any case.
         data: Both splits.
         options: How to train.
         features: Keeps the encoder's outputs.

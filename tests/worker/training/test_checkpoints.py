@@ -14,6 +14,7 @@ from models_store.artifacts import MANIFEST, children
 from tests.worker.conftest import run_to_end
 from worker.training import checkpoints as module
 from worker.training.checkpoints import Checkpoint, Checkpoints
+from worker.training.errors import StoppedError
 from worker.training.events import Message
 
 
@@ -177,7 +178,7 @@ def test_writing_takes_a_fiftieth_of_the_time_at_most(
     assert checkpoints.due()
 
 
-def test_one_that_is_asked_for_is_due_once(tmp_path: Path) -> None:
+def test_one_that_is_asked_for_is_due_at_once_and_then_nothing_goes_on(tmp_path: Path) -> None:
     asked = threading.Event()
     checkpoints = Checkpoints(tmp_path, "mine", asked=asked).scope("training")
     assert not checkpoints.due()
@@ -186,7 +187,8 @@ def test_one_that_is_asked_for_is_due_once(tmp_path: Path) -> None:
     assert checkpoints.due()
     list(checkpoints.save(numbered(1)))
 
-    assert not checkpoints.due()
+    with pytest.raises(StoppedError):
+        checkpoints.due()
 
 
 def test_without_a_folder_nothing_is_due_found_or_written(clock: Clock) -> None:

@@ -196,6 +196,7 @@ def test_the_gate_looks_at_long_rows(long: Bench, tmp_path: Path, monkeypatch: p
 @both
 def test_heads_are_compared_on_long_texts(long: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "TRIAL_STEPS", 8)
+    monkeypatch.setattr(selection, "BUDGET", float("inf"))
     heads = [HeadName.LINEAR, HeadName.BILSTM if long.task.per_token else HeadName.DENSE_CNN]
     store = FeatureStore(long.data.pad_id, CPU, long.scratch)
 

@@ -15,6 +15,7 @@ from tests.worker.conftest import Bench, make_bench, phase
 from tests.worker.training.test_families import FAMILIES, bench_of
 from worker.training import pacing, stepper
 from worker.training.checkpoints import Checkpoints
+from worker.training.errors import StoppedError
 from worker.training.events import EpochFinished, Event, PhaseFinished, Resumed, StageStarted, Step, Working
 from worker.training.loop import train
 
@@ -113,7 +114,6 @@ def assert_same_end(runs: Runs, expected: tuple[list[Event], dict[str, Tensor]],
         (at_step("full", 2, 3), at_evaluation, ("full", 2, 4)),
         (at_step("full", 2, 4), at_end_of_epoch("full", 2), ("full", 3, 0)),
         (at_step("full", 3, 4), at_end_of_epoch("full", 3), ("full", 4, 0)),  # the mean of the weights is to come
-        (at_step("full", 3, 2), at_end_of_epoch("full", 3), ("full", 3, 3)),  # killed later than it was kept
     ],
 )
 def test_an_interrupted_run_ends_as_one_that_was_not(
@@ -168,6 +168,25 @@ def test_a_run_whose_training_was_over_is_not_trained_again(runs: Runs, monkeypa
     assert (resumed.stage, resumed.epoch, resumed.step) == ("export", None, None)
     assert figures(list(resumed.history)) == figures(expected[0])
     assert {name for name in weights if not torch.equal(weights[name], expected[1][name])} == set()
+
+
+def test_a_run_that_was_asked_to_stop_tells_nothing_that_its_checkpoint_does_not_know(runs: Runs) -> None:
+    def asked(events: Iterator[Event]) -> Iterator[Event]:
+        for event in events:
+            if at_step("full", 1, 4)(event):  # the last of its epoch: an evaluation and the end of the epoch follow
+                runs.stop.set()
+            yield event
+
+    told: list[Event] = []
+    _, events = runs.start()
+
+    with pytest.raises(StoppedError):
+        told.extend(asked(events))  # extends as far as it comes
+    again, _ = runs.to_end()
+
+    (resumed,) = [event for event in again if isinstance(event, Resumed)]
+    assert (resumed.epoch, resumed.step) == (2, 0)
+    assert figures(list(resumed.history)) == figures(told)
 
 
 def test_a_run_of_something_else_begins_at_the_beginning(runs: Runs) -> None:

@@ -13,7 +13,7 @@ class LinearHead(nn.Module):
     """First token and mean, and two fully connected layers.
 
     The baseline of arXiv 1907.05338 has the first token alone, which says little before fine-tuning where the encoder
-    was made for sentence embeddings (docs/decisions/0009-summary.md).
+    was made for sentence embeddings (docs/decisions/0009-heads-by-measurement.md).
     """
 
     needs: ClassVar[Needs] = "summary"
