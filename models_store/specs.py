@@ -190,6 +190,9 @@ class JobRequest(BaseModel):
     base_model: Annotated[str, StringConstraints(max_length=63)] = DEFAULT_ENCODER
     strategy: Strategy = Strategy.HYBRID
     head: HeadName = HeadName.AUTO
+    ensemble: Annotated[
+        int, _number(ge=1, le=8, description="Models trained with seeds of their own, whose answers are averaged")
+    ] = 1
     seed: Annotated[int, _number(ge=0, lt=2**32)] = 7
     hyperparameters: Hyperparameters = Hyperparameters()
     export: ExportOptions = ExportOptions()
@@ -243,6 +246,7 @@ class TrainingSpec(BaseModel):
     base_model: str
     strategy: Strategy
     head: HeadName
+    ensemble: int = 1
     seed: int
     hyperparameters: ResolvedHyperparameters
     export: ExportOptions
@@ -377,6 +381,7 @@ def resolve_spec(request: JobRequest, task: Task[Any], train_rows: int, base_mod
         base_model=request.base_model,
         strategy=request.strategy,
         head=head,
+        ensemble=request.ensemble,
         seed=request.seed,
         hyperparameters=values,
         export=request.export,

@@ -24,11 +24,11 @@ from worker.training.calibration import calibrate
 from worker.training.checkpoints import Checkpoints
 from worker.training.data import Split, TokenInputs, TrainingData
 from worker.training.encoder import LoadedEncoder, load_encoder
+from worker.training.ensemble import Ensemble, train_ensemble
 from worker.training.events import Event, Finished, Message, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.features import FeatureStore
 from worker.training.long_texts import report_long, tokenise_all
-from worker.training.loop import train
 from worker.training.model import TaskModel
 from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
@@ -89,17 +89,19 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
             model, candidates, prepared.data, options, features, checkpoints.scope("heads")
         )
         yield Message(message=f"chosen head: {model.head_name}", data={"head": model.head_name})
-    yield from train(model, spec.phases(), prepared.data, options, features, checkpoints.scope("training"))
+    trained = yield from train_ensemble(
+        model, spec.ensemble, spec.phases(), prepared.data, options, features, checkpoints.scope("training")
+    )
 
     if not any(phase.best_epoch for phase in history.phases):
         message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"
         yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
-    yield from _calibrate(model, prepared.data, device)
+    yield from _calibrate(trained, prepared.data, device)
     yield StageStarted(stage="export")
     windowing = prepared.windowing
-    export_model(model, encoder, task, request.output_dir, max_length=windowing.max_length, stride=windowing.stride)
+    export_model(trained, encoder, task, request.output_dir, max_length=windowing.max_length, stride=windowing.stride)
     predictor = Predictor.load(request.output_dir, request.threads)
-    difference = check_parity(model, predictor, prepared.data.validation)
+    difference = check_parity(trained, predictor, prepared.data.validation)
     yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
 
     yield StageStarted(stage="evaluate")
@@ -153,9 +155,9 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _calibrate(model: TaskModel, data: TrainingData, device: torch.device) -> Iterator[Event]:
+def _calibrate(model: TaskModel | Ensemble, data: TrainingData, device: torch.device) -> Iterator[Event]:
     windows = len(data.validation.windows)
-    work = calibrate(model, TokenInputs(data.validation, data.pad_id), data.task, device)
+    work = calibrate(model.to(device), TokenInputs(data.validation, data.pad_id), data.task, device)
     found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=windows))
     if found is not None:
         yield found

@@ -22,8 +22,10 @@ class ProgressMeter:
     phases: list[PhaseSpec]
     train_rows: int
     validation_rows: int
+    members: int = 1
     started: float = field(default_factory=time.monotonic)
     _preparing: str | None = field(default=None, init=False)  # the stage that has not finished its epoch 0
+    _finished: int = field(default=0, init=False)  # members of an ensemble
     _inherited: float = field(default=0.0, init=False)  # of the fraction, done by earlier attempts
     _current: dict[str, Any] = field(default_factory=lambda: {"fraction": 0.0})
 
@@ -49,6 +51,7 @@ class ProgressMeter:
             )  # fmt: skip
         elif isinstance(event, PhaseFinished):
             self._set(event.phase, self._cost(self._phase(event.phase)))
+            self._finished += event.phase == self.phases[-1].name
         elif isinstance(event, Resumed):
             for past in event.history:
                 self.update(past)
@@ -68,7 +71,7 @@ class ProgressMeter:
     def _set(self, phase: str, done_in_phase: float, **values: Any) -> None:
         before = sum(self._cost(p) for p in self.phases[: self.phases.index(self._phase(phase))])
         total = sum(self._cost(p) for p in self.phases)
-        share = _START + (1 - _START - _END) * (before + done_in_phase) / total
+        share = _START + (1 - _START - _END) * (self._finished + (before + done_in_phase) / total) / self.members
         fraction = max(self._current["fraction"], min(share, 0.99))
         elapsed = time.monotonic() - self.started
         own = fraction - self._inherited

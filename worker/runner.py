@@ -178,7 +178,7 @@ class JobRunner:
     def _watch(self, claim: Claim, spec: TrainingSpec, dataset: Dataset, process: TrainingProcess) -> Finished | None:
         """Follow the process to its end; None when the job has been settled otherwise."""
         rows = dataset.splits
-        meter = ProgressMeter(spec.phases(), rows["train"]["rows"], rows["validation"]["rows"])
+        meter = ProgressMeter(spec.phases(), rows["train"]["rows"], rows["validation"]["rows"], spec.ensemble)
         diary = _Diary(self._db, claim, self._settings, meter)
         while not process.ended:
             event = process.next_event(_POLL_SECONDS)

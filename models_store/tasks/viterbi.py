@@ -41,6 +41,13 @@ class Transitions:
         return cls(tuple(config["start"]), tuple(config["end"]), tuple(tuple(row) for row in config["matrix"]))
 
     @classmethod
+    def mean(cls, several: Sequence[Transitions]) -> Self:
+        """The mean of several scores of the same tags."""
+        columns = zip(*(scores.arrays for scores in several), strict=True)
+        start, end, matrix = (np.mean(column, axis=0).tolist() for column in columns)
+        return cls(tuple(start), tuple(end), tuple(map(tuple, matrix)))
+
+    @classmethod
     def of_bio(cls, tags: Sequence[str]) -> Self:
         """Zero where BIO allows the succession, prohibitive where an ``I-x`` follows neither ``B-x`` nor ``I-x``."""
         parts = [split_tag(tag) for tag in tags]

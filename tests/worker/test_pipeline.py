@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from models_store.predictor import Predictor
+from models_store.specs import HEADS_OF_TASK
+from models_store.tasks import TaskName
 from tests.worker.conftest import Workshop
 from worker import pipeline
 from worker.request import PipelineRequest
@@ -67,7 +69,7 @@ def test_every_task_goes_through_all_stages_and_ends_in_a_model_that_answers(wor
     assert [EVENTS.validate_json(event.model_dump_json()) for event in events] == events
 
     result = finished.result
-    assert result["head"] == "linear"
+    assert result["head"] == HEADS_OF_TASK[TaskName(finished.manifest["task"]["task"])][0]
     assert {split: set(values) for split, values in result["metrics"].items()} == {
         "validation": METRICS[kind],
         "test": METRICS[kind],
@@ -204,3 +206,16 @@ def test_a_model_whose_file_differs_from_what_was_trained_is_never_finished(
 
     assert stages(events) == ["head", "export"]
     assert not [event for event in events if isinstance(event, Finished)]
+
+
+def test_an_ensemble_is_trained_exported_and_reported_as_one_model(workshop: Workshop) -> None:
+    request = workshop.pipeline_request(ensemble=2)
+
+    events, finished = run(request)
+
+    assert [phase["name"] for phase in finished.result["phases"]] == ["head", "full"] * 2
+    assert [event.data["member"] for event in events if isinstance(event, Message) and "member" in event.data] == [2]
+    alone = run(workshop.pipeline_request())[1]
+    assert set(finished.result["metrics"]["validation"]) == set(alone.result["metrics"]["validation"])
+    predictor = Predictor.load(request.output_dir, threads=1)
+    assert len(predictor.predict(["where is my parcel"])) == 1

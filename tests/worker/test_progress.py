@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from models_store.specs import PhaseName
 from tests.worker.conftest import phase
 from worker.progress import ProgressMeter
@@ -114,3 +116,14 @@ def test_a_step_tells_epoch_step_speed_and_what_is_left() -> None:
         "epoch": 2, "epochs": 4, "step": 5, "steps": 10, "examples_per_second": 50.0,
     }  # fmt: skip
     assert progress["eta_seconds"] >= 0
+
+
+def test_each_member_of_an_ensemble_is_a_share_of_the_way() -> None:
+    meter = ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20, members=2)
+    finished = [PhaseFinished(phase=n, epochs=4, best_epoch=4, seconds=1.0, metrics={}) for n in ("head", "full")]
+
+    fractions = [meter.update(event)["fraction"] for event in finished * 2]
+
+    assert fractions == sorted(fractions)
+    assert fractions[1] == pytest.approx(0.48, abs=0.01)  # export and evaluation come once, in the end
+    assert fractions[3] == pytest.approx(0.94, abs=0.01)

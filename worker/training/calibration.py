@@ -19,6 +19,7 @@ from models_store.tasks import Task
 from models_store.tasks.base import IGNORED_TARGET, ObjectiveName, log_sum_exp, softmax
 from models_store.tasks.metrics import expected_calibration_error
 from worker.training.data import Inputs
+from worker.training.ensemble import Ensemble
 from worker.training.evaluation import outputs
 from worker.training.events import Calibrated
 from worker.training.model import TaskModel
@@ -32,7 +33,7 @@ Labelled = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 def calibrate(
-    model: TaskModel, inputs: Inputs, task: Task[Any], device: torch.device
+    model: TaskModel | Ensemble, inputs: Inputs, task: Task[Any], device: torch.device
 ) -> Generator[int, None, Calibrated | None]:
     """Set the model's temperature from labelled rows.
 
@@ -73,7 +74,7 @@ def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     return float((log_sum_exp(logits) - logits[np.arange(len(targets)), targets]).mean())
 
 
-def _labelled(model: TaskModel, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
+def _labelled(model: TaskModel | Ensemble, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
     """Logits (n, n_labels) and targets (n,) of every example, every word that has a tag, or every label by itself."""
     split, done = inputs.split, 0
     logits: list[NDArray[np.float64]] = [np.empty(0)] * len(split.windows)

@@ -25,6 +25,7 @@ from models_store.tasks import Encoded, Task
 from models_store.tokenizer import TOKENIZER_FILE
 from worker.training.data import Split
 from worker.training.encoder import LoadedEncoder
+from worker.training.ensemble import Ensemble
 from worker.training.errors import ParityError
 from worker.training.model import TaskModel
 from worker.training.objectives import learnt_task
@@ -36,7 +37,7 @@ _MAX_FILE_BYTES = 2 * 1024**3 - 1  # a protobuf ends here; larger weights would 
 
 
 def export_model(
-    model: TaskModel,
+    model: TaskModel | Ensemble,
     encoder: LoadedEncoder,
     task: Task[Any],
     folder: Path,
@@ -69,7 +70,7 @@ def export_model(
     shutil.copyfile(encoder.tokenizer_path, folder / TOKENIZER_FILE)
 
 
-def _trace(model: TaskModel, task: Task[Any], path: Path) -> None:
+def _trace(model: TaskModel | Ensemble, task: Task[Any], path: Path) -> None:
     ids = torch.ones((2, 9), dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 7:] = 0  # real padding, so that nothing is traced as constant
@@ -92,7 +93,7 @@ def _trace(model: TaskModel, task: Task[Any], path: Path) -> None:
         )
 
 
-def _fuse(raw: Path, target: Path, model: TaskModel) -> None:
+def _fuse(raw: Path, target: Path, model: TaskModel | Ensemble) -> None:
     config = model.encoder.config
     options = FusionOptions("bert")
     # The default turns the mask into a length, which is wrong wherever padding is not at the end.
@@ -116,7 +117,7 @@ def _fuse(raw: Path, target: Path, model: TaskModel) -> None:
     onnx.save_model(graph, str(target), save_as_external_data=False)
 
 
-def check_parity(model: TaskModel, predictor: Predictor, split: Split, *, limit: int = 64) -> float:
+def check_parity(model: TaskModel | Ensemble, predictor: Predictor, split: Split, *, limit: int = 64) -> float:
     """Compare the production predictor with torch on real rows, single and batched, long ones among them.
 
     Returns:
@@ -150,7 +151,7 @@ def _sample(split: Split, limit: int) -> list[int]:
     return [*long, *np.flatnonzero(n_windows == 1)[: limit - len(long)].tolist()]
 
 
-def _torch_logits(model: TaskModel, encoded: Encoded) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _torch_logits(model: TaskModel | Ensemble, encoded: Encoded) -> np.ndarray[Any, np.dtype[np.float32]]:
     ids, types = torch.tensor([encoded.input_ids]), torch.tensor([encoded.type_ids])
     with torch.inference_mode():
         logits = model(ids, torch.ones_like(ids), types)

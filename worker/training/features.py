@@ -78,12 +78,17 @@ class FeatureInputs:
 
 
 class FeatureStore:
-    """The features of each split, computed when they are first asked for. It is of use while the encoder is frozen."""
+    """The features of each split, computed when they are first asked for. It is of use while the encoder is frozen.
+
+    Attributes:
+        kept: Whether `clear` is to keep them, for another model with the same frozen encoder is yet to come.
+    """
 
     def __init__(self, pad_id: int, device: torch.device, scratch: Path) -> None:
         self._pad_id = pad_id
         self._device = device
         self._scratch = scratch
+        self.kept = False
         self._known: dict[tuple[int, Reads, Needs], FeatureInputs] = {}
 
     def of(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
@@ -104,7 +109,8 @@ class FeatureStore:
 
     def clear(self) -> None:
         """Forget them all: the encoder is about to change, and its training needs the memory."""
-        self._known.clear()
+        if not self.kept:
+            self._known.clear()
 
     def _compute(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
         lengths = [_SUMMARY if needs == "summary" else len(window) for window in split.windows]

@@ -22,6 +22,7 @@ from models_store.specs import ResolvedHyperparameters
 from models_store.tasks import Target, Task
 from models_store.tasks.base import IGNORED_TARGET, ObjectiveName
 from models_store.tasks.tagging import TaggingTask
+from models_store.tasks.viterbi import Transitions
 from worker.training.heads import Crf
 
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -172,9 +173,9 @@ def balanced_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def learnt_task(module: nn.Module, task: Task[Any]) -> Task[Any]:
-    """The task with what the module has learnt of its decoding: a CRF's transitions."""
-    crf = crf_of(module)
-    return replace(task, transitions=crf.transitions()) if crf is not None and isinstance(task, TaggingTask) else task
+    """The task with what the module has learnt of its decoding: a CRF's transitions, or the mean of several."""
+    crfs = [part.transitions() for part in module.modules() if isinstance(part, Crf)]
+    return replace(task, transitions=Transitions.mean(crfs)) if crfs and isinstance(task, TaggingTask) else task
 
 
 def crf_of(module: nn.Module) -> Crf | None:
