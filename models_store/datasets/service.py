@@ -16,6 +16,7 @@ from models_store.database import Database
 from models_store.datasets.columns import check_mapping
 from models_store.datasets.labels import check_separator
 from models_store.datasets.readers import Table, read_table
+from models_store.datasets.rows import ArrowRows
 from models_store.datasets.source import SourceFile, display_name
 from models_store.datasets.splits import split_off_validation
 from models_store.datasets.validation import Findings, examine, warnings
@@ -198,13 +199,10 @@ def delete(db: Database, store: ArtifactStore, dataset_id: str) -> None:
     store.delete(dataset_key(dataset_id))
 
 
-def read_split(folder: Path, split: str) -> list[Row]:
-    """All rows of a split from the data set's folder; none if the split does not exist."""
+def read_split(folder: Path, split: str) -> Sequence[Row]:
+    """The rows of a split from the data set's folder; none if the split does not exist."""
     path = _split_path(folder, split)
-    if not path.is_file():
-        return []
-    with pa.memory_map(str(path)) as source:
-        return list(pa.ipc.open_file(source).read_all().to_pylist())
+    return ArrowRows(path) if path.is_file() else []
 
 
 def dataset_key(dataset_id: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain, islice, pairwise
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from models_store.windows import Logits, Window, Windowing, merge_all, whole
 
 # Matrix kernels like even shapes, and each new shape costs: on CPUs a compiled kernel that stays in memory.
 _MULTIPLE = 8
+_TOKENISED_ROWS = 10_000  # at a time
 _POOL = 50  # batches sorted by length together: enough to save padding, few enough to stay random
 
 
@@ -161,10 +162,23 @@ class TokenInputs:
 
 
 def tokenise(task: Task[Any], tokenizer: Tokenizer, rows: Sequence[Row]) -> Split:
-    """Encode the rows of a split and their targets; each row is one window until the split is cut."""
-    encoded = task.encode(tokenizer, [task.example(row) for row in rows]) if rows else []
-    targets = [task.target(row, e) for row, e in zip(rows, encoded, strict=True)]
+    """Encode the rows of a split and their targets; each row is one window until the split is cut.
+
+    What the tokenizer makes of a row is ten times as large as what is kept of it, hence a few rows at a time.
+    """
+    encoded: list[Encoded] = []
+    targets: list[Target] = []
+    known: dict[int, int] = {}  # each word piece's id once: large numbers are objects of their own
+    remaining = iter(rows)
+    while some := list(islice(remaining, _TOKENISED_ROWS)):
+        part = [_sharing(e, known) for e in task.encode(tokenizer, [task.example(row) for row in some])]
+        targets += [task.target(row, e) for row, e in zip(some, part, strict=True)]
+        encoded += part
     return _split(rows, encoded, targets, [[whole(e)] for e in encoded], per_token=task.per_token)
+
+
+def _sharing(encoded: Encoded, known: dict[int, int]) -> Encoded:
+    return replace(encoded, input_ids=[known.setdefault(i, i) for i in encoded.input_ids])
 
 
 def _split(

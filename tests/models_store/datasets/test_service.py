@@ -28,7 +28,7 @@ def stored_files(store: ArtifactStore) -> list[Path]:
 
 
 def rows_of(store: ArtifactStore, dataset: Dataset, split: str) -> list[Any]:
-    return datasets.read_split(store.verified_path(datasets.dataset_key(dataset.id)), split)
+    return list(datasets.read_split(store.verified_path(datasets.dataset_key(dataset.id)), split))
 
 
 # ---- what is stored -------------------------------------------------------------------------------------------------

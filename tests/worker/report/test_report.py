@@ -31,7 +31,7 @@ def run(request: PipelineRequest) -> tuple[list[Any], Finished, Report]:
 def answers(request: PipelineRequest) -> tuple[list[Any], list[Any]]:
     """The validation rows, and what the finished model answers to them."""
     predictor = Predictor.load(request.output_dir, threads=1)
-    rows = read_split(request.dataset_dir, "validation")
+    rows = list(read_split(request.dataset_dir, "validation"))
     return rows, predictor.predict([predictor.task.example(row) for row in rows])
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from models_store.specs import HeadName
+from models_store.tasks import Task
 from tests.worker.conftest import CPU, Bench, make_bench, run_to_end
-from worker.training import features
+from worker.training import data, features
 from worker.training.data import TokenInputs, shuffled_batches
 from worker.training.features import FeatureInputs, FeatureStore
 from worker.training.heads.base import summary
@@ -128,3 +132,20 @@ def test_a_subset_of_the_features_is_that_of_its_examples(bench: Bench) -> None:
     assert torch.equal(batch.targets, expected.targets)
     for name, values in expected.inputs.items():
         assert torch.equal(batch.inputs[name], values)
+
+
+def test_rows_are_tokenised_a_few_at_a_time_and_share_their_ids(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, sizes = bench.split(list(bench.data.train.rows)), []
+    encode = type(bench.task).encode
+
+    def watched(self: Task[Any], tokenizer: Tokenizer, examples: Sequence[Any]) -> object:
+        sizes.append(len(examples))
+        return encode(self, tokenizer, examples)
+
+    monkeypatch.setattr(type(bench.task), "encode", watched)
+    monkeypatch.setattr(data, "_TOKENISED_ROWS", 7)
+
+    parts = bench.split(list(bench.data.train.rows))
+
+    assert sizes == [7, 7, 2]
+    assert (parts.encoded, parts.targets) == (whole.encoded, whole.targets)

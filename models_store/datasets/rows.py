@@ -1,0 +1,40 @@
+"""Rows of a stored split, read as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import pyarrow as pa
+
+from models_store.tasks import Row
+
+_AT_A_TIME = 1_000
+
+
+class ArrowRows(Sequence[Row]):
+    """The rows of an Arrow file, which is mapped into memory and never read whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        """A row, or some of them."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row: Row = self._table.slice(range(len(self))[index], 1).to_pylist()[0]
+        return row
+
+    def __iter__(self) -> Iterator[Row]:
+        for batch in self._table.to_batches(max_chunksize=_AT_A_TIME):
+            yield from batch.to_pylist()
