@@ -6,8 +6,6 @@ are small and in a memory-mapped file beyond that, so that memory stays bounded 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Generator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -22,15 +20,15 @@ from worker.training.heads import Needs, Reads
 from worker.training.heads.base import summary
 from worker.training.memory import in_batches
 from worker.training.model import TaskModel
+from worker.training.vectors import Vectors
 
-MEMORY_LIMIT_BYTES = 1024**3
 _SUMMARY = 2  # rows of a text's summary
 
 
 class FeatureInputs:
     """Hidden states: input of the head alone. `FeatureStore` makes them."""
 
-    def __init__(self, split: Split, starts: Sequence[int], lengths: Sequence[int], store: NDArray[np.float32]) -> None:
+    def __init__(self, split: Split, starts: Sequence[int], lengths: Sequence[int], store: Vectors) -> None:
         self.split = split
         self.lengths = lengths
         self._starts = starts
@@ -39,7 +37,7 @@ class FeatureInputs:
     def collate(self, indices: list[int]) -> Batch:
         """Hidden states (batch, length, width), mask and segments (batch, length)."""
         shape = (len(indices), max(self.lengths[i] for i in indices))
-        hidden = np.zeros((*shape, self._store.shape[1]), dtype=np.float32)
+        hidden = np.zeros((*shape, self._store.width), dtype=np.float32)
         mask, types = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         for row, index in enumerate(indices):
             length = self.lengths[index]
@@ -63,18 +61,19 @@ class FeatureInputs:
         starts, lengths = [self._starts[i] for i in windows], [self.lengths[i] for i in windows]
         return FeatureInputs(self.split.subset(indices), starts, lengths, self._store)
 
-    def summaries(self) -> FeatureInputs:
+    def summaries(self, folder: Path) -> FeatureInputs:
         """What a head sees that reads the summary alone."""
-        store = np.empty((_SUMMARY * len(self.lengths), self._store.shape[1]), dtype=np.float32)
+        total = _SUMMARY * len(self.lengths)
+        store = Vectors(total, self._store.width, folder)
         for index in range(len(self.lengths)):
             rows = self._rows(index)
-            store[_SUMMARY * index], store[_SUMMARY * index + 1] = rows[0], rows.mean(axis=0)
-        starts = range(0, len(store), _SUMMARY)
+            store.rows(_SUMMARY * index, _SUMMARY * (index + 1))[:] = rows[0], rows.mean(axis=0)
+        starts = range(0, total, _SUMMARY)
         return FeatureInputs(self.split, starts, [_SUMMARY] * len(self.lengths), store)
 
     def _rows(self, index: int) -> NDArray[np.float32]:
         start = self._starts[index]
-        return self._store[start : start + self.lengths[index]]
+        return self._store.rows(start, start + self.lengths[index])
 
 
 class FeatureStore:
@@ -102,8 +101,8 @@ class FeatureStore:
         """
         key = (id(split), model.reads, needs)
         if key not in self._known:
-            everything = self._known.get((id(split), model.reads, "all_tokens"))
-            made = everything.summaries() if everything else (yield from self._compute(model, split, needs))
+            whole = self._known.get((id(split), model.reads, "all_tokens"))
+            made = whole.summaries(self._scratch) if whole else (yield from self._compute(model, split, needs))
             self._known[key] = made
         return self._known[key]
 
@@ -115,7 +114,7 @@ class FeatureStore:
     def _compute(self, model: TaskModel, split: Split, needs: Needs) -> Generator[int, None, FeatureInputs]:
         lengths = [_SUMMARY if needs == "summary" else len(window) for window in split.windows]
         starts = [0, *accumulate(lengths)]
-        store = _allocate(starts.pop(), int(model.encoder.config.hidden_size), self._scratch)
+        store = Vectors(starts.pop(), int(model.encoder.config.hidden_size), self._scratch)
         features = FeatureInputs(split, starts, lengths, store)
         model.encoder.eval()  # type: ignore[no-untyped-call]
         done = 0
@@ -151,11 +150,3 @@ def _computes_bfloat16(device_type: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _allocate(rows: int, width: int, scratch: Path) -> NDArray[np.float32]:
-    if rows * width * 4 <= MEMORY_LIMIT_BYTES:
-        return np.empty((rows, width), dtype=np.float32)
-    descriptor, name = tempfile.mkstemp(suffix=".features", dir=scratch)
-    os.close(descriptor)
-    return np.memmap(name, dtype=np.float32, mode="w+", shape=(rows, width))

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from models_store.specs import HeadName
 from models_store.tasks import Task
 from tests.worker.conftest import CPU, Bench, make_bench, run_to_end
-from worker.training import data, features
+from worker.training import data, features, vectors
 from worker.training.data import TokenInputs, shuffled_batches
 from worker.training.features import FeatureInputs, FeatureStore
 from worker.training.heads.base import summary
@@ -85,7 +85,7 @@ def test_the_head_on_remembered_features_answers_as_the_whole_model_does(
 def test_features_spill_to_a_file_when_they_are_large(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     in_memory = cached(bench, HeadName.LINEAR)
 
-    monkeypatch.setattr(features, "MEMORY_LIMIT_BYTES", 100)
+    monkeypatch.setattr(vectors, "MEMORY_LIMIT_BYTES", 100)
     on_disk = cached(bench, HeadName.LINEAR)
 
     assert [path.suffix for path in Path(bench.scratch).iterdir()] == [".features"]
