@@ -55,6 +55,14 @@ HEADS_OF_TASK: dict[TaskName, tuple[HeadName, ...]] = {
     ),
 }
 
+# Of which `auto` chooses where a second phase follows. The others do well on a frozen encoder because they make up for
+# what it lacks; once it learns, too, that lead is gone (decision 0009).
+HYBRID_HEADS: dict[TaskName, tuple[HeadName, ...]] = {
+    TaskName.CLASSIFICATION: (HeadName.LINEAR,),
+    TaskName.TAGGING: (HeadName.LINEAR, HeadName.CRF),
+    TaskName.SIMILARITY: (HeadName.SIAMESE, HeadName.LINEAR),
+}
+
 CRF_HEADS = frozenset({HeadName.CRF, HeadName.BILSTM_CRF})
 
 
@@ -257,7 +265,7 @@ class TrainingSpec(BaseModel):
         if self.head is not HeadName.AUTO:
             return (self.head,)
         plain = not self.hyperparameters.shapes_loss()
-        return tuple(head for head in HEADS_OF_TASK[self.task] if plain or head not in CRF_HEADS)
+        return tuple(head for head in _candidates(self.task, self.strategy) if plain or head not in CRF_HEADS)
 
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
@@ -316,6 +324,13 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     )
 
 
+def _candidates(task: TaskName, strategy: Strategy) -> tuple[HeadName, ...]:
+    """What ``auto`` chooses from. Without a frozen phase there is nothing to compare heads by."""
+    if strategy is Strategy.FINETUNE:
+        return HEADS_OF_TASK[task][:1]
+    return HYBRID_HEADS[task] if strategy is Strategy.HYBRID else HEADS_OF_TASK[task]
+
+
 def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> HeadName:
     """The head to train; ``auto`` where the training itself is to choose among several.
 
@@ -323,8 +338,8 @@ def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> Hea
         InvalidInputError: The head does not fit the task.
     """
     if requested is HeadName.AUTO:
-        compared = PhaseName.HEAD in PHASES_OF_STRATEGY[strategy]
-        return HeadName.AUTO if compared else HEADS_OF_TASK[task][0]
+        candidates = _candidates(task, strategy)
+        return candidates[0] if len(candidates) == 1 else HeadName.AUTO
     fitting = HEADS_OF_TASK[task]
     if requested not in fitting:
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"

@@ -53,7 +53,7 @@ def test_a_job_that_asks_for_nothing_special_is_trained_the_usual_way(client: Te
     spec = start(client).json()["spec"]
 
     assert (spec["strategy"], spec["head"], spec["base_model"], spec["promote"]) == (
-        "hybrid", "auto", "minilm-l6", "always",
+        "hybrid", "linear", "minilm-l6", "always",
     )  # fmt: skip
     assert None not in spec["hyperparameters"].values()
 

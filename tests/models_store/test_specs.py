@@ -192,12 +192,27 @@ def test_heads(task: TaskName) -> None:
 
 
 @pytest.mark.parametrize("task", TaskName)
-@pytest.mark.parametrize("strategy", [Strategy.HYBRID, Strategy.FROZEN])
-def test_auto_leaves_the_choice_to_the_training(strategy: Strategy, task: TaskName) -> None:
-    resolved = spec(task, strategy=strategy)
+def test_on_a_frozen_encoder_auto_leaves_the_choice_among_all_heads_to_the_training(task: TaskName) -> None:
+    resolved = spec(task, strategy=Strategy.FROZEN)
 
     assert resolved.head == "auto"
     assert resolved.heads() == HEADS_OF_TASK[task]
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "heads"),
+    [
+        (TaskName.CLASSIFICATION, "linear", ("linear",)),
+        (TaskName.TAGGING, "auto", ("linear", "crf")),
+        (TaskName.SIMILARITY, "auto", ("siamese", "linear")),
+    ],
+)
+def test_before_a_second_phase_auto_chooses_among_the_heads_that_keep_their_lead(
+    task: TaskName, head: str, heads: tuple[str, ...]
+) -> None:
+    resolved = spec(task, strategy=Strategy.HYBRID)
+
+    assert (resolved.head, resolved.heads()) == (head, heads)
 
 
 @pytest.mark.parametrize(
@@ -266,8 +281,8 @@ def test_saying_that_nothing_is_weighed_fits_everywhere(asked: dict[str, Any]) -
 def test_auto_leaves_out_the_heads_that_cannot_weigh_classes() -> None:
     tagging = SAMPLE_TASKS[TaskName.TAGGING]
 
-    assert {HeadName.CRF, HeadName.BILSTM_CRF} < set(resolve(tagging).heads())
-    assert resolve(tagging, **BALANCED).heads() == (HeadName.LINEAR, HeadName.BILSTM)
+    assert HeadName.CRF in resolve(tagging).heads()
+    assert resolve(tagging, **BALANCED).heads() == (HeadName.LINEAR,)
 
 
 def test_a_spec_of_before_losses_could_be_chosen_is_read() -> None:
