@@ -14,9 +14,8 @@ import argparse
 import os
 import platform
 import random
+import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,8 +28,9 @@ from models_store.artifacts import seal
 from models_store.encoders import DEFAULT_ENCODER, find_encoder
 from models_store.specs import JobRequest, resolve_spec
 from models_store.tasks.classification import ClassificationTask
+from worker.process import TrainingProcess
 from worker.request import PipelineRequest
-from worker.training.events import EVENTS, Failed, Finished
+from worker.training.events import Failed, Finished
 
 LABELS = ("even", "odd")
 _WORDS = [f"{first}{second}" for first in "bcdfghklmnprstvw" for second in ("a", "en", "ill", "ost", "um", "ay")]
@@ -108,24 +108,19 @@ def _request(arguments: argparse.Namespace, root: Path) -> PipelineRequest:
 
 def _train(request: PipelineRequest) -> int:
     """Run the training process to its end; returns its peak resident memory in bytes."""
-    reader, writer = os.pipe()
-    command = [sys.executable, "-m", "worker.child", str(writer), str(os.getpid())]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writer])
-    os.close(writer)
-    assert process.stdin is not None
-    process.stdin.write(request.model_dump_json().encode())
-    process.stdin.close()
-    with os.fdopen(reader, encoding="utf-8") as events:
-        for line in events:
-            event = EVENTS.validate_json(line)
+    with TrainingProcess(request.model_dump_json(), request.scratch_dir) as process:
+        while not process.ended:
+            event = process.next_event(1.0)
             if isinstance(event, Failed):
                 raise SystemExit(event.message)
             if isinstance(event, Finished):
                 print(event.result["metrics"]["validation"])
-            elif event.kind not in ("step", "working"):
-                print(line[:160].rstrip(), flush=True)
-    _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_maxrss * 1024
+                break
+            if event is not None and event.kind not in ("step", "working"):
+                print(event.model_dump_json()[:160], flush=True)
+        else:
+            raise SystemExit(process.describe_end())
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

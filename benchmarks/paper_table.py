@@ -4,8 +4,9 @@
                                      [--heads auto] [--seeds 7,8,9,10,11] [--plot FILE]
 
 For each head there are four runs a seed: *frozen* (phase 1 alone), *hybrid* (both phases), and two that fine-tune from
-the start, with as many steps as the second phase of hybrid: *baseline* is the paper's own, two fully connected layers,
-and *control* has the very head that hybrid used. Both get the best of three learning rates, by the validation score of
+the start, with as many steps as the second phase of hybrid: *baseline* has two fully connected layers, as the paper's
+own (on the first token and the mean, where the paper has the first token alone), and *control* has the very head that
+hybrid used. Both get the best of three learning rates, by the validation score of
 the first seed. Each run is a whole job: upload, training, export, and test metrics of the exported model. Without a
 test file the figure is that of the data set's own development rows, which no run is steered by.
 

@@ -184,27 +184,8 @@ def run_job(
     """
     benchmark = DATASETS[name]
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        db = Database(f"sqlite:///{root / 'bench.db'}")
-        SQLModel.metadata.create_all(db.engine)
-        store = ArtifactStore(root / "artifacts")
-        asked = JobRequest.model_validate({"dataset_id": "", "model": "bench", **request})
-        dataset = upload(db, store, benchmark, data / name, root, rows, asked.seed)
-        train_rows = dataset.splits["train"]["rows"]
-        output, scratch = root / "output", root / "scratch"
-        output.mkdir()
-        scratch.mkdir()
-        job = PipelineRequest(
-            spec=resolve_spec(asked, task_from_config(dataset.schema_), train_rows, encoder_names(root)),
-            dataset_schema=dataset.schema_,
-            dataset_sha256=dataset.sha256,
-            dataset_dir=store.path(datasets.dataset_key(dataset.id)),
-            encoders_dir=root,
-            output_dir=output,
-            scratch_dir=scratch,
-            device=device,
-            threads=threads,
-        )
+        job = prepare_job(data, name, request, Path(folder), rows=rows, device=device, threads=threads)
+        train_rows = len(datasets.read_split(job.dataset_dir, "train"))
         same_rows = _bag_of_words(job, benchmark) if benchmark.task is TaskName.CLASSIFICATION else None
         started = time.monotonic()
         finished = None
@@ -213,8 +194,38 @@ def run_job(
             if isinstance(event, Finished):
                 finished = event
         assert finished is not None
-        db.dispose()
         return Outcome(train_rows, time.monotonic() - started, finished.result, same_rows)
+
+
+def prepare_job(
+    data: Path, name: str, request: dict[str, object], root: Path, *, rows: int, device: str, threads: int
+) -> PipelineRequest:
+    """Upload a data set, or a part of its training rows, and resolve a job over it; the arguments are `run_job`'s.
+
+    Everything goes into the folder ``root``, of which ``output`` and ``scratch`` are the job's.
+    """
+    benchmark = DATASETS[name]
+    db = Database(f"sqlite:///{root / 'bench.db'}")
+    SQLModel.metadata.create_all(db.engine)
+    store = ArtifactStore(root / "artifacts")
+    asked = JobRequest.model_validate({"dataset_id": "", "model": "bench", **request})
+    dataset = upload(db, store, benchmark, data / name, root, rows, asked.seed)
+    db.dispose()
+    train_rows = dataset.splits["train"]["rows"]
+    output, scratch = root / "output", root / "scratch"
+    output.mkdir()
+    scratch.mkdir()
+    return PipelineRequest(
+        spec=resolve_spec(asked, task_from_config(dataset.schema_), train_rows, encoder_names(root)),
+        dataset_schema=dataset.schema_,
+        dataset_sha256=dataset.sha256,
+        dataset_dir=store.path(datasets.dataset_key(dataset.id)),
+        encoders_dir=root,
+        output_dir=output,
+        scratch_dir=scratch,
+        device=device,
+        threads=threads,
+    )
 
 
 def _bag_of_words(request: PipelineRequest, benchmark: Benchmark) -> float:

@@ -106,10 +106,11 @@ class ArtifactStore:
             NotFoundError: There is no artifact under this key.
             ArtifactCorruptError: The file is missing, cut short or altered.
         """
-        entry = self._files(key).get(name)
+        folder = self.path(key)
+        entry = _manifest(folder, f"artifact {key!r}")[1].get(name)
         if entry is None:
             return None
-        path = self.path(key) / name
+        path = folder / name
         content = path.read_bytes() if path.is_file() else None
         if content is None or hashlib.sha256(content).hexdigest() != entry.sha256:
             raise ArtifactCorruptError(f"artifact {key!r}: {name} differs from its manifest")
@@ -123,12 +124,6 @@ class ArtifactStore:
         if folder.exists():
             folder.rename(grave)
         shutil.rmtree(grave, ignore_errors=True)
-
-    def _files(self, key: str) -> dict[str, _FileEntry]:
-        try:
-            return _Manifest.model_validate_json((self.path(key) / MANIFEST).read_bytes()).files
-        except ValueError as error:
-            raise ArtifactCorruptError(f"artifact {key!r}: the manifest is unreadable") from error
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key) or ".." in key:
@@ -163,16 +158,21 @@ def verified_manifest(folder: Path, called: str) -> dict[str, Any]:
     Raises:
         ArtifactCorruptError: A file is missing, cut short or altered; the message names the folder as ``called``.
     """
-    try:
-        content: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-        manifest = _Manifest.model_validate(content)
-    except (OSError, ValueError) as error:
-        raise ArtifactCorruptError(f"{called}: the manifest is unreadable") from error
-    for name, entry in manifest.files.items():
+    content, files = _manifest(folder, called)
+    for name, entry in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
             raise ArtifactCorruptError(f"{called}: {name} differs from its manifest")
     return content
+
+
+def _manifest(folder: Path, called: str) -> tuple[dict[str, Any], dict[str, _FileEntry]]:
+    """All that a manifest says, and of this the files; neither has been compared with anything."""
+    try:
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        return content, _Manifest.model_validate(content).files
+    except (OSError, ValueError) as error:
+        raise ArtifactCorruptError(f"{called}: the manifest is unreadable") from error
 
 
 @contextmanager

@@ -5,7 +5,8 @@
                                         [--set full_epochs=3]
 
 DIR is that of `benchmarks.real_data`. Needs the extra ``benchmarks``. Early stopping is off (``patience`` 1000), so
-that every side does the same epochs; each still ends with its best one. What is compared: see the package.
+that every side does the same epochs; Trainer still ends with its best one, and our job with the latest that is not
+clearly worse. What is compared: see the package.
 """
 
 from __future__ import annotations
@@ -20,19 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sqlmodel import SQLModel
 
-from benchmarks.real_data import DATASETS, upload
+from benchmarks.real_data import DATASETS, prepare_job
 from benchmarks.training_speed import table
 from benchmarks.training_speed.exchange import Assignment, write_rows
 from benchmarks.training_speed.measure import OURS, SIDES, Outcome, run_side
 from models_store import datasets
-from models_store.artifacts import ArtifactStore
-from models_store.database import Database
-from models_store.encoders import encoder_names, find_encoder
-from models_store.specs import JobRequest, resolve_spec
+from models_store.encoders import find_encoder
 from models_store.tasks import task_from_config
-from worker.request import PipelineRequest
 
 
 def main() -> None:
@@ -88,35 +84,18 @@ def _compare(arguments: argparse.Namespace, name: str, seed: int) -> list[tuple[
 
 def _prepare(arguments: argparse.Namespace, name: str, seed: int, root: Path) -> Assignment:
     """Upload the data as a user would, resolve a job's defaults, and write both down for the sides."""
-    benchmark = DATASETS[name]
-    db = Database(f"sqlite:///{root / 'bench.db'}")
-    SQLModel.metadata.create_all(db.engine)
-    store = ArtifactStore(root / "artifacts")
-    dataset = upload(db, store, benchmark, arguments.data / name, root, arguments.rows, seed)
-    db.dispose()
     chosen: dict[str, Any] = {"patience": 1000}
     chosen |= {key: json.loads(value) for key, _, value in (s.partition("=") for s in arguments.set)}
-    asked = JobRequest.model_validate(
-        {"dataset_id": dataset.id, "model": "bench", "head": arguments.head, "seed": seed, "hyperparameters": chosen}
+    asked: dict[str, object] = {"head": arguments.head, "seed": seed, "hyperparameters": chosen}
+    request = prepare_job(
+        arguments.data, name, asked, root, rows=arguments.rows, device="cpu", threads=arguments.threads
     )
-    spec = resolve_spec(asked, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], encoder_names(root))
-    folder = store.path(datasets.dataset_key(dataset.id))
     for split in ("train", "validation", "test"):
-        write_rows(root / f"{split}.jsonl", datasets.read_split(folder, split))
-    request = PipelineRequest(
-        spec=spec,
-        dataset_schema=dataset.schema_,
-        dataset_sha256=dataset.sha256,
-        dataset_dir=folder,
-        encoders_dir=root,
-        output_dir=root,
-        scratch_dir=root,
-        device="cpu",
-        threads=arguments.threads,
-    )
+        write_rows(root / f"{split}.jsonl", datasets.read_split(request.dataset_dir, split))
     (root / "pipeline.json").write_text(request.model_dump_json(), encoding="utf-8")
+    spec = request.spec
     return Assignment(
-        task=dataset.schema_,
+        task=request.dataset_schema,
         head=spec.head.value,
         encoder=str(find_encoder(spec.base_model, root).folder),
         phases=[phase.model_dump(mode="json") for phase in spec.phases()],

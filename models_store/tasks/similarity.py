@@ -1,6 +1,6 @@
 """Similarity: a graded score for a pair of texts, or a label such as yes/no.
 
-The pair is read together by the encoder (a cross-encoder), which is more accurate than comparing two embeddings.
+The pair is encoded as one input; whether the encoder reads its texts together or apart is up to the head.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class SimilarityTask:
         return TextPair(row["text"], row["text_pair"])
 
     def encode(self, tokenizer: Tokenizer, examples: Sequence[TextPair]) -> list[Encoded]:
-        """Word pieces of each pair, read together."""
+        """Word pieces of each pair, as one input."""
         pairs = [(example.text, example.text_pair) for example in examples]
         return [encoded_from(encoding) for encoding in tokenizer.encode_batch_fast(pairs)]
 

@@ -6,7 +6,7 @@ An analysis sees each row once, beside the answer that the API would give to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -36,14 +36,39 @@ class Analysis(Protocol):
         """What the answers so far are worth."""
 
 
-class LabelAnalysis:
-    """Answers that are one label."""
+class _ByLabel:
+    """What analyses of labels have in common.
 
-    def __init__(self, task: ClassificationTask | SimilarityTask) -> None:
+    Attributes:
+        paired: Whether each true label has a predicted one.
+        unit: What a confidence belongs to.
+    """
+
+    paired: ClassVar[bool]
+    unit: ClassVar[Literal["row", "label"]]
+
+    def __init__(self, task: ClassificationTask | MultiLabelTask | SimilarityTask) -> None:
         self._labels = task.labels
         self._confusions = Confusions()
-        self._reliability = ReliabilityCurve("row")
+        self._reliability = ReliabilityCurve(self.unit)
         self._worst = WorstErrors()
+
+    def figures(self) -> SplitFigures:
+        """By label."""
+        return SplitFigures(
+            classes=self._confusions.classes(self._labels),
+            confusion=self._confusions.matrix(self._labels, paired=self.paired),
+            reliability=self._reliability.figures(),
+            errors=self._worst.count,
+            worst_errors=self._worst.listed(),
+        )
+
+
+class LabelAnalysis(_ByLabel):
+    """Answers that are one label; the surest wrong answers are the worst."""
+
+    paired = True
+    unit = "row"
 
     def add(self, number: int, row: Row, prediction: Prediction) -> None:
         """Compare labels."""
@@ -53,25 +78,12 @@ class LabelAnalysis:
         if true != predicted:
             self._worst.add(score, number, lambda: _error(number, row, true, predicted, score))
 
-    def figures(self) -> SplitFigures:
-        """By label; the surest wrong answers are the worst."""
-        return SplitFigures(
-            classes=self._confusions.classes(self._labels),
-            confusion=self._confusions.matrix(self._labels, paired=True),
-            reliability=self._reliability.figures(),
-            errors=self._worst.count,
-            worst_errors=self._worst.listed(),
-        )
 
+class LabelSetAnalysis(_ByLabel):
+    """Answers that are any number of labels; the rows with the most missed or wrongly given are the worst."""
 
-class LabelSetAnalysis:
-    """Answers that are any number of labels."""
-
-    def __init__(self, task: MultiLabelTask) -> None:
-        self._labels = task.labels
-        self._confusions = Confusions()
-        self._reliability = ReliabilityCurve("label")
-        self._worst = WorstErrors()
+    paired = False
+    unit = "label"
 
     def add(self, number: int, row: Row, prediction: Prediction) -> None:
         """Compare sets of labels."""
@@ -84,16 +96,6 @@ class LabelSetAnalysis:
         if wrong := true ^ predicted:
             missed, spurious = sorted(true - predicted), sorted(predicted - true)
             self._worst.add(len(wrong), number, lambda: _error(number, row, missed, spurious, len(wrong)))
-
-    def figures(self) -> SplitFigures:
-        """By label; the rows with the most labels missed or wrongly given are the worst."""
-        return SplitFigures(
-            classes=self._confusions.classes(self._labels),
-            confusion=self._confusions.matrix(self._labels, paired=False),
-            reliability=self._reliability.figures(),
-            errors=self._worst.count,
-            worst_errors=self._worst.listed(),
-        )
 
 
 class TaggingAnalysis:

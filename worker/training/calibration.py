@@ -20,7 +20,7 @@ from models_store.tasks.base import IGNORED_TARGET, ObjectiveName, log_sum_exp, 
 from models_store.tasks.metrics import expected_calibration_error
 from worker.training.data import Inputs
 from worker.training.ensemble import Ensemble
-from worker.training.evaluation import outputs
+from worker.training.evaluation import merged_logits
 from worker.training.events import Calibrated
 from worker.training.model import TaskModel
 from worker.training.objectives import crf_of
@@ -76,15 +76,9 @@ def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
 
 def _labelled(model: TaskModel | Ensemble, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
     """Logits (n, n_labels) and targets (n,) of every example, every word that has a tag, or every label by itself."""
-    split, done = inputs.split, 0
-    logits: list[NDArray[np.float64]] = [np.empty(0)] * len(split.windows)
-    for batch, output in outputs(model, inputs, device):
-        for values, index in zip(output.double().cpu().numpy(), batch.indices, strict=True):
-            logits[index] = values[: len(split.windows[index])] if split.per_token else values
-        done += len(batch.indices)
-        yield done
-    merged = np.concatenate([np.atleast_2d(values) for values in split.merge(logits)])
-    targets = np.concatenate([np.asarray(target).reshape(-1) for target in split.targets])
+    logits = yield from merged_logits(model, inputs, device)
+    merged = np.concatenate([np.atleast_2d(values) for values in logits]).astype(np.float64)
+    targets = np.concatenate([np.asarray(target).reshape(-1) for target in inputs.split.targets])
     decided, truths = _decisions(merged, targets)
     return decided[truths != IGNORED_TARGET], truths[truths != IGNORED_TARGET]
 

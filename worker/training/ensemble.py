@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,18 +37,21 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[TaskModel]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self._first = [members[0]]  # in a list, so that it is not registered twice
         self.register_buffer("temperature", torch.ones(()))
+
+    @property
+    def _first(self) -> TaskModel:
+        return cast("TaskModel", self.members[0])
 
     @property
     def encoder(self) -> PreTrainedModel:
         """The encoder of a member; all have the same configuration."""
-        return self._first[0].encoder
+        return self._first.encoder
 
     @property
     def head_name(self) -> HeadName:
         """The head that all members have."""
-        return self._first[0].head_name
+        return self._first.head_name
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Ids, mask and segments (batch, length) → logits."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models_store.specs import Watch
@@ -65,21 +64,17 @@ def evaluate(
     Raises:
         DivergedError: A logit or the loss is not finite.
     """
-    split = inputs.split
-    logits: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(split.windows)
-    total, done = 0.0, 0
-    for batch, output in outputs(module, inputs, device):
+    split, total = inputs.split, 0.0
+
+    def look(batch: Batch, output: Tensor) -> None:
+        nonlocal total
         if split.per_token:
             with torch.inference_mode():
                 total += float(goal.objective(output, batch.targets)) * len(batch.indices)
-        values = output.float().cpu().numpy()
-        if not np.isfinite(values).all():
+        if not output.isfinite().all():
             raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
-        for row, index in zip(values, batch.indices, strict=True):
-            logits[index] = row[: len(split.windows[index])] if split.per_token else row
-        done += len(batch.indices)
-        yield done
-    merged = split.merge(logits)
+
+    merged = yield from merged_logits(module, inputs, device, look)
     loss = total / len(split.windows) if split.per_token else _loss_of_texts(goal.objective, merged, split, device)
     if not math.isfinite(loss):
         raise DivergedError(f"the validation loss became {loss}; try a smaller learning rate")
@@ -98,7 +93,36 @@ def _loss_of_texts(objective: Objective, logits: Sequence[Logits], split: Split,
     return total / len(split)
 
 
-def outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
+def merged_logits(
+    module: nn.Module, inputs: Inputs, device: torch.device, look: Callable[[Batch, Tensor], None] | None = None
+) -> Generator[int, None, list[Logits]]:
+    """What the module makes of each example in evaluation mode, its windows put together.
+
+    Args:
+        module: Takes the inputs.
+        inputs: Of a split.
+        device: Where the module is.
+        look: Sees each batch and its logits, on the device and with their padding.
+
+    Yields:
+        The number of windows done so far, after each batch.
+
+    Returns:
+        Logits of each example: (n_outputs,), or (length, n_outputs) per token (``yield from``).
+    """
+    split, done = inputs.split, 0
+    logits: list[Logits] = [np.empty(0, dtype=np.float32)] * len(split.windows)
+    for batch, output in _outputs(module, inputs, device):
+        if look is not None:
+            look(batch, output)
+        for values, index in zip(output.float().cpu().numpy(), batch.indices, strict=True):
+            logits[index] = values[: len(split.windows[index])] if split.per_token else values
+        done += len(batch.indices)
+        yield done
+    return split.merge(logits)
+
+
+def _outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
     """Each batch of a split, on the device, with what the module makes of it in evaluation mode."""
     module.eval()
 
