@@ -53,10 +53,10 @@ class Encoded:
         special: How many special tokens stand in front of the text and behind it.
     """
 
-    input_ids: list[int]
-    type_ids: list[int]
+    input_ids: Sequence[int]
+    type_ids: Sequence[int]
     truncated: bool
-    first_pieces: list[int] | None = None
+    first_pieces: Sequence[int] | None = None
     special: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:

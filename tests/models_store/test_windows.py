@@ -33,7 +33,7 @@ def text(pieces: list[int], special: tuple[int, int], *, words: bool = True) -> 
 
 
 def content(window: Window, special: tuple[int, int]) -> list[int]:
-    return window.encoded.input_ids[special[0] : len(window) - special[1]]
+    return list(window.encoded.input_ids[special[0] : len(window) - special[1]])
 
 
 @given(pieces=WORDS, special=SPECIAL, max_length=LENGTHS, stride=STRIDES, words=st.booleans())
