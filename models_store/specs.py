@@ -99,8 +99,9 @@ class PhaseSpec(BaseModel):
         trains_encoder: Whether the encoder learns too; a frozen one is run only once.
         epochs: Most passes over the training split; early stopping may end it before.
         learning_rate: Peak of the schedule (linear warm-up, then linear decay to zero).
-        watch: What decides which epoch's weights are kept: the lowest validation loss; or the metric, of which the
-            latest epoch is kept that is not clearly worse than the best one.
+        watch: What decides which epoch's weights are kept: the loss on the validation rows, the lowest as long as it
+            stays close to that on the training rows; or the metric, of which the latest epoch is kept that is not
+            clearly worse than the best one.
         patience: Epochs without one to keep before the phase stops.
         warmup_fraction: Share of the steps in which the learning rate rises to its peak.
         layer_decay: The learning rate of each layer as a multiple of that of the layer above it.
@@ -153,7 +154,9 @@ class Hyperparameters(BaseModel):
     warmup_fraction: Annotated[float | None, _number(ge=0, le=1)] = None
     dropout: Annotated[float | None, _number(ge=0, lt=1)] = None
     max_grad_norm: Annotated[float | None, _number(gt=0)] = None
-    patience: Annotated[int | None, _number(ge=1, le=1000)] = None
+    patience: Annotated[
+        int | None, _number(ge=1, le=1000, description="Epochs without a better one before training stops early")
+    ] = None
     layer_decay: (
         Annotated[float, _number(gt=0, le=1, description="Learning rate of a layer, against that of the one above")]
         | None
@@ -270,15 +273,16 @@ class TrainingSpec(BaseModel):
     def phases(self) -> list[PhaseSpec]:
         """The phases of the strategy, in order."""
         values = self.hyperparameters
+        prepares = self.strategy is Strategy.HYBRID
         specs = {
             PhaseName.HEAD: PhaseSpec(
                 name=PhaseName.HEAD,
                 trains_encoder=False,
                 epochs=values.head_epochs,
                 learning_rate=values.head_learning_rate,
-                # Before a second phase the head must not learn the training rows by heart (decision 0005).
-                watch="loss" if self.strategy is Strategy.HYBRID else "metric",
-                patience=values.patience,
+                # Before a second phase the head must not learn the training rows by heart (decision 0013).
+                watch="loss" if prepares else "metric",
+                patience=1 if prepares else values.patience,
                 warmup_fraction=values.warmup_fraction,
             ),
             PhaseName.FULL: PhaseSpec(

@@ -36,17 +36,23 @@ def test_of_the_learning_rates_only_the_tuned_one_counts(tmp_path: Path) -> None
     assert "+5.5 ± 6.4" in row
 
 
-def test_what_is_in_the_file_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def jobs_asked_for(monkeypatch: pytest.MonkeyPatch, chosen: str) -> list[tuple[str, str, Any]]:
+    """Strategy, head and learning rate of each job, none of which is run: the higher the rate, the better its score."""
     asked: list[tuple[str, str, Any]] = []
 
     def job(data: Path, name: str, request: dict[str, Any], **options: Any) -> Outcome:
         rate = request.get("hyperparameters", {}).get("full_learning_rate")
         asked.append((request["strategy"], request["head"], rate))
-        head = "siamese" if request["head"] == "auto" else request["head"]
+        head = chosen if request["head"] == "auto" else request["head"]
         score = {"accuracy": 0.5 + (rate or 0.0)}
         return Outcome(300, 1.0, {"head": head, "metrics": {"validation": score, "test": score}}, None)
 
     monkeypatch.setattr(paper_table, "run_job", job)
+    return asked
+
+
+def test_what_is_in_the_file_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = jobs_asked_for(monkeypatch, chosen="siamese")
     bench = Bench(tmp_path, Results(tmp_path / "runs.jsonl"), "cpu", 1)
 
     fill(bench, "mrpc", 300, "auto", [7, 8])
@@ -61,3 +67,17 @@ def test_what_is_in_the_file_is_not_run_again(tmp_path: Path, monkeypatch: pytes
     fill(Bench(tmp_path, Results(tmp_path / "runs.jsonl"), "cpu", 1), "mrpc", 300, "auto", [7, 8])
 
     assert asked == []
+
+
+def test_where_hybrid_has_the_head_of_the_baseline_that_is_the_control_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = jobs_asked_for(monkeypatch, chosen="linear")
+    results = Results(tmp_path / "runs.jsonl")
+
+    fill(Bench(tmp_path, results, "cpu", 1), "sst2", 300, "auto", [7])
+
+    rates = [("finetune", "linear", rate) for rate in LEARNING_RATES]
+    assert asked == [("hybrid", "auto", None), ("frozen", "linear", None), *rates]
+    baseline, control = (results.find(kind=kind) for kind in ("baseline", "control"))
+    assert [replace(run, kind="baseline") for run in control] == baseline

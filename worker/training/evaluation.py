@@ -21,6 +21,7 @@ from worker.training.memory import in_batches
 from worker.training.objectives import Goal, Objective, learnt_task
 
 _LOSS_ROWS = 8192
+_GAP = 0.10  # decision 0013
 _CHANCE = 2.0  # standard errors; the best of a dozen epochs is ahead of the others by more than one without any merit
 
 
@@ -36,6 +37,10 @@ class Evaluation:
     def beats(self, other: Evaluation, watch: Watch) -> bool:
         """A lower loss, or a higher score."""
         return self.loss < other.loss if watch == "loss" else self.score > other.score
+
+    def generalises(self, train_loss: float) -> bool:
+        """Whether what is learnt from the training rows holds for others, too: the losses are nearly the same."""
+        return self.loss <= (1 + _GAP) * train_loss
 
     def is_level_with(self, best: Evaluation, watch: Watch) -> bool:
         """As low a loss; or a score that is worse by no more than chance may make it."""

@@ -100,6 +100,7 @@ def fit(
 
     Where the metric is watched that is the latest epoch whose validation score is not clearly worse than the best: on
     few rows the best one is best by chance, and the end of a schedule is worth more than its middle (decision 0010).
+    Where the loss is watched it is the last epoch before the validation loss leaves the training loss (decision 0013).
 
     Args:
         module: What learns.
@@ -144,7 +145,7 @@ def fit(
         now = yield from validate()
         seconds = time.monotonic() - state.epoch_started
         state.finish_epoch(rng)
-        improved = state.judge(now, module, phase)
+        improved = state.judge(now, train_loss, module, phase)
         told = journal.note(_epoch_event(phase, state, stepper, train_loss, now, seconds, best=improved))
         yield from journal.checkpoint(state, stepper.learner, at_rest=True)
         yield told

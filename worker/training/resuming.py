@@ -56,12 +56,13 @@ class PhaseState:
     started: float = field(default_factory=time.monotonic)
     epoch_started: float = field(default_factory=time.monotonic)
 
-    def judge(self, now: Evaluation, module: nn.Module, phase: PhaseSpec) -> bool:
+    def judge(self, now: Evaluation, train_loss: float, module: nn.Module, phase: PhaseSpec) -> bool:
         """Take in how good the module is after the epoch; returns whether it was never better."""
         improved = now.beats(self.best, phase.watch)
         if improved:
             self.best = now
-        if now.is_level_with(self.best, phase.watch):
+        sound = phase.watch == "metric" or self.kept_epoch == 0 or now.generalises(train_loss)
+        if sound and now.is_level_with(self.best, phase.watch):
             self.kept, self.kept_epoch, self.weights = now, self.epochs, weights_of(module)
         if self.epochs > phase.epochs * (1 - phase.averaging):
             self.average.add(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from worker.training.evaluation import Evaluation, evaluate
 from worker.training.events import EpochFinished, Event, PhaseFinished, StageStarted, Step, Working
 from worker.training.loop import train
 from worker.training.model import TaskModel
+from worker.training.resuming import PhaseState
 
 
 def run(bench: Bench, model: TaskModel, phases: list[PhaseSpec], seed: int = 7) -> list[Event]:
@@ -243,3 +245,44 @@ def test_a_loss_is_level_only_when_it_is_no_higher() -> None:
 
     assert best.is_level_with(best, "loss")
     assert not Evaluation(0.501, {}, 0.9, 100).is_level_with(best, "loss")
+
+
+def test_a_head_that_prepares_another_phase_stops_before_it_learns_its_rows_by_heart(bench: Bench) -> None:
+    swapped = {"parcel": "money", "money": "parcel"}
+    contradicting = bench.split([{**row, "label": swapped[row["label"]]} for row in bench.data.validation.rows])
+    bench.data = replace(bench.data, validation=contradicting)  # the better the head knows its rows, the worse here
+    preparing = phase(PhaseName.HEAD, epochs=20, patience=1, learning_rate=0.01).model_copy(update={"watch": "loss"})
+
+    *_, end = run(bench, bench.model(), [preparing])
+
+    assert isinstance(end, PhaseFinished)
+    assert end.best_epoch <= 1
+    assert end.epochs <= 2
+
+
+@pytest.mark.parametrize(("loss", "generalises"), [(0.50, True), (0.54, True), (0.56, False), (0.30, True)])
+def test_what_is_learnt_generalises_while_both_losses_are_close(loss: float, *, generalises: bool) -> None:
+    assert Evaluation(loss, {}, 0.8, 100).generalises(train_loss=0.5) is generalises
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        ([(0.9, 0.92), (0.7, 0.75), (0.5, 0.6), (0.4, 0.5)], 2),  # the gap opens in the third epoch
+        ([(0.5, 0.9), (0.3, 0.8)], 1),  # at once: one epoch is better than an untrained head
+        ([(0.9, 0.92), (0.8, 0.93), (0.9, 0.94)], 1),  # no gap, but no progress either
+        ([(0.9, 1.2)], 0),  # worse than the untrained head
+    ],
+)
+def test_the_epoch_kept_is_the_last_before_the_gap_opens(
+    bench: Bench, losses: list[tuple[float, float]], kept: int
+) -> None:
+    module, preparing = bench.model(), phase(PhaseName.HEAD).model_copy(update={"watch": "loss"})
+    start = Evaluation(1.0, {}, 0.5, 100)
+    state = PhaseState({}, start, start, start, {}, torch.zeros(()))
+
+    for train_loss, validation_loss in losses:
+        state.epochs += 1
+        state.judge(Evaluation(validation_loss, {}, 0.5, 100), train_loss, module, preparing)
+
+    assert state.kept_epoch == kept
