@@ -24,6 +24,9 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
     set_seed,
 )
@@ -32,6 +35,7 @@ from benchmarks.training_speed.exchange import Assignment, Report, Times, read_r
 from models_store.specs import HeadName, ResolvedHyperparameters
 from models_store.tasks import Encoded, Task, task_from_config
 from models_store.tasks.base import IGNORED_TARGET
+from worker.training.evaluation import GAP
 from worker.training.heads import HEADS
 from worker.training.heads.base import summary
 from worker.training.objectives import learnt_task, objective_of
@@ -105,6 +109,15 @@ def _encode(row: dict[str, Any], task: Task[Any], tokenizer: Any) -> Encoded:
     return Encoded(found["input_ids"], found["token_type_ids"], truncated=False, first_pieces=first)
 
 
+class _GapStopping(TrainerCallback):
+    """Ends phase 1 as ours does: when the evaluation loss has left the training loss (decision 0013)."""
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        if kwargs["metrics"]["eval_loss"] > (1 + GAP) * losses[-1]:
+            control.should_training_stop = True
+
+
 def train(
     model: Model, phase: dict[str, Any], splits: dict[str, Split], tokenizer: Any, assignment: Assignment, folder: Path
 ) -> Trainer:
@@ -147,7 +160,7 @@ def train(
         data_collator=collator,
         processing_class=tokenizer,
         compute_metrics=lambda found: splits["validation"].score(found.predictions, model),
-        callbacks=[EarlyStoppingCallback(phase["patience"])],
+        callbacks=[EarlyStoppingCallback(phase["patience"]), *([_GapStopping()] if phase["watch"] == "loss" else [])],
     )
     trainer.train()
     return trainer
