@@ -1,11 +1,12 @@
 """Peak memory of a training process on data that is large for the machine.
 
-    python -m benchmarks.large_data [--rows 1000000] [--layers 1] [--strategy hybrid]
+    python -m benchmarks.large_data [--rows 1000000] [--layers 1] [--width 384] [--strategy hybrid]
 
 Generates texts of 5 to 40 words whose first word decides the label, and runs the training process itself over them
-(`worker.child`, as the worker starts it), one epoch a phase, with an encoder of random weights as wide as
-all-MiniLM-L6-v2 but with fewer layers: memory depends on the rows and the width, time on the layers. The upload, whose
-memory is bounded by its own limit, is left out: rows are written straight into the data set's Arrow files.
+(`worker.child`, as the worker starts it), one epoch a phase, with an encoder of random weights that has fewer layers than
+all-MiniLM-L6-v2 and, if asked, is narrower: what grows with the rows are their word pieces, whatever the encoder, and the
+features, which leave memory for a file when they grow beyond a gibibyte. The upload, whose memory is bounded by its own
+limit, is left out: rows are written straight into the data set's Arrow files.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--width", type=int, default=384, help="a multiple of 32")
     parser.add_argument("--strategy", default="hybrid", choices=["hybrid", "finetune", "frozen"])
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
@@ -51,7 +53,7 @@ def main() -> None:
         for split, rows in (("train", arguments.rows), ("validation", 10_000)):
             _write_rows(root / "fresh" / f"{split}.arrow", rows)
         seal(root / "fresh", root / "data", {"kind": "dataset"})
-        _write_encoder(root / "encoders" / "shallow", arguments.layers)
+        _write_encoder(root / "encoders" / "shallow", arguments.layers, arguments.width)
         started = time.monotonic()
         peak = _train(_request(arguments, root))
         print(f"{arguments.rows} rows: {time.monotonic() - started:.0f} s, peak RSS {peak / 2**20:.0f} MiB")
@@ -73,9 +75,16 @@ def _rows(draw: random.Random, count: int) -> Iterator[dict[str, str]]:
         yield {"text": " ".join(words), "label": LABELS[_WORDS.index(words[0]) % 2]}
 
 
-def _write_encoder(folder: Path, layers: int) -> None:
+def _write_encoder(folder: Path, layers: int, width: int) -> None:
     source = find_encoder(DEFAULT_ENCODER, folder).folder
-    config = AutoConfig.from_pretrained(source, local_files_only=True, num_hidden_layers=layers)
+    config = AutoConfig.from_pretrained(
+        source,
+        local_files_only=True,
+        num_hidden_layers=layers,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_attention_heads=width // 32,
+    )
     AutoModel.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
 
