@@ -3,10 +3,10 @@
     python -m benchmarks.large_data [--rows 1000000] [--layers 1] [--width 384] [--strategy hybrid]
 
 Generates texts of 5 to 40 words whose first word decides the label, and runs the training process itself over them
-(`worker.child`, as the worker starts it), one epoch a phase, with an encoder of random weights that has fewer layers than
-all-MiniLM-L6-v2 and, if asked, is narrower: what grows with the rows are their word pieces, whatever the encoder, and the
-features, which leave memory for a file when they grow beyond a gibibyte. The upload, whose memory is bounded by its own
-limit, is left out: rows are written straight into the data set's Arrow files.
+(`worker.child`, as the worker starts it), one epoch a phase, with an encoder of random weights that has fewer layers
+than all-MiniLM-L6-v2 and, if asked, is narrower: what grows with the rows are their word pieces, whatever the encoder,
+and the features, which leave memory for a file when they grow beyond a gibibyte. The upload, whose memory is bounded by
+its own limit, is left out: rows are written straight into the data set's Arrow files.
 """
 
 from __future__ import annotations
