@@ -26,7 +26,7 @@ import pyarrow as pa
 from transformers import AutoConfig, AutoModel
 
 from models_store.artifacts import seal
-from models_store.encoders import DEFAULT_ENCODER, find_encoder
+from models_store.encoders import DEFAULT_ENCODER, EncoderCatalogue
 from models_store.specs import JobRequest, resolve_spec
 from models_store.tasks.classification import ClassificationTask
 from worker.process import TrainingProcess
@@ -76,7 +76,7 @@ def _rows(draw: random.Random, count: int) -> Iterator[dict[str, str]]:
 
 
 def _write_encoder(folder: Path, layers: int, width: int) -> None:
-    source = find_encoder(DEFAULT_ENCODER, folder).folder
+    source = EncoderCatalogue(folder, folder).find(DEFAULT_ENCODER).folder
     config = AutoConfig.from_pretrained(
         source,
         local_files_only=True,
@@ -107,7 +107,7 @@ def _request(arguments: argparse.Namespace, root: Path) -> PipelineRequest:
         dataset_schema=task.to_config(),
         dataset_sha256="",
         dataset_dir=root / "data",
-        encoders_dir=root / "encoders",
+        encoders=EncoderCatalogue(root / "encoders", root / "hub"),
         output_dir=root / "output",
         scratch_dir=root / "scratch",
         device="cpu",

@@ -36,7 +36,7 @@ from models_store import datasets
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets import Upload
-from models_store.encoders import encoder_names
+from models_store.encoders import EncoderCatalogue
 from models_store.specs import JobRequest, resolve_spec
 from models_store.tables import Dataset
 from models_store.tasks import TaskName, task_from_config
@@ -215,12 +215,13 @@ def prepare_job(
     output, scratch = root / "output", root / "scratch"
     output.mkdir()
     scratch.mkdir()
+    encoders = EncoderCatalogue(root, root / "hub")
     return PipelineRequest(
-        spec=resolve_spec(asked, task_from_config(dataset.schema_), train_rows, encoder_names(root)),
+        spec=resolve_spec(asked, task_from_config(dataset.schema_), train_rows, encoders.names()),
         dataset_schema=dataset.schema_,
         dataset_sha256=dataset.sha256,
         dataset_dir=store.path(datasets.dataset_key(dataset.id)),
-        encoders_dir=root,
+        encoders=encoders,
         output_dir=output,
         scratch_dir=scratch,
         device=device,

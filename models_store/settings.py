@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models_store.encoders import EncoderCatalogue, HubRevision, parse_hub_encoders
 from models_store.errors import ConfigurationError
 
 MIB = 1024 * 1024
@@ -44,6 +45,9 @@ class Settings(BaseSettings):
     broker_url: str | None = Field(None, description="Celery broker; default: the embedded one of `thawline serve`")
     artifacts_url: str | None = Field(None, description="Where artifacts lie: a folder or file:// URL")
     encoders_dir: Path | None = Field(None, description="Folder of further base encoders, one sub-folder each")
+    hub_encoders: Annotated[dict[str, HubRevision], NoDecode] = Field(
+        default_factory=dict, description="Encoders to fetch from the hub when first used, as name=repository@commit"
+    )
 
     max_upload_bytes: int = Field(64 * MIB, ge=1, description="Largest body of POST /datasets")
     max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
@@ -71,6 +75,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("hub_encoders", mode="before")
+    @classmethod
+    def _parse_hub_encoders(cls, value: object) -> object:
+        return parse_hub_encoders(value) if isinstance(value, str) else value
 
     @field_validator("home", "encoders_dir")
     @classmethod
@@ -121,9 +130,9 @@ class Settings(BaseSettings):
         return self.home / "checkpoints"
 
     @cached_property
-    def encoders_path(self) -> Path:
-        """The folder in which an operator puts further encoders."""
-        return self.encoders_dir or self.home / "encoders"
+    def encoders(self) -> EncoderCatalogue:
+        """The encoders that a job may name."""
+        return EncoderCatalogue(self.encoders_dir or self.home / "encoders", self.home / "hub", self.hub_encoders)
 
     def check_consistency(self) -> None:
         """Refuse what no process should start with.

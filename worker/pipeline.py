@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from models_store.datasets import read_split
-from models_store.encoders import find_encoder
 from models_store.predictor import Predictor
 from models_store.reports import Report, SplitReport
 from models_store.tasks import Encoded, Row, Task, task_from_config
@@ -65,7 +64,7 @@ def run(request: PipelineRequest, stop: threading.Event | None = None) -> Iterat
 
 def _run(request: PipelineRequest, history: History, stop: threading.Event | None) -> Iterator[Event]:
     spec = request.spec
-    source = find_encoder(spec.base_model, request.encoders_dir)
+    source = request.encoders.find(spec.base_model)
     encoder = load_encoder(source)
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)

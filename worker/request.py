@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from models_store.encoders import EncoderCatalogue
 from models_store.specs import TrainingSpec
 
 
@@ -17,7 +18,7 @@ class PipelineRequest(BaseModel):
     dataset_schema: dict[str, Any]
     dataset_sha256: str
     dataset_dir: Path
-    encoders_dir: Path
+    encoders: EncoderCatalogue
     output_dir: Path
     scratch_dir: Path
     checkpoint_dir: Path | None = None  # without one, every attempt begins at the beginning

@@ -166,7 +166,7 @@ class JobRunner:
             dataset_schema=dataset.schema_,
             dataset_sha256=dataset.sha256,
             dataset_dir=self._store.verified_path(datasets.dataset_key(dataset.id)),
-            encoders_dir=self._settings.encoders_path,
+            encoders=self._settings.encoders,
             output_dir=output,
             scratch_dir=scratch,
             checkpoint_dir=self._settings.checkpoints_dir / claim.job_id,

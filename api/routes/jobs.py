@@ -16,7 +16,6 @@ from api.routes.common import Limit, PageQuery, problems
 from api.schemas import EventOut, JobOut, ListOut
 from api.services import Services, ServicesDep
 from models_store import datasets, jobs
-from models_store.encoders import encoder_names
 from models_store.specs import JobRequest, ModelName, resolve_spec
 from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
 from models_store.tasks import task_from_config
@@ -57,7 +56,7 @@ def create_job(
 
 def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
     dataset = datasets.get(services.db, body.dataset_id)
-    names = encoder_names(services.settings.encoders_path)
+    names = services.settings.encoders.names()
     spec = resolve_spec(body, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], names)
     return jobs.submit(
         services.db,

@@ -27,7 +27,6 @@ from benchmarks.training_speed import table
 from benchmarks.training_speed.exchange import Assignment, write_rows
 from benchmarks.training_speed.measure import OURS, SIDES, Outcome, run_side
 from models_store import datasets
-from models_store.encoders import find_encoder
 from models_store.tasks import task_from_config
 
 
@@ -97,7 +96,7 @@ def _prepare(arguments: argparse.Namespace, name: str, seed: int, root: Path) ->
     return Assignment(
         task=request.dataset_schema,
         head=spec.head.value,
-        encoder=str(find_encoder(spec.base_model, root).folder),
+        encoder=str(request.encoders.find(spec.base_model).folder),
         phases=[phase.model_dump(mode="json") for phase in spec.phases()],
         values=spec.hyperparameters.model_dump(mode="json"),
         seed=seed,

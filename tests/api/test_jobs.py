@@ -11,7 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models_store.database import Database
+from models_store.encoders import HubRevision
 from tests.api.checks import Answer, problem_of
+from tests.api.conftest import AppFactory
 from tests.fixtures.models import TrainedModel
 from tests.fixtures.servers import Service
 from tests.models_store.samples import LONG, add_dataset, claim
@@ -72,6 +74,16 @@ def test_a_loss_that_the_data_set_or_the_head_cannot_have_is_refused(
     body = problem_of(service.submit(trained_models[kind].dataset["id"], "refused", **fields), 422)
 
     assert [error["column"] for error in body["errors"]] == [column]
+
+
+def test_a_job_may_name_an_encoder_on_the_hub_that_the_operator_allows_and_no_other(start_app: AppFactory) -> None:
+    client = start_app(hub_encoders={"bge": HubRevision("BAAI/bge-small-en-v1.5", "0" * 40)})
+
+    assert start(client, base_model="bge").json()["spec"]["base_model"] == "bge"
+    for name in ("BAAI/bge-small-en-v1.5", f"BAAI/bge-small-en-v1.5@{'0' * 40}", "e5"):
+        body = problem_of(start(client, base_model=name), 422)
+        assert body["errors"][0]["code"] == "unknown_base_model"
+        assert "choose one of: bge, minilm-l6" in body["errors"][0]["message"]
 
 
 def test_parallel_posts_with_one_key_start_one_job(client: TestClient) -> None:

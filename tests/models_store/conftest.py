@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 import models_store.tables  # noqa: F401 (fills SQLModel.metadata)
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.encoders import find_encoder
+from models_store.encoders import EncoderCatalogue
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 
 settings.register_profile("thawline", deadline=None)  # how long an example takes says nothing on a busy machine
@@ -36,5 +36,6 @@ def store(tmp_path: Path) -> ArtifactStore:
 @pytest.fixture(scope="session")
 def tokenizer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Tokenizer]:
     """The tokenizer of MiniLM, cut off at the length given."""
-    path = find_encoder("minilm-l6", tmp_path_factory.mktemp("no-encoders")).folder / TOKENIZER_FILE
+    nowhere = tmp_path_factory.mktemp("no-encoders")
+    path = EncoderCatalogue(nowhere, nowhere).find("minilm-l6").folder / TOKENIZER_FILE
     return lambda max_length: load_tokenizer(path, max_length)

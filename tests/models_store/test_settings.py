@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from models_store.encoders import EncoderCatalogue, HubRevision
 from models_store.errors import ConfigurationError
 from models_store.settings import Settings, default_home, get_settings, is_loopback
 from tests.fixtures.servers import ROOT
@@ -26,7 +27,7 @@ def test_defaults_keep_everything_in_the_home_and_on_this_machine() -> None:
     assert settings.home == default_home()
     assert settings.resolved_database_url == f"sqlite:///{settings.home}/thawline.db"
     assert settings.artifacts_dir == settings.home / "artifacts"
-    assert settings.encoders_path == settings.home / "encoders"
+    assert settings.encoders == EncoderCatalogue(settings.home / "encoders", settings.home / "hub")
     settings.check_exposure()
 
 
@@ -54,7 +55,7 @@ def test_the_home_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("THAWLINE_ENCODERS_DIR", "encoders")
     settings = Settings()
     assert settings.home == tmp_path / "state"
-    assert settings.encoders_path == tmp_path / "encoders"
+    assert settings.encoders.folder == tmp_path / "encoders"
 
 
 @pytest.mark.parametrize(
@@ -126,10 +127,17 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().allowed_hosts == ["a.example.org", "b.example.org"]
 
 
+def test_encoders_from_the_hub_are_none_unless_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().encoders.hub == {}
+    monkeypatch.setenv("THAWLINE_HUB_ENCODERS", f"tiny=acme/tiny@{'0' * 40}")
+    assert Settings().encoders.hub == {"tiny": HubRevision("acme/tiny", "0" * 40)}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("PORT", "65536"),
+        ("HUB_ENCODERS", "tiny=acme/tiny@main"),
         ("PORT", "http"),
         ("MAX_UPLOAD_BYTES", "0"),
         ("WORKER_CONCURRENCY", "0"),

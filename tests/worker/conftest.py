@@ -17,7 +17,7 @@ from models_store import datasets, jobs
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets import Upload
-from models_store.encoders import EncoderSource, encoder_names
+from models_store.encoders import EncoderSource
 from models_store.queue import JobQueue
 from models_store.settings import Settings
 from models_store.specs import (
@@ -185,7 +185,7 @@ class Workshop:
         """A request for a training of a second or two, unless the fields say otherwise."""
         wanted = {"base_model": "tiny", "hyperparameters": SHORT, **fields}
         request = JobRequest.model_validate({"dataset_id": dataset.id, "model": model, **wanted})
-        encoders = encoder_names(self.settings.encoders_path)
+        encoders = self.settings.encoders.names()
         return request, resolve_spec(
             request, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], encoders
         )
@@ -209,7 +209,7 @@ class Workshop:
             dataset_schema=dataset.schema_,
             dataset_sha256=dataset.sha256,
             dataset_dir=self.store.verified_path(datasets.dataset_key(dataset.id)),
-            encoders_dir=self.settings.encoders_path,
+            encoders=self.settings.encoders,
             output_dir=output,
             scratch_dir=scratch,
             device="cpu",

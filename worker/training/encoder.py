@@ -11,11 +11,10 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from models_store.encoders import EncoderSource
+from models_store.encoders import CONFIG_FILE, WEIGHTS_FILE, EncoderSource
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 from worker.training.errors import EncoderError
 
-_WEIGHTS = "model.safetensors"
 _MAX_LENGTH = 512  # longer inputs want windows, not quadratic attention
 
 
@@ -39,7 +38,7 @@ def load_encoder(source: EncoderSource) -> LoadedEncoder:
     Raises:
         EncoderError: A file is missing, the weights are altered, or the configuration asks for code of its own.
     """
-    for name in ("config.json", _WEIGHTS, TOKENIZER_FILE):
+    for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE):
         if not (source.folder / name).is_file():
             raise EncoderError(f"base_model {source.name!r} lacks {name}")
     _check_weights(source)
@@ -74,7 +73,7 @@ def _reserved_positions(model: PreTrainedModel) -> int:
 def _check_weights(source: EncoderSource) -> None:
     if source.weights_sha256 is None:
         return
-    with (source.folder / _WEIGHTS).open("rb") as stream:
+    with (source.folder / WEIGHTS_FILE).open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != source.weights_sha256:
         raise EncoderError(f"base_model {source.name!r}: the weights differ from the official file")
