@@ -191,6 +191,9 @@ class Report(BaseModel):
     labels: list[str] | None
     score_range: tuple[float, float] | None
     base_encoder: str
+    base_encoder_source: Annotated[
+        str | None, Field(description="repository@commit of an encoder from the hub; null: it was local")
+    ] = None
     head: str
     dataset_id: str
     dataset_sha256: Annotated[str, Field(description="Of the training file")]

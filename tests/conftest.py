@@ -17,5 +17,6 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.leftovers",
     "tests.fixtures.encoders",
+    "tests.fixtures.hub",
     "tests.fixtures.models",
 ]

@@ -23,10 +23,15 @@ def fingerprint_of(request: PipelineRequest, encoder: EncoderSource, device: str
         "spec": request.spec.model_dump(mode="json"),
         "schema": request.dataset_schema,
         "data": file_sha256(request.dataset_dir / MANIFEST),  # it has the hash of every other file
-        "encoder": [_stamp(path) for path in children(encoder.folder)],
+        "encoder": _identity(encoder),
         "device": device,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(encoder: EncoderSource) -> object:
+    """A commit says it all, also after the files were fetched anew; of a folder every file could have been changed."""
+    return str(encoder.hub) if encoder.hub else [_stamp(path) for path in children(encoder.folder)]
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

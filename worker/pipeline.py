@@ -17,6 +17,7 @@ from models_store.reports import Report, SplitReport
 from models_store.tasks import Encoded, Row, Task, task_from_config
 from models_store.windows import Logits, Windowing
 from worker.fingerprint import fingerprint_of
+from worker.hub import fetch
 from worker.report import History, analyse, build_report, write_report
 from worker.request import PipelineRequest
 from worker.training.calibration import calibrate
@@ -65,6 +66,7 @@ def run(request: PipelineRequest, stop: threading.Event | None = None) -> Iterat
 def _run(request: PipelineRequest, history: History, stop: threading.Event | None) -> Iterator[Event]:
     spec = request.spec
     source = request.encoders.find(spec.base_model)
+    yield from fetch(source)
     encoder = load_encoder(source)
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)
@@ -182,6 +184,7 @@ def _manifest(report: Report, task: Task[Any], parity: float) -> dict[str, Any]:
         "labels": report.labels,
         "metrics": _metrics(report),
         "base_encoder": report.base_encoder,
+        "base_encoder_source": report.base_encoder_source,
         "head": report.head,
         "spec": report.spec,
         "long_texts": _long_texts(report),

@@ -20,8 +20,14 @@ log = get_logger(__name__)
 
 _STOP_SECONDS = 5.0
 _TAIL_BYTES = 4000
-# Encoders are local: nothing is ever looked up on a hub, and progress bars have no reader.
-_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+# Nothing is ever looked up on a hub (what is fetched from one, `worker.hub` fetches), nothing is reported to anybody,
+# and progress bars have no reader.
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
 
 
 class TrainingProcess:

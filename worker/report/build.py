@@ -77,11 +77,13 @@ def build_report(
         windowing: How long texts were read.
     """
     space = task.to_config()
+    hub = request.encoders.hub.get(request.spec.base_model)
     return Report(
         task=task.name,
         labels=space.get("labels", space.get("tags")),
         score_range=space.get("score_range"),
         base_encoder=request.spec.base_model,
+        base_encoder_source=str(hub) if hub else None,
         head=head.value,
         dataset_id=request.spec.dataset_id,
         dataset_sha256=request.dataset_sha256,

@@ -98,7 +98,7 @@ def _metadata(report: Report) -> dict[str, Any]:
     return {
         "library_name": "onnx",
         "pipeline_tag": kind.pipeline_tag,
-        "base_model": report.base_encoder,
+        "base_model": (report.base_encoder_source or report.base_encoder).partition("@")[0],
         "tags": ["thawline", report.task.value, report.head, str(report.spec["strategy"])],
         "metrics": list(report.splits["validation"].metrics),
         "model-index": [{"name": _name(report), "results": results}],
@@ -106,8 +106,11 @@ def _metadata(report: Report) -> dict[str, Any]:
 
 
 def _about(report: Report) -> str:
+    encoder = escaped(report.base_encoder)
+    if report.base_encoder_source:
+        encoder += f" ({escaped(report.base_encoder_source)} on the hub)"
     return (
-        f"{_KINDS[report.task].what} A {escaped(report.head)} head on the encoder {escaped(report.base_encoder)}, "
+        f"{_KINDS[report.task].what} A {escaped(report.head)} head on the encoder {encoder}, "
         "trained and exported to one ONNX file by Thawline."
     )
 
