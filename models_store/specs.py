@@ -204,6 +204,9 @@ class JobRequest(BaseModel):
     ensemble: Annotated[
         int, _number(ge=1, le=8, description="Models trained with seeds of their own, whose answers are averaged")
     ] = 1
+    gpus: Annotated[
+        int, _number(ge=1, le=8, description="GPUs that share the work; with 1, a worker without a GPU will do, too")
+    ] = 1
     seed: Annotated[int, _number(ge=0, lt=2**32)] = 7
     hyperparameters: Hyperparameters = Hyperparameters()
     export: ExportOptions = ExportOptions()
@@ -258,6 +261,7 @@ class TrainingSpec(BaseModel):
     strategy: Strategy
     head: HeadName
     ensemble: int = 1
+    gpus: int = 1
     seed: int
     hyperparameters: ResolvedHyperparameters
     export: ExportOptions
@@ -401,6 +405,7 @@ def resolve_spec(request: JobRequest, task: Task[Any], train_rows: int, base_mod
         strategy=request.strategy,
         head=head,
         ensemble=request.ensemble,
+        gpus=request.gpus,
         seed=request.seed,
         hyperparameters=values,
         export=request.export,

@@ -11,7 +11,7 @@ from models_store.artifacts import MANIFEST, children, file_sha256
 from models_store.encoders import EncoderSource
 from worker.request import PipelineRequest
 
-_VERSION = 1  # to be raised by whoever changes what a checkpoint holds or how a training goes on from it
+_VERSION = 2  # to be raised by whoever changes what a checkpoint holds or how a training goes on from it
 _LIBRARIES = ("thawline", "torch", "transformers", "tokenizers")
 
 

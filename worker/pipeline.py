@@ -28,6 +28,7 @@ from worker.training.ensemble import Ensemble, train_ensemble
 from worker.training.events import Event, Finished, Message, StageStarted, Working
 from worker.training.export import check_parity, export_model
 from worker.training.features import FeatureStore
+from worker.training.hardware import Hardware
 from worker.training.long_texts import report_long, tokenise_all
 from worker.training.model import TaskModel
 from worker.training.options import TrainingOptions
@@ -65,8 +66,11 @@ def run(request: PipelineRequest, stop: threading.Event | None = None) -> Iterat
 
 def _run(request: PipelineRequest, history: History, stop: threading.Event | None) -> Iterator[Event]:
     spec = request.spec
+    hardware = Hardware(request.device, gpus=spec.gpus)
     source = request.encoders.find(spec.base_model)
-    yield from fetch(source)
+    if hardware.team.is_main:
+        yield from fetch(source)
+    hardware.team.wait()
     encoder = load_encoder(source)
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)
@@ -75,13 +79,13 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     candidates = spec.heads()
     torch.manual_seed(spec.seed)  # before the head's weights are drawn
     model = TaskModel(encoder.model, task, candidates[0], spec.hyperparameters.dropout)
-    device = _device(request.device)
-    yield Message(message=f"training on {device}", data={"device": str(device), "threads": torch.get_num_threads()})
-    options = TrainingOptions(spec.hyperparameters, spec.seed, device, request.scratch_dir)
-    features = FeatureStore(encoder.pad_id, device, request.scratch_dir)
+    yield _describe(hardware)
+    team = hardware.team
+    options = TrainingOptions(spec.hyperparameters, spec.seed, hardware, request.scratch_dir, team)
+    features = FeatureStore(encoder.pad_id, hardware, request.scratch_dir)
     checkpoints = Checkpoints(
-        request.checkpoint_dir,
-        fingerprint_of(request, source, device.type),
+        request.checkpoint_dir if team.is_main else None,
+        fingerprint_of(request, source, hardware.device.type),
         interval=request.checkpoint_seconds,
         asked=stop,
     )
@@ -94,10 +98,13 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
         model, spec.ensemble, spec.phases(), prepared.data, options, features, checkpoints.scope("training")
     )
 
+    team.disband()
+    if not team.is_main:
+        return
     if not any(phase.best_epoch for phase in history.phases):
         message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"
         yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
-    yield from _calibrate(trained, prepared.data, device)
+    yield from _calibrate(trained, prepared.data, hardware)
     yield StageStarted(stage="export")
     windowing = prepared.windowing
     export_model(trained, encoder, task, request.output_dir, max_length=windowing.max_length, stride=windowing.stride)
@@ -150,15 +157,15 @@ def _logits(predictor: Predictor, encoded: Sequence[Encoded]) -> Generator[int, 
     return logits
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+def _describe(hardware: Hardware) -> Message:
+    kind, size = hardware.device.type, hardware.team.size
+    data = {"device": kind, "processes": size, "precision": hardware.precision, "threads": torch.get_num_threads()}
+    return Message(message=f"training on {f'{size} × ' * (size > 1)}{kind}", data=data)
 
 
-def _calibrate(model: TaskModel | Ensemble, data: TrainingData, device: torch.device) -> Iterator[Event]:
+def _calibrate(model: TaskModel | Ensemble, data: TrainingData, hardware: Hardware) -> Iterator[Event]:
     windows = len(data.validation.windows)
-    work = calibrate(model.to(device), TokenInputs(data.validation, data.pad_id), data.task, device)
+    work = calibrate(model.to(hardware.device), TokenInputs(data.validation, data.pad_id), data.task, hardware)
     found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=windows))
     if found is not None:
         yield found

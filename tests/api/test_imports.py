@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.servers import ROOT
 
-HEAVY = ("torch", "transformers", "sklearn", "scipy", "safetensors", "onnx", "pandas")
+HEAVY = ("torch", "transformers", "accelerate", "sklearn", "scipy", "safetensors", "onnx", "pandas")
 
 
 def fresh(code: str, environment: dict[str, str] | None = None) -> str:
@@ -28,7 +28,10 @@ def test_the_api_loads_no_training_library(module: str) -> None:
 
 
 def test_the_worker_loads_them_only_in_the_process_that_trains() -> None:
-    assert fresh("import sys, worker.app; print([m for m in ('torch', 'transformers') if m in sys.modules])") == "[]"
+    assert (
+        fresh("import sys, worker.app; print([m for m in ('torch', 'transformers', 'accelerate') if m in sys.modules])")
+        == "[]"
+    )
 
 
 def test_the_worker_registers_the_task_that_the_api_sends() -> None:

@@ -46,6 +46,10 @@ def test_a_minimal_request_asks_for_the_hybrid() -> None:
     assert asked.metadata == {}
 
 
+def test_a_job_asks_for_one_gpu_at_most_unless_it_says_otherwise() -> None:
+    assert (spec().gpus, spec(gpus=4).gpus) == (1, 4)
+
+
 @pytest.mark.parametrize("name", ["a", "question-type", "v1.2_b", "0", "a" * 63])
 def test_model_names(name: str) -> None:
     assert request(model=name).model == name
@@ -80,6 +84,8 @@ def test_model_names_that_are_refused(name: Any) -> None:
         {"promote": None},
         {"seed": -1},
         {"seed": 2**32},
+        {"gpus": 0},
+        {"gpus": 9},
         {"dataset_id": "d" * 65},
         {"metadata": {"a": 1}},
         {"metadata": {"": "a"}},
@@ -96,10 +102,10 @@ NUMBERS = sorted(set(Hyperparameters.model_fields) - {"max_length", "gradual_unf
 
 
 @pytest.mark.parametrize("value", [True, "7"])
-@pytest.mark.parametrize("name", ["seed", *NUMBERS])
+@pytest.mark.parametrize("name", ["seed", "gpus", *NUMBERS])
 def test_what_only_looks_like_a_number_is_refused(name: str, value: Any) -> None:
     # JSON's true would be 1, and "7" would be 7: mistakes that would train another model than was meant.
-    fields = {name: value} if name == "seed" else {"hyperparameters": {name: value}}
+    fields = {name: value} if name in ("seed", "gpus") else {"hyperparameters": {name: value}}
 
     with pytest.raises(ValidationError) as refused:
         request(**fields)

@@ -42,11 +42,12 @@ from tests.fixtures.servers import Valkey
 from worker.request import PipelineRequest
 from worker.training.data import Split, TrainingData, tokenise
 from worker.training.encoder import LoadedEncoder, load_encoder
+from worker.training.hardware import Hardware
 from worker.training.model import TaskModel
 from worker.training.objectives import Goal, goal_of
 from worker.training.options import TrainingOptions
 
-CPU = torch.device("cpu")
+CPU = Hardware("cpu")
 torch.set_num_threads(1)  # a tiny encoder gains nothing from two, and beside other work they wait for each other
 
 TASKS: dict[str, Task[Any]] = {
@@ -127,7 +128,7 @@ class Bench:
 
     def goal(self, module: nn.Module) -> Goal:
         """Loss and metric of a training with the usual options."""
-        return goal_of(module, self.task, HYPERPARAMETERS, self.data.train.targets, CPU)
+        return goal_of(module, self.task, HYPERPARAMETERS, self.data.train.targets, CPU.device)
 
     def options(self, seed: int = 7, **changes: Any) -> TrainingOptions:
         return TrainingOptions(HYPERPARAMETERS.model_copy(update=changes), seed, CPU, self.scratch)

@@ -12,7 +12,6 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from models_store.tasks import Task
@@ -22,6 +21,7 @@ from worker.training.data import Inputs
 from worker.training.ensemble import Ensemble
 from worker.training.evaluation import merged_logits
 from worker.training.events import Calibrated
+from worker.training.hardware import Hardware
 from worker.training.model import TaskModel
 from worker.training.objectives import crf_of
 
@@ -33,7 +33,7 @@ Labelled = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 def calibrate(
-    model: TaskModel | Ensemble, inputs: Inputs, task: Task[Any], device: torch.device
+    model: TaskModel | Ensemble, inputs: Inputs, task: Task[Any], hardware: Hardware
 ) -> Generator[int, None, Calibrated | None]:
     """Set the model's temperature from labelled rows.
 
@@ -49,7 +49,7 @@ def calibrate(
     """
     if task.objective is ObjectiveName.GRADED or crf_of(model) is not None:
         return None
-    logits, targets = yield from _labelled(model, inputs, device)
+    logits, targets = yield from _labelled(model, inputs, hardware)
     if not len(targets):
         return None
     temperature = fit_temperature(logits, targets)
@@ -74,9 +74,9 @@ def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     return float((log_sum_exp(logits) - logits[np.arange(len(targets)), targets]).mean())
 
 
-def _labelled(model: TaskModel | Ensemble, inputs: Inputs, device: torch.device) -> Generator[int, None, Labelled]:
+def _labelled(model: TaskModel | Ensemble, inputs: Inputs, hardware: Hardware) -> Generator[int, None, Labelled]:
     """Logits (n, n_labels) and targets (n,) of every example, every word that has a tag, or every label by itself."""
-    logits = yield from merged_logits(model, inputs, device)
+    logits = yield from merged_logits(model, inputs, hardware)
     merged = np.concatenate([np.atleast_2d(values) for values in logits]).astype(np.float64)
     targets = np.concatenate([np.asarray(target).reshape(-1) for target in inputs.split.targets])
     decided, truths = _decisions(merged, targets)

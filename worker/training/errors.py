@@ -9,6 +9,16 @@ class StoppedError(Exception):
     """The checkpoint that was asked for has been written, or could not be: the process may end."""
 
 
+class PeerLostError(Exception):
+    """Another process of the training has ended, which says why; this one can do nothing by itself."""
+
+
+class HardwareError(ThawlineError):
+    """The worker's machine lacks what the job or the settings ask for."""
+
+    code = "hardware_missing"
+
+
 class DivergedError(ThawlineError):
     """The loss is no longer a finite number, or many times what it was before training."""
 

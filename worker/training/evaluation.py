@@ -16,7 +16,7 @@ from models_store.tasks import Task
 from models_store.windows import Logits
 from worker.training.data import Batch, Inputs, Split, collate_targets
 from worker.training.errors import DivergedError
-from worker.training.features import autocast
+from worker.training.hardware import Hardware
 from worker.training.memory import in_batches
 from worker.training.objectives import Goal, Objective, learnt_task
 
@@ -56,7 +56,7 @@ def standard_error(score: float, examples: int) -> float:
 
 
 def evaluate(
-    module: nn.Module, inputs: Inputs, task: Task[Any], goal: Goal, device: torch.device
+    module: nn.Module, inputs: Inputs, task: Task[Any], goal: Goal, hardware: Hardware
 ) -> Generator[int, None, Evaluation]:
     """Run the module over the split in evaluation mode.
 
@@ -79,8 +79,11 @@ def evaluate(
         if not output.isfinite().all():
             raise DivergedError("the model's outputs are no longer finite; try a smaller learning rate")
 
-    merged = yield from merged_logits(module, inputs, device, look)
-    loss = total / len(split.windows) if split.per_token else _loss_of_texts(goal.objective, merged, split, device)
+    merged = yield from merged_logits(module, inputs, hardware, look)
+    if split.per_token:
+        loss = total / len(split.windows)
+    else:
+        loss = _loss_of_texts(goal.objective, merged, split, hardware.device)
     if not math.isfinite(loss):
         raise DivergedError(f"the validation loss became {loss}; try a smaller learning rate")
     metrics = learnt_task(module, task).score(merged, split.rows, split.encoded)
@@ -99,14 +102,14 @@ def _loss_of_texts(objective: Objective, logits: Sequence[Logits], split: Split,
 
 
 def merged_logits(
-    module: nn.Module, inputs: Inputs, device: torch.device, look: Callable[[Batch, Tensor], None] | None = None
+    module: nn.Module, inputs: Inputs, hardware: Hardware, look: Callable[[Batch, Tensor], None] | None = None
 ) -> Generator[int, None, list[Logits]]:
     """What the module makes of each example in evaluation mode, its windows put together.
 
     Args:
         module: Takes the inputs.
         inputs: Of a split.
-        device: Where the module is.
+        hardware: Where the module is.
         look: Sees each batch and its logits, on the device and with their padding.
 
     Yields:
@@ -117,7 +120,7 @@ def merged_logits(
     """
     split, done = inputs.split, 0
     logits: list[Logits] = [np.empty(0, dtype=np.float32)] * len(split.windows)
-    for batch, output in _outputs(module, inputs, device):
+    for batch, output in _outputs(module, inputs, hardware):
         if look is not None:
             look(batch, output)
         for values, index in zip(output.float().cpu().numpy(), batch.indices, strict=True):
@@ -127,13 +130,13 @@ def merged_logits(
     return split.merge(logits)
 
 
-def _outputs(module: nn.Module, inputs: Inputs, device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
+def _outputs(module: nn.Module, inputs: Inputs, hardware: Hardware) -> Iterator[tuple[Batch, Tensor]]:
     """Each batch of a split, on the device, with what the module makes of it in evaluation mode."""
     module.eval()
 
     def forward(batch: Batch) -> tuple[Batch, Tensor]:
-        moved = batch.to(device)
-        with torch.inference_mode(), autocast(device):
+        moved = batch.to(hardware.device)
+        with torch.inference_mode(), hardware.autocast():
             return moved, module(**moved.inputs)
 
     for _, (moved, output) in in_batches(inputs, forward):

@@ -7,7 +7,6 @@ are small and in a memory-mapped file beyond that, so that memory stays bounded 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from worker.training.data import Batch, Split, TokenInputs, collate_targets
+from worker.training.hardware import Hardware
 from worker.training.heads import Needs, Reads
 from worker.training.heads.base import summary
 from worker.training.memory import in_batches
@@ -83,9 +83,9 @@ class FeatureStore:
         kept: Whether `clear` is to keep them, for another model with the same frozen encoder is yet to come.
     """
 
-    def __init__(self, pad_id: int, device: torch.device, scratch: Path) -> None:
+    def __init__(self, pad_id: int, hardware: Hardware, scratch: Path) -> None:
         self._pad_id = pad_id
-        self._device = device
+        self._hardware = hardware
         self._scratch = scratch
         self.kept = False
         self._known: dict[tuple[int, Reads, Needs], FeatureInputs] = {}
@@ -120,8 +120,8 @@ class FeatureStore:
         done = 0
 
         def encode(batch: Batch) -> NDArray[np.float32]:
-            inputs = batch.to(self._device).inputs
-            with torch.inference_mode(), autocast(self._device):
+            inputs = batch.to(self._hardware.device).inputs
+            with torch.inference_mode(), self._hardware.autocast():
                 states = model.encode(**inputs).float()
             if needs == "summary":
                 states = summary(states, inputs["attention_mask"])
@@ -134,19 +134,3 @@ class FeatureStore:
             done += len(batch.indices)
             yield done
         return features
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 arithmetic where the device has instructions for it; weights and optimizer stay float32.
-
-    docs/decisions/0006-whole-schedules-in-bfloat16.md has the measurement.
-    """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=_computes_bfloat16(device.type))
-
-
-@lru_cache
-def _computes_bfloat16(device_type: str) -> bool:
-    if device_type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

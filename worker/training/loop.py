@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
 from worker.training.resuming import Journal, PhaseState, weights_of
 from worker.training.stepper import Stepper
+from worker.training.team import Team
 from worker.training.vocabulary import compact_vocabulary
 
 _EVALUATION_SHARE = 0.25  # of the time of training, at most about
@@ -53,9 +55,10 @@ def train(
         DivergedError: The loss is no longer finite.
     """
     torch.manual_seed(options.seed)
+    options.team.part_ways()
     model.to(options.device)
-    features = features or FeatureStore(data.pad_id, options.device, options.scratch)
-    journal = Journal(checkpoints)
+    features = features or FeatureStore(data.pad_id, options.hardware, options.scratch)
+    journal = Journal(checkpoints, options.team)
     with compact_vocabulary(model.encoder, [data.train, data.validation], data.pad_id):
         yield from journal.open()
         for number in range(journal.phase, len(phases)):
@@ -76,14 +79,15 @@ def _run_phase(
     rng: np.random.Generator,
     journal: Journal,
 ) -> Iterator[Event]:
-    """A phase of everything, or of the head alone on the frozen encoder's outputs."""
+    """A phase of everything, or of the head alone on the frozen encoder's outputs, which is not worth sharing out."""
     if phase.trains_encoder:
         features.clear()
+        options.team.share_weights(model)
         train, validation = (TokenInputs(split, data.pad_id) for split in (data.train, data.validation))
         yield from fit(model, phase, train, validation, data.task, options, rng, journal)
-    else:
+    elif options.team.is_main:
         known, held_out = yield from _features(model, data, phase, features)
-        yield from fit(model.head, phase, known, held_out, data.task, options, rng, journal)
+        yield from fit(model.head, phase, known, held_out, data.task, replace(options, team=Team()), rng, journal)
 
 
 def fit(
@@ -117,10 +121,13 @@ def fit(
     stepper = Stepper(module, phase, goal.objective, train_inputs, options, rng)
 
     def validate() -> Generator[Event, None, Evaluation]:
-        return paced(
-            evaluate(module, validation_inputs, task, goal, options.device),
-            lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.lengths)),
-        )
+        found = None
+        if options.team.is_main:
+            found = yield from paced(
+                evaluate(module, validation_inputs, task, goal, options.hardware),
+                lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.lengths)),
+            )
+        return cast("Evaluation", options.team.share(found))  # so that all take the same decisions
 
     state = yield from journal.restore(phase, stepper.learner)
     if state is None:

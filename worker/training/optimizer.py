@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from models_store.specs import PhaseSpec
+from worker.training.hardware import Hardware
 
 _LAYER = re.compile(r"\b(?:layer|layers|albert_layer_groups|blocks?)\.(\d+)\.")
 _EMBEDDING = re.compile(r"\.\w*embed")
@@ -27,7 +28,9 @@ _UNFREEZING = 1 / 3  # of the phase, after which every layer learns
 class Optimizer:
     """AdamW and its schedule, as one thing to step."""
 
-    def __init__(self, module: nn.Module, phase: PhaseSpec, weight_decay: float, total_steps: int) -> None:
+    def __init__(
+        self, module: nn.Module, phase: PhaseSpec, weight_decay: float, total_steps: int, hardware: Hardware
+    ) -> None:
         groups = _groups(module, phase, weight_decay)
         warmup = max(1, round(total_steps * phase.warmup_fraction))
         deepest = max(group["depth"] for group in groups)
@@ -36,6 +39,7 @@ class Optimizer:
             self._adamw,
             [_shape(_start(group["depth"], deepest, phase, total_steps), warmup, total_steps) for group in groups],
         )
+        self._prepared = hardware.prepare(self._adamw)
 
     @property
     def learning_rate(self) -> float:
@@ -47,8 +51,12 @@ class Optimizer:
         self._adamw.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Move the weights and the schedule."""
-        self._adamw.step()
+        """Move the weights and the schedule.
+
+        A step whose gradients overflowed in float16 moves no weights: the fused kernel sees to it without asking the
+        GPU. The schedule goes on all the same, and ends where the phase does.
+        """
+        self._prepared.step()
         self._schedule.step()
 
     def moments(self) -> dict[str, Tensor]:

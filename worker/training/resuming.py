@@ -20,8 +20,10 @@ from worker.training.averaging import RunningAverage
 from worker.training.checkpoints import Checkpoint, Checkpoints
 from worker.training.evaluation import Evaluation
 from worker.training.events import EVENTS, EpochFinished, Event, PhaseFinished, Resumed
+from worker.training.hardware import Hardware
 from worker.training.memory import MemoryBudget
 from worker.training.optimizer import Optimizer
+from worker.training.team import Team
 
 Weights = dict[str, Tensor]
 
@@ -86,21 +88,24 @@ class Learner:
         optimizer: Moments and schedule.
         budget: What is known of the memory.
         rng: Shuffles the examples. (Dropout draws from torch's own generators.)
-        device: Where the module is.
+        hardware: Where the module is.
+        team: The processes that take the same steps.
     """
 
     module: nn.Module
     optimizer: Optimizer
     budget: MemoryBudget
     rng: np.random.Generator
-    device: torch.device
+    hardware: Hardware
+    team: Team
 
 
 class Journal:
     """Keeps the checkpoints of one call of `train`: which phase it is in, and what it has told so far."""
 
-    def __init__(self, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(self, checkpoints: Checkpoints | None = None, team: Team | None = None) -> None:
         self.phase = 0
+        self._team = team or Team()
         self._checkpoints = checkpoints or Checkpoints()
         self._history: list[EpochFinished | PhaseFinished] = []
         self._found: Checkpoint | None = None
@@ -112,6 +117,7 @@ class Journal:
             self.phase = self._found.state["phase"]
             past = (EVENTS.validate_python(event) for event in self._found.state["history"])
             self._history = [event for event in past if isinstance(event, EpochFinished | PhaseFinished)]
+        self.phase = self._team.share(self.phase)
 
     def note(self, event: EpochFinished | PhaseFinished) -> Event:
         """Take note of an event that is about to be told, so that a checkpoint in between has it, too."""
@@ -120,9 +126,10 @@ class Journal:
 
     def restore(self, phase: PhaseSpec, learner: Learner) -> Generator[Event, None, PhaseState | None]:
         """Put the learner into the state of the checkpoint, if there is one of this phase."""
-        if (found := self._take()) is None:
+        if (found := learner.team.share(self._take())) is None:
             return None
         state = _restore(found, learner)
+        learner.team.part_ways()
         yield Resumed(stage=phase.name.value, epoch=state.epochs + 1, step=state.step, history=list(self._history))
         return state
 
@@ -173,13 +180,14 @@ def _snapshot(state: PhaseState, learner: Learner) -> Checkpoint:
             "epoch_seconds": now - state.epoch_started,
             "schedule": learner.optimizer.schedule(),
             "budget_tokens": learner.budget.tokens,
+            "scaling": learner.hardware.scaling(),
         },
         {
             "module": _on_cpu(learner.module.state_dict()),
             "optimizer": _on_cpu(learner.optimizer.moments()),
             "kept": state.weights,
             "average": state.average.weights,
-            "run": _on_cpu({"losses": state.losses, **_random_states(learner.device)}),
+            "run": _on_cpu({"losses": state.losses, **_random_states(learner.hardware.device)}),
         },
     )
 
@@ -189,17 +197,18 @@ def _restore(found: Checkpoint, learner: Learner) -> PhaseState:
     learner.module.load_state_dict(tensors["module"])
     learner.optimizer.restore(tensors["optimizer"], state["schedule"])
     learner.budget.tokens = state["budget_tokens"]
+    learner.hardware.restore_scaling(state["scaling"])
     learner.rng.bit_generator.state = state["shuffle"]
     torch.set_rng_state(tensors["run"]["cpu"])
     if "cuda" in tensors["run"]:
-        torch.cuda.set_rng_state(tensors["run"]["cuda"], learner.device)
+        torch.cuda.set_rng_state(tensors["run"]["cuda"], learner.hardware.device)
     return PhaseState(
         shuffle=state["shuffle"],
         initial=Evaluation(**state["initial"]),
         best=Evaluation(**state["best"]),
         kept=Evaluation(**state["kept"]),
         weights=tensors["kept"],
-        losses=tensors["run"]["losses"].to(learner.device),
+        losses=tensors["run"]["losses"].to(learner.hardware.device),
         kept_epoch=state["kept_epoch"],
         average=RunningAverage(state["averaged"], tensors["average"]),
         epochs=state["epochs"],

@@ -27,6 +27,7 @@ from worker.training.model import TaskModel
 from worker.training.objectives import watched_metric
 from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
+from worker.training.team import Team
 
 TRIAL_ROWS = 2_000  # of each split; more would not change the order
 TRIAL_STEPS = 80
@@ -76,15 +77,28 @@ def choose_head(
     Returns:
         All trials, the chosen head's first, then by score (``yield from``).
     """
-    checkpoints = checkpoints or Checkpoints()
-    found = yield from checkpoints.newest()
-    if found is None:
-        ranking = yield from _rank(model, candidates, data, options, features)
-        yield from checkpoints.save(Checkpoint({"ranking": [trial.model_dump() for trial in ranking]}))
-    else:
-        ranking = [HeadTried.model_validate(trial) for trial in found.state["ranking"]]
+    ranking: list[HeadTried] = []
+    if options.team.is_main:
+        ranking = yield from _ranking(model, candidates, data, options, features, checkpoints or Checkpoints())
+    ranking = options.team.share(ranking)
     torch.manual_seed(options.seed)
     model.put_head(data.task, HeadName(ranking[0].head), options.values.dropout)
+    return ranking
+
+
+def _ranking(
+    model: TaskModel,
+    candidates: Sequence[HeadName],
+    data: TrainingData,
+    options: TrainingOptions,
+    features: FeatureStore,
+    checkpoints: Checkpoints,
+) -> Generator[Event, None, list[HeadTried]]:
+    """That of an earlier attempt, or a new one."""
+    if (found := (yield from checkpoints.newest())) is not None:
+        return [HeadTried.model_validate(trial) for trial in found.state["ranking"]]
+    ranking = yield from _rank(model, candidates, data, options, features)
+    yield from checkpoints.save(Checkpoint({"ranking": [trial.model_dump() for trial in ranking]}))
     return ranking
 
 
@@ -174,7 +188,7 @@ def _try(
 ) -> Generator[Event, None, HeadTried]:
     """Train the head on each fold and take the mean of its scores; one that diverges scores nothing."""
     started = time.monotonic()
-    options = replace(options, values=options.values.model_copy(update={"batch_size": TRIAL_BATCH}))
+    options = replace(options, values=options.values.model_copy(update={"batch_size": TRIAL_BATCH}), team=Team())
     scores, metric = [], watched_metric(data.task, options.values)
     model.put_head(data.task, name, options.values.dropout)
     folds = yield from _folds(model, samples, options, features)

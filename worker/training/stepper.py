@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from models_store.specs import PhaseSpec
 from models_store.tasks.base import IGNORED_TARGET
-from worker.training.data import Inputs, epoch_batches
+from worker.training.data import Inputs, collate_targets, epoch_batches
 from worker.training.errors import DivergedError
 from worker.training.events import Event, Message, Step
-from worker.training.features import autocast
 from worker.training.memory import MemoryBudget
 from worker.training.objectives import Objective
 from worker.training.optimizer import Optimizer
@@ -45,12 +44,15 @@ class Stepper:
         self._phase = phase
         self._inputs = inputs
         self._values = options.values
+        self._hardware = options.hardware
         self._device = options.device
+        self._team = options.team
         self._objective = objective
         self.steps = math.ceil(inputs.split.epoch_size / self._values.batch_size)
-        self._optimizer = Optimizer(module, phase, self._values.weight_decay, self.steps * phase.epochs)
+        total_steps = self.steps * phase.epochs
+        self._optimizer = Optimizer(module, phase, self._values.weight_decay, total_steps, options.hardware)
         self._budget = MemoryBudget()
-        self.learner = Learner(module, self._optimizer, self._budget, rng, options.device)
+        self.learner = Learner(module, self._optimizer, self._budget, rng, options.hardware, options.team)
 
     @property
     def learning_rate(self) -> float:
@@ -90,42 +92,60 @@ class Stepper:
         yield from told
 
     def gradients(self, indices: list[int]) -> Generator[Message, None, Tensor]:
-        """Leave the gradients of a batch's mean loss in the parameters; returns that loss (``yield from``).
+        """Leave this process's share of the gradients of a batch's mean loss in the parameters.
+
+        A process alone has all of it, and the shares add up to that.
+
+        Returns:
+            Its share of the loss (``yield from``).
 
         Raises:
             OutOfMemoryError: Not even one row fits into memory.
         """
+        own = self._team.part_of(indices)
+        total: float = max(1, self._labels_of(indices))
+        if not own:  # in a small batch: all must have the same gradients to add up, of a text that counts nothing
+            own, total = indices[:1], math.inf
         while True:
             try:
-                return self._accumulate(self._budget.parts(indices, self._inputs.lengths))
+                return self._accumulate(self._budget.parts(own, self._inputs.lengths), total)
             except Exception as error:  # noqa: BLE001 (it looks which one it is)
-                self._budget.shrink(indices, self._inputs.lengths, error)
-            rows = self._budget.rows(indices, self._inputs.lengths)
+                self._budget.shrink(own, self._inputs.lengths, error)
+            rows = self._budget.rows(own, self._inputs.lengths)
             yield Message(
                 level="warning",
-                message=f"out of memory: a batch of {len(indices)} texts is computed {rows} at a time from now on; "
+                message=f"out of memory: a batch of {len(own)} texts is computed {rows} at a time from now on; "
                 "what is learnt from it stays the same",
-                data={"batch_size": len(indices), "rows": rows, "tokens": self._budget.tokens},
+                data={"batch_size": len(own), "rows": rows, "tokens": self._budget.tokens},
             )
 
     def _step(self, indices: list[int]) -> Generator[Message, None, Tensor]:
         loss = yield from self.gradients(indices)
-        nn.utils.clip_grad_norm_(self._module.parameters(), self._values.max_grad_norm)
+        self._team.add_up([loss, *(p.grad for p in self._module.parameters() if p.grad is not None)])
+        self._hardware.clip(self._module.parameters(), self._values.max_grad_norm)
         self._optimizer.step()
         return loss
 
-    def _accumulate(self, parts: list[list[int]]) -> Tensor:
-        """Each part counts by its labels, over which losses are means: the sum is the mean over the whole batch."""
+    def _labels_of(self, indices: list[int]) -> int:
+        return _count(collate_targets([self._inputs.split.target_of(i) for i in indices]))
+
+    def _accumulate(self, parts: list[list[int]], total: float) -> Tensor:
+        """Each part counts by its labels, over which losses are means: the sum is the mean over the whole batch.
+
+        Args:
+            parts: Of a batch, or of a process's share of it.
+            total: The labels of the whole batch.
+        """
         self._optimizer.zero_grad()
         batches = [self._inputs.collate(part) for part in parts]
-        labels = [int((batch.targets != IGNORED_TARGET).sum()) for batch in batches]  # on the CPU still
-        total, mean = max(1, sum(labels)), torch.zeros((), device=self._device)
+        labels = [_count(batch.targets) for batch in batches]  # on the CPU still
+        mean = torch.zeros((), device=self._device)
         for batch, count in zip(batches, labels, strict=True):
             moved = batch.to(self._device)
-            with autocast(self._device):
+            with self._hardware.autocast():
                 logits = self._module(**moved.inputs)
             loss = self._objective(logits, moved.targets) * (count / total)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self._hardware.backward(loss)
             mean += loss.detach()
         return mean
 
@@ -138,6 +158,10 @@ class Stepper:
             steps=self.steps,
             examples_per_second=examples_per_second,
         )
+
+
+def _count(targets: Tensor) -> int:
+    return int((targets != IGNORED_TARGET).sum())
 
 
 def _check_finite(loss: float) -> None:

@@ -118,6 +118,6 @@ def test_answers_follow_the_learnt_succession(encoders_dir: Path, tmp_path: Path
 def test_other_heads_keep_the_loss_of_their_task(bench: Bench) -> None:
     model = bench.model()
 
-    objective = objective_of(model, bench.task, HYPERPARAMETERS, bench.data.train.targets, CPU)
+    objective = objective_of(model, bench.task, HYPERPARAMETERS, bench.data.train.targets, CPU.device)
     assert objective == CrossEntropy()
     assert learnt_task(model, bench.task) is bench.task

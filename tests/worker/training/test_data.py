@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 from models_store.specs import HeadName
 from models_store.tasks import Task
 from tests.worker.conftest import CPU, Bench, make_bench, run_to_end
-from worker.training import data, features, vectors
+from worker.training import data, vectors
 from worker.training.data import TokenInputs, shuffled_batches
 from worker.training.features import FeatureInputs, FeatureStore
+from worker.training.hardware import Hardware
 from worker.training.heads.base import summary
 
 
@@ -48,8 +49,8 @@ def test_the_order_differs_from_epoch_to_epoch_and_repeats_with_the_seed() -> No
     assert first == shuffled_batches(lengths, 4, np.random.default_rng(5))
 
 
-def cached(bench: Bench, head: HeadName) -> FeatureInputs:
-    model, store = bench.model(head), FeatureStore(0, CPU, bench.scratch)
+def cached(bench: Bench, head: HeadName, hardware: Hardware = CPU) -> FeatureInputs:
+    model, store = bench.model(head), FeatureStore(0, hardware, bench.scratch)
     progress, inputs = run_to_end(store.of(model, bench.data.train, model.needs))
     assert progress[-1] == len(bench.data.train)
     assert isinstance(inputs, FeatureInputs)
@@ -61,14 +62,11 @@ def cached(bench: Bench, head: HeadName) -> FeatureInputs:
     [("classification", HeadName.LINEAR), ("tagging", HeadName.LINEAR), ("tagging", HeadName.BILSTM)],
     indirect=["bench"],
 )
-def test_the_head_on_remembered_features_answers_as_the_whole_model_does(
-    bench: Bench, head: HeadName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(features, "_computes_bfloat16", lambda _: False)  # to compare exactly
+def test_the_head_on_remembered_features_answers_as_the_whole_model_does(bench: Bench, head: HeadName) -> None:
     model = bench.model(head).eval()
     indices = [0, 3, 8]
 
-    batch = cached(bench, head).collate(indices)
+    batch = cached(bench, head, Hardware("cpu", precision="no")).collate(indices)  # to compare exactly
     whole = TokenInputs(bench.data.train, 0).collate(indices)
 
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from worker.training.errors import OutOfMemoryError, is_out_of_memory
 from worker.training.evaluation import evaluate
 from worker.training.events import EpochFinished, Event, Message
 from worker.training.features import FeatureStore
+from worker.training.hardware import Hardware
 from worker.training.loop import train
 from worker.training.memory import MemoryBudget
 from worker.training.model import TaskModel
@@ -56,9 +58,9 @@ def out_of_memory() -> Exception:
     raise AssertionError("a petabyte was to be had")
 
 
-def stepper_of(bench: Bench, model: TaskModel) -> Stepper:
+def stepper_of(bench: Bench, model: TaskModel, hardware: Hardware = CPU) -> Stepper:
     inputs = TokenInputs(bench.data.train, bench.data.pad_id)
-    options = bench.options(batch_size=len(BATCH))
+    options = replace(bench.options(batch_size=len(BATCH)), hardware=hardware)
     return Stepper(model, phase(PhaseName.FULL), bench.goal(model).objective, inputs, options, np.random.default_rng(7))
 
 
@@ -74,10 +76,9 @@ def warnings(events: list[Event]) -> list[str]:
 def test_the_gradients_of_a_batch_do_not_depend_on_its_parts(
     kind: str, head: HeadName, encoders_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.training.stepper.autocast", lambda device: torch.autocast(device.type, enabled=False))
     bench = make_bench(kind, encoders_dir, tmp_path)
     model = bench.model(head, dropout=0.0).eval()  # nothing random in the encoder either
-    stepper = stepper_of(bench, model)
+    stepper = stepper_of(bench, model, Hardware("cpu", precision="no"))
     _, whole_loss = run_to_end(stepper.gradients(BATCH))
     whole = gradients(model)
     tried = refuse_more_than(monkeypatch, model, 3, out_of_memory())

@@ -66,7 +66,7 @@ BALANCED = HYPERPARAMETERS.model_copy(update={"class_weights": "balanced"})
 
 def objective(kind: str, targets: list[Target], **changes: Any) -> Any:
     values = HYPERPARAMETERS.model_copy(update=changes)
-    return objective_of(nn.Identity(), TASKS[kind], values, targets, CPU)
+    return objective_of(nn.Identity(), TASKS[kind], values, targets, CPU.device)
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
@@ -178,4 +178,4 @@ def test_where_classes_count_alike_they_do_so_in_the_choice_of_the_epoch(kind: s
     task: Task[Any] = TASKS[kind]
     assert watched_metric(task, HYPERPARAMETERS) == plain
     assert watched_metric(task, BALANCED) == balanced
-    assert goal_of(nn.Identity(), task, HYPERPARAMETERS, [], CPU).metric == plain
+    assert goal_of(nn.Identity(), task, HYPERPARAMETERS, [], CPU.device).metric == plain

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models_store.specs import PhaseName, PhaseSpec
-from tests.worker.conftest import Bench, make_bench, phase
+from tests.worker.conftest import CPU, Bench, make_bench, phase
 from tests.worker.training.test_families import FAMILIES, bench_of
 from worker.training.optimizer import Optimizer, depths_of
 
@@ -20,7 +20,7 @@ def full(**changes: object) -> PhaseSpec:
 
 def rates(module: nn.Module, spec: PhaseSpec, steps: int) -> dict[int, list[float]]:
     """The learning rate of each depth before every step, and after the last."""
-    optimizer = Optimizer(module, spec, weight_decay=0.01, total_steps=steps)
+    optimizer = Optimizer(module, spec, weight_decay=0.01, total_steps=steps, hardware=CPU)
     seen: dict[int, list[float]] = {}
     for _ in range(steps + 1):
         for group in optimizer._adamw.param_groups:
@@ -74,7 +74,8 @@ def test_every_family_has_its_layers_in_order(family: str, tmp_path: Path) -> No
 
 def test_a_step_moves_each_group_by_its_rate(encoders_dir: Path, tmp_path: Path) -> None:
     model = make_bench("classification", encoders_dir, tmp_path).model()
-    optimizer = Optimizer(model, full(layer_decay=0.1, warmup_fraction=0.0), weight_decay=0.0, total_steps=1)
+    spec = full(layer_decay=0.1, warmup_fraction=0.0)
+    optimizer = Optimizer(model, spec, weight_decay=0.0, total_steps=1, hardware=CPU)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -1,0 +1,93 @@
+"""The processes that train one model together, each on a part of every batch; one alone is a team, too.
+
+All of them run the same code on the same data, from the same weights. The main process decides whatever could differ,
+such as what an evaluation found, and tells the others; gradients are added up, so that every step is the one that a
+single process would have taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from worker.training.errors import PeerLostError
+
+T = TypeVar("T")
+
+_MAIN = 0
+
+
+class Team:
+    """This process among those that were started for the training.
+
+    Attributes:
+        rank: Its number, from 0.
+        size: How many there are.
+    """
+
+    def __init__(self, rank: int = _MAIN, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that tells, evaluates and writes."""
+        return self.rank == _MAIN
+
+    def part_of(self, indices: list[int]) -> list[int]:
+        """This process's examples of a batch, as long as the others' where the batch is sorted by length."""
+        return indices[self.rank :: self.size]
+
+    def share(self, value: T) -> T:
+        """What the main process calls this with; every process has to call it, and its own value is dropped."""
+        if self.size == 1:
+            return value
+        box = [value]
+        with _together():
+            distributed.broadcast_object_list(box, src=_MAIN)
+        return box[0]
+
+    def share_weights(self, module: nn.Module) -> None:
+        """Give every process the main process's weights."""
+        if self.size > 1:
+            with _together():
+                for tensor in module.state_dict().values():
+                    distributed.broadcast(tensor, src=_MAIN)
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one type by their sums over all processes, in one exchange."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _together():
+            distributed.all_reduce(flat)
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+    def part_ways(self) -> None:
+        """Let processes whose generators of random numbers are at the same place draw different ones from now on.
+
+        The main process draws on as it would have done alone.
+        """
+        if not self.is_main:
+            torch.manual_seed(int(torch.randint(2**62, ())) + self.rank)
+
+    def disband(self) -> None:
+        """The work that is shared is over: every process goes on by itself from here."""
+        if self.size > 1:
+            with _together():
+                distributed.barrier()
+            distributed.destroy_process_group()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """An exchange, which fails in all processes when one of them has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLostError(f"another process of this training has ended: {error}") from error
