@@ -1,9 +1,9 @@
-"""The training process: reads a request from stdin, writes events to a pipe, and dies with its parent.
+"""The training process: reads a request from a file, writes events to its standard output, and dies with its parent.
 
-python -m worker.child EVENTS_FD PARENT_PID
+python -m worker.child REQUEST_FILE PARENT_PID
 
 Asked to end (SIGTERM), it does so after the checkpoint that the training then writes; at the second event from then on
-where there is nothing to write.
+where there is nothing to write. Of several that `worker.launch` has started for one job, the main one tells and writes.
 """
 
 from __future__ import annotations
@@ -14,20 +14,27 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
+from typing import TextIO
 
 from models_store.errors import ThawlineError
 from models_store.process import die_with_parent
-from worker.training.errors import StoppedError, is_out_of_memory
+from worker.training.errors import PeerLostError, StoppedError, is_out_of_memory
 from worker.training.events import Event, Failed, StageStarted
 
 
-def main(events_fd: int) -> int:
-    """Run one pipeline; the exit status is 0 when the run ended as it said, well or badly."""
+def main(request_file: Path) -> int:
+    """Run one pipeline; the exit status is 0 when the run ended as it said, well or badly.
+
+    One of several processes that has failed ends with another status, for the others have to end, too.
+    """
+    is_main, alone = os.environ.get("RANK", "0") == "0", "RANK" not in os.environ
     # torch is imported here and not above, so that whatever goes wrong in it is told, too.
-    with os.fdopen(events_fd, "w", encoding="utf-8", buffering=1) as pipe:
+    with _events() as pipe:
 
         def send(event: Event) -> None:
-            pipe.write(event.model_dump_json() + "\n")
+            if is_main or isinstance(event, Failed):  # the main process would know no more than that it was left alone
+                pipe.write(event.model_dump_json() + "\n")
 
         send(StageStarted(stage="prepare"))  # the imports alone take seconds
         try:
@@ -36,11 +43,12 @@ def main(events_fd: int) -> int:
             from worker.pipeline import run
             from worker.request import PipelineRequest
 
-            request = PipelineRequest.model_validate_json(sys.stdin.read())
+            request = PipelineRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
             if request.threads:
                 torch.set_num_threads(request.threads)
             stop, known = threading.Event(), False
-            signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            # The others take the steps that the main process still needs for its checkpoint, and end with it.
+            signal.signal(signal.SIGTERM, (lambda *_: stop.set()) if is_main else signal.SIG_IGN)
             for event in run(request, stop):
                 send(event)
                 if known:
@@ -48,10 +56,21 @@ def main(events_fd: int) -> int:
                 known = stop.is_set()
         except StoppedError:
             _end_by_sigterm()
+        except PeerLostError as error:
+            print(error, file=sys.stderr)  # noqa: T201 (the log of the process)
+            return 1
         except Exception as error:  # noqa: BLE001 (whatever it is, the job must say so)
             traceback.print_exc()
             send(_failure(error))
+            return 0 if alone else 1
     return 0
+
+
+def _events() -> TextIO:
+    """Standard output as the parent reads it; whatever else is printed goes where errors go from now on."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return events
 
 
 def _end_by_sigterm() -> None:
@@ -71,4 +90,4 @@ def _failure(error: Exception) -> Failed:
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[2]))
     faulthandler.enable()
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1])))

@@ -68,9 +68,7 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     spec = request.spec
     hardware = Hardware(request.device, gpus=spec.gpus)
     source = request.encoders.find(spec.base_model)
-    if hardware.team.is_main:
-        yield from fetch(source)
-    hardware.team.wait()
+    yield from fetch(source)
     encoder = load_encoder(source)
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from models_store.logging import get_logger
-from worker.training.events import EVENTS, Event
+from worker.training.events import EVENTS, Event, Failed
 
 log = get_logger(__name__)
 
 _STOP_SECONDS = 5.0
 _TAIL_BYTES = 4000
+_REQUEST = "request.json"
 # Nothing is ever looked up on a hub (what is fetched from one, `worker.hub` fetches), nothing is reported to anybody,
 # and progress bars have no reader.
 _ENVIRONMENT = {
@@ -28,39 +29,46 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+# What torchrun tells the processes that it starts, and nobody else is to tell ours.
+_TORCHRUN = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
 
 
 class TrainingProcess:
     """A fresh interpreter that trains one model. A context manager: at its end the process is gone."""
 
-    def __init__(self, request_json: str, scratch: Path) -> None:
-        """``scratch`` takes the temporary files of the process and of its libraries, to be removed with it."""
+    def __init__(self, request_json: str, scratch: Path, processes: int = 1) -> None:
+        """Prepare to start it.
+
+        Args:
+            request_json: A `worker.request.PipelineRequest`.
+            scratch: Takes the request and the temporary files of the process and of its libraries, to be removed with
+                it.
+            processes: How many share the work, one to a GPU; several have a launcher, which then is *the* process.
+        """
         self._request = request_json
         self._scratch = scratch
+        self._processes = processes
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._ended = False
 
     def __enter__(self) -> Self:
+        request_file = self._scratch / _REQUEST
+        request_file.write_text(self._request, encoding="utf-8")
+        module = ["worker.child"] if self._processes == 1 else ["worker.launch", str(self._processes)]
+        environment = {name: value for name, value in os.environ.items() if name not in _TORCHRUN}
         read_fd, write_fd = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.child", str(write_fd), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=self._stderr,
+            [sys.executable, "-m", *module, str(request_file), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=write_fd,
             stderr=self._stderr,
-            pass_fds=[write_fd],
-            env={**os.environ, **_ENVIRONMENT, "TMPDIR": str(self._scratch)},
+            env={**environment, **_ENVIRONMENT, "TMPDIR": str(self._scratch)},
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
         os.close(write_fd)
         self._reader = threading.Thread(target=self._read, args=(read_fd,), daemon=True)
         self._reader.start()
-        assert self._process.stdin is not None  # noqa: S101
-        try:
-            self._process.stdin.write(self._request.encode())
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has died already; `next_event` will say so
         return self
 
     def __exit__(
@@ -121,7 +129,9 @@ class TrainingProcess:
         try:
             with os.fdopen(fd, encoding="utf-8") as pipe:
                 for line in pipe:
-                    self._events.put(EVENTS.validate_json(line))
+                    self._events.put(event := EVENTS.validate_json(line))
+                    if isinstance(event, Failed):
+                        break  # what other processes of the job say after it comes of it
         except ValueError as error:  # a process killed while it wrote leaves half a line
             log.warning("unreadable event of a training process", error=str(error))
         finally:

@@ -110,7 +110,7 @@ class JobRunner:
         name = attempt_folder(claim.job_id, claim.attempt)
         with self._store.staging(name) as output, passing_folder(self._settings.scratch_dir / name) as scratch:
             request = self._request(claim, dataset, output, scratch)
-            with TrainingProcess(request.model_dump_json(), scratch) as process:
+            with TrainingProcess(request.model_dump_json(), scratch, request.spec.gpus) as process:
                 log.info("training process started", job_id=claim.job_id, pid=process.pid)
                 finished = self._watch(claim, request.spec, dataset, process)
             if finished is not None:

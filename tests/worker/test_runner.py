@@ -48,9 +48,9 @@ class Script:
     pid: int = 0
     request: PipelineRequest | None = field(default=None, init=False)
 
-    def __call__(self, request_json: str, scratch: Path) -> Self:
+    def __call__(self, request_json: str, scratch: Path, processes: int) -> Self:
         self.request = PipelineRequest.model_validate_json(request_json)
-        assert scratch == self.request.scratch_dir
+        assert (scratch, processes) == (self.request.scratch_dir, self.request.spec.gpus)
         return self
 
     def __enter__(self) -> Self:
