@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from worker.training.errors import PeerLostError
+from worker.training.errors import PeerLostError, is_out_of_memory
 
 T = TypeVar("T")
 
@@ -90,4 +90,6 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
+            raise  # it is this process's own
         raise PeerLostError(f"another process of this training has ended: {error}") from error
