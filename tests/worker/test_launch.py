@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -87,7 +88,9 @@ def test_two_processes_train_what_one_would_have(workshop: Workshop, encoders_di
             "head_epochs": 1, "full_epochs": 2, "dropout": 0.0, "full_learning_rate": LEARNING_RATE,
             "batch_size": 5,  # no two equal parts, and perhaps a last one that is too small for two
         },
-    ).model_copy(update={"encoders_dir": without_dropout(encoders_dir, tmp_path / "encoders")})  # fmt: skip
+    )  # fmt: skip
+    encoders = replace(request.encoders, folder=without_dropout(encoders_dir, tmp_path / "encoders"))
+    request = request.model_copy(update={"encoders": encoders})
     told, ends = [], []
     for processes in (1, PROCESSES):
         output = tmp_path / f"output-{processes}"

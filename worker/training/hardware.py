@@ -55,7 +55,7 @@ class Hardware:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
         self.device: torch.device = self._accelerator.device
-        self.team = Team(self._accelerator.process_index, self._accelerator.num_processes)
+        self.team = Team(self._accelerator.process_index, self._accelerator.num_processes, self.device)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Arithmetic of the hardware's precision inside the block.

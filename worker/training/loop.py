@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,13 +121,14 @@ def fit(
     stepper = Stepper(module, phase, goal.objective, train_inputs, options, rng)
 
     def validate() -> Generator[Event, None, Evaluation]:
-        found = None
+        found: dict[str, Any] | None = None
         if options.team.is_main:
-            found = yield from paced(
+            evaluation = yield from paced(
                 evaluate(module, validation_inputs, task, goal, options.hardware),
                 lambda done: Working(stage=phase.name.value, done=done, total=len(validation_inputs.lengths)),
             )
-        return cast("Evaluation", options.team.share(found))  # so that all take the same decisions
+            found = asdict(evaluation)
+        return Evaluation(**options.team.share(found))  # so that all take the same decisions
 
     state = yield from journal.restore(phase, stepper.learner)
     if state is None:

@@ -126,7 +126,7 @@ class Journal:
 
     def restore(self, phase: PhaseSpec, learner: Learner) -> Generator[Event, None, PhaseState | None]:
         """Put the learner into the state of the checkpoint, if there is one of this phase."""
-        if (found := learner.team.share(self._take())) is None:
+        if (found := _shared(self._take(), learner.team)) is None:
             return None
         state = _restore(found, learner)
         learner.team.part_ways()
@@ -157,6 +157,16 @@ class Journal:
     def _take(self) -> Checkpoint | None:
         found, self._found = self._found, None
         return found
+
+
+def _shared(found: Checkpoint | None, team: Team) -> Checkpoint | None:
+    """The checkpoint that the main process has found, in every process."""
+    state = team.share(None if found is None else found.state)
+    if state is None:
+        return None
+    groups = {} if found is None else found.tensors
+    shared = {group: team.share_tensors(groups.get(group, {})) for group in team.share(list(groups))}
+    return Checkpoint(state, shared)
 
 
 def weights_of(module: nn.Module) -> Weights:

@@ -80,7 +80,8 @@ def choose_head(
     ranking: list[HeadTried] = []
     if options.team.is_main:
         ranking = yield from _ranking(model, candidates, data, options, features, checkpoints or Checkpoints())
-    ranking = options.team.share(ranking)
+    told = options.team.share([trial.model_dump() for trial in ranking])
+    ranking = [HeadTried.model_validate(trial) for trial in told]
     torch.manual_seed(options.seed)
     model.put_head(data.task, HeadName(ranking[0].head), options.values.dropout)
     return ranking

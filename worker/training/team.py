@@ -7,16 +7,16 @@ single process would have taken.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
 from worker.training.errors import PeerLostError, is_out_of_memory
-
-T = TypeVar("T")
 
 _MAIN = 0
 
@@ -29,9 +29,11 @@ class Team:
         size: How many there are.
     """
 
-    def __init__(self, rank: int = _MAIN, size: int = 1) -> None:
+    def __init__(self, rank: int = _MAIN, size: int = 1, device: torch.device | None = None) -> None:
+        """``device`` is where this process has its tensors: the CPU, unless given."""
         self.rank = rank
         self.size = size
+        self._device = device or torch.device("cpu")
 
     @property
     def is_main(self) -> bool:
@@ -42,14 +44,31 @@ class Team:
         """This process's examples of a batch, as long as the others' where the batch is sorted by length."""
         return indices[self.rank :: self.size]
 
-    def share(self, value: T) -> T:
-        """What the main process calls this with; every process has to call it, and its own value is dropped."""
+    def share(self, value: Any) -> Any:
+        """What the main process calls this with, for JSON; every process has to call it, and its own value is dropped.
+
+        Exchanges are JSON and safetensors, for what a process unpickles could make it run anything.
+        """
         if self.size == 1:
             return value
-        box = [value]
+        return json.loads(self._share_bytes(json.dumps(value).encode() if self.is_main else b""))
+
+    def share_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The main process's tensors, on the CPU."""
+        if self.size == 1:
+            return tensors
+        return load(self._share_bytes(save(tensors) if self.is_main else b""))
+
+    def _share_bytes(self, content: bytes) -> bytes:
         with _together():
-            distributed.broadcast_object_list(box, src=_MAIN)
-        return box[0]
+            length = torch.tensor(len(content), device=self._device)
+            distributed.broadcast(length, src=_MAIN)
+            if self.is_main:
+                block = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(self._device)
+            else:
+                block = torch.empty(int(length), dtype=torch.uint8, device=self._device)
+            distributed.broadcast(block, src=_MAIN)
+        return block.cpu().numpy().tobytes()
 
     def share_weights(self, module: nn.Module) -> None:
         """Give every process the main process's weights."""
