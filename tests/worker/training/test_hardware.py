@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from models_store.specs import PhaseName
@@ -11,6 +14,16 @@ from tests.worker.conftest import phase
 from worker.training.errors import HardwareError
 from worker.training.hardware import Hardware, Precision, best_precision, check_gpus, device_type
 from worker.training.optimizer import Optimizer
+
+
+@pytest.fixture(autouse=True)
+def state_put_back() -> Iterator[None]:
+    """What accelerate keeps for the whole process, and the hardware of all other tests counts on."""
+    kept = [(states, dict(states)) for states in (AcceleratorState._shared_state, PartialState._shared_state)]
+    yield
+    for states, before in kept:
+        states.clear()
+        states.update(before)
 
 
 @pytest.mark.parametrize(
