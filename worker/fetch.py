@@ -13,8 +13,6 @@ import contextlib
 import os
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download
@@ -28,9 +26,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-from models_store.artifacts import file_sha256
+from models_store.artifacts import file_sha256, fsync
 from models_store.encoders import CONFIG_FILE, WEIGHTS_FILE, HubRevision
 from models_store.tokenizer import TOKENIZER_FILE
+from worker.meanwhile import meanwhile
 from worker.training.errors import EncoderError
 from worker.training.events import Event, Failed, Message, Working
 from worker.training.pacing import REPORT_SECONDS
@@ -104,36 +103,27 @@ def _choose(offered: dict[str, RepoSibling]) -> list[RepoSibling]:
 
 def _check(path: Path, file: RepoSibling) -> None:
     """Compare a large file with its hash on the hub, and force it to disk before its folder gets its name."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+    fsync(path)
     if file.lfs is not None and file_sha256(path) != file.lfs.sha256:
         path.unlink()
         raise EncoderError(f"{path.name} arrived damaged: its SHA-256 is not the one that the hub gives")
 
 
-@contextlib.contextmanager
-def _watched(part: Path, total: int, what: str) -> Iterator[None]:
+def _watched(part: Path, total: int, what: str) -> contextlib.AbstractContextManager[None]:
     """Tell meanwhile of the bytes that have come, whoever fetches them, as long as there are more and more."""
-    done = threading.Event()
+    most, told = 0, 0.0
 
-    def watch() -> None:
-        most, told = 0, 0.0
-        while not done.wait(REPORT_SECONDS):
-            if (size := _size(part)) <= most:
-                continue  # a fetch that hangs must look like one
+    def watch() -> bool:
+        nonlocal most, told
+        if (size := _size(part)) > most:  # a fetch that hangs must look like one
             most = size
             tell(Working(stage="prepare", done=size, total=max(total, size)))
             if total and size / total >= told + _TOLD_SHARE:
                 told = size / total
                 tell(Message(message=f"fetching {what}: {size / _MB:.1f} of {total / _MB:.1f} MB"))
+        return True
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return meanwhile(watch, REPORT_SECONDS, "watch")
 
 
 def _size(folder: Path) -> int:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from models_store.registry import NewVersion
 from models_store.settings import Settings
 from models_store.specs import TrainingSpec
 from models_store.tables import TERMINAL_STATUSES, Dataset
+from worker.meanwhile import meanwhile
 from worker.process import TrainingProcess
 from worker.progress import ProgressMeter
 from worker.request import PipelineRequest
@@ -116,27 +117,19 @@ class JobRunner:
             if finished is not None:
                 self._publish(claim, finished, output)
 
-    @contextlib.contextmanager
-    def _kept_alive(self, claim: Claim) -> Iterator[None]:
+    def _kept_alive(self, claim: Claim) -> contextlib.AbstractContextManager[None]:
         """Prolong the lease meanwhile, in a thread, during work that cannot do so itself."""
-        done = threading.Event()
 
-        def beat() -> None:
-            while not done.wait(self._settings.heartbeat_seconds):
-                try:
-                    jobs.heartbeat(self._db, claim, lease_seconds=self._settings.lease_seconds)
-                except DATABASE_AWAY:
-                    log.warning("heartbeat not written", job_id=claim.job_id)
-                except LeaseLostError:
-                    return  # whoever writes next will find out
+        def beat() -> bool:
+            try:
+                jobs.heartbeat(self._db, claim, lease_seconds=self._settings.lease_seconds)
+            except DATABASE_AWAY:
+                log.warning("heartbeat not written", job_id=claim.job_id)
+            except LeaseLostError:
+                return False  # whoever writes next will find out
+            return True
 
-        thread = threading.Thread(target=beat, name=f"heartbeat-{claim.job_id}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        return meanwhile(beat, self._settings.heartbeat_seconds, f"heartbeat-{claim.job_id}")
 
     def _insist(self, write: Callable[[], T]) -> T:
         """Do what must reach the database, however often it is away meanwhile."""
