@@ -139,16 +139,16 @@ def seal(folder: Path, target: Path, info: dict[str, Any]) -> int:
     """
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _fsync(path)
+        fsync(path)
         files[path.relative_to(folder).as_posix()] = _FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size)
     manifest = folder / MANIFEST
     content = {**info, **_Manifest(files=files).model_dump()}
     manifest.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-    _fsync(manifest)
-    _fsync(folder)
+    fsync(manifest)
+    fsync(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
-    _fsync(target.parent)
+    fsync(target.parent)
     return sum(entry.bytes for entry in files.values()) + (target / MANIFEST).stat().st_size
 
 
@@ -197,7 +197,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Force a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -35,7 +35,7 @@ from benchmarks.training_speed.exchange import Assignment, Report, Times, read_r
 from models_store.specs import HeadName, ResolvedHyperparameters
 from models_store.tasks import Encoded, Task, task_from_config
 from models_store.tasks.base import IGNORED_TARGET
-from worker.training.evaluation import GAP
+from worker.training.evaluation import Evaluation
 from worker.training.heads import HEADS
 from worker.training.heads.base import summary
 from worker.training.objectives import learnt_task, objective_of
@@ -114,7 +114,8 @@ class _GapStopping(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-        if kwargs["metrics"]["eval_loss"] > (1 + GAP) * losses[-1]:
+        found = Evaluation(kwargs["metrics"]["eval_loss"], metrics={}, score=0.0, examples=0)
+        if not found.generalises(losses[-1]):
             control.should_training_stop = True
 
 

@@ -58,7 +58,7 @@ def test_everything_is_forced_to_disk_before_it_gets_its_name(
     store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[tuple[str, bool]] = []
-    monkeypatch.setattr(artifacts, "_fsync", lambda path: synced.append((path.name, (store.root / KEY).exists())))
+    monkeypatch.setattr(artifacts, "fsync", lambda path: synced.append((path.name, (store.root / KEY).exists())))
     publish(store)
     before = {name for name, in_place in synced if not in_place}
     after = {name for name, in_place in synced if in_place}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from models_store.artifacts import file_sha256
 from models_store.encoders import CONFIG_FILE, WEIGHTS_FILE, EncoderSource
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 from worker.training.errors import EncoderError
@@ -73,7 +73,5 @@ def _reserved_positions(model: PreTrainedModel) -> int:
 def _check_weights(source: EncoderSource) -> None:
     if source.weights_sha256 is None:
         return
-    with (source.folder / WEIGHTS_FILE).open("rb") as stream:
-        actual = hashlib.file_digest(stream, "sha256").hexdigest()
-    if actual != source.weights_sha256:
+    if file_sha256(source.folder / WEIGHTS_FILE) != source.weights_sha256:
         raise EncoderError(f"base_model {source.name!r}: the weights differ from the official file")

@@ -21,7 +21,7 @@ from worker.training.memory import in_batches
 from worker.training.objectives import Goal, Objective, learnt_task
 
 _LOSS_ROWS = 8192
-GAP = 0.10  # decision 0013
+_GAP = 0.10  # decision 0013
 _CHANCE = 2.0  # standard errors; the best of a dozen epochs is ahead of the others by more than one without any merit
 
 
@@ -40,7 +40,7 @@ class Evaluation:
 
     def generalises(self, train_loss: float) -> bool:
         """Whether what is learnt from the training rows holds for others, too: the losses are nearly the same."""
-        return self.loss <= (1 + GAP) * train_loss
+        return self.loss <= (1 + _GAP) * train_loss
 
     def is_level_with(self, best: Evaluation, watch: Watch) -> bool:
         """As low a loss; or a score that is worse by no more than chance may make it."""
