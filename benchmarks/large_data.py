@@ -34,7 +34,7 @@ from worker.request import PipelineRequest
 from worker.training.events import Failed, Finished
 
 LABELS = ("even", "odd")
-_WORDS = [f"{first}{second}" for first in "bcdfghklmnprstvw" for second in ("a", "en", "ill", "ost", "um", "ay")]
+WORDS = [f"{first}{second}" for first in "bcdfghklmnprstvw" for second in ("a", "en", "ill", "ost", "um", "ay")]
 _CHUNK = 10_000
 
 
@@ -53,7 +53,7 @@ def main() -> None:
         for split, rows in (("train", arguments.rows), ("validation", 10_000)):
             _write_rows(root / "fresh" / f"{split}.arrow", rows)
         seal(root / "fresh", root / "data", {"kind": "dataset"})
-        _write_encoder(root / "encoders" / "shallow", arguments.layers, arguments.width)
+        write_encoder(root / "encoders" / "shallow", arguments.layers, arguments.width)
         started = time.monotonic()
         peak = _train(_request(arguments, root))
         print(f"{arguments.rows} rows: {time.monotonic() - started:.0f} s, peak RSS {peak / 2**20:.0f} MiB")
@@ -71,11 +71,12 @@ def _write_rows(path: Path, rows: int) -> None:
 
 def _rows(draw: random.Random, count: int) -> Iterator[dict[str, str]]:
     for _ in range(count):
-        words = draw.choices(_WORDS, k=draw.randint(5, 40))
-        yield {"text": " ".join(words), "label": LABELS[_WORDS.index(words[0]) % 2]}
+        words = draw.choices(WORDS, k=draw.randint(5, 40))
+        yield {"text": " ".join(words), "label": LABELS[WORDS.index(words[0]) % 2]}
 
 
-def _write_encoder(folder: Path, layers: int, width: int) -> None:
+def write_encoder(folder: Path, layers: int, width: int) -> None:
+    """An encoder of random weights, with all-MiniLM-L6-v2's tokenizer and heads of 32."""
     source = EncoderCatalogue(folder, folder).find(DEFAULT_ENCODER).folder
     config = AutoConfig.from_pretrained(
         source,

@@ -1,8 +1,8 @@
 """Train the same thing with our job and with the usual tools, in turn, and compare wall clock and peak memory.
 
     python -m benchmarks.training_speed --data DIR [--datasets sst2,wnut17] [--sides thawline,trainer,trainer_bf16]
-                                        [--rows 2000] [--seeds 7] [--repeats 1] [--threads 1] [--head linear]
-                                        [--set full_epochs=3]
+                                        [--rows 2000] [--seeds 7] [--repeats 1] [--threads 1] [--device cpu]
+                                        [--head linear] [--set full_epochs=3]
 
 DIR is that of `benchmarks.real_data`. Needs the extra ``benchmarks``. Early stopping is off (``patience`` 1000), so
 that every side does the same epochs; Trainer still ends with its best one, and our job with the latest that is not
@@ -34,9 +34,10 @@ def main() -> None:
     """Run the comparison and print its table."""
     arguments = _arguments()
     cores = len(os.sched_getaffinity(0))
+    device = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(
-        f"{platform.machine()}, {cores} cores, CPU, torch {torch.__version__}, {arguments.threads} threads, "
+        f"{platform.machine()}, {cores} cores, {device}, torch {torch.__version__}, {arguments.threads} threads, "
         f"load before the start {load}; head {arguments.head}\n"
     )
     print(table.HEADER, flush=True)
@@ -57,6 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", default="7")
     parser.add_argument("--repeats", type=int, default=1, help="rounds a seed, every side once in each")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--head", default="linear")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter")
     arguments = parser.parse_args()
@@ -87,7 +89,7 @@ def _prepare(arguments: argparse.Namespace, name: str, seed: int, root: Path) ->
     chosen |= {key: json.loads(value) for key, _, value in (s.partition("=") for s in arguments.set)}
     asked: dict[str, object] = {"head": arguments.head, "seed": seed, "hyperparameters": chosen}
     request = prepare_job(
-        arguments.data, name, asked, root, rows=arguments.rows, device="cpu", threads=arguments.threads
+        arguments.data, name, asked, root, rows=arguments.rows, device=arguments.device, threads=arguments.threads
     )
     for split in ("train", "validation", "test"):
         write_rows(root / f"{split}.jsonl", datasets.read_split(request.dataset_dir, split))
@@ -101,6 +103,7 @@ def _prepare(arguments: argparse.Namespace, name: str, seed: int, root: Path) ->
         values=spec.hyperparameters.model_dump(mode="json"),
         seed=seed,
         threads=arguments.threads,
+        device=arguments.device,
     )
 
 

@@ -26,6 +26,7 @@ class Assignment:
         values: `models_store.specs.ResolvedHyperparameters` as JSON.
         seed: Of everything random.
         threads: Of torch; 0 leaves it to torch.
+        device: ``cpu`` or ``cuda``.
         bf16: Whether a foreign side computes in bfloat16; ours decides for itself.
     """
 
@@ -36,6 +37,7 @@ class Assignment:
     values: dict[str, Any]
     seed: int
     threads: int
+    device: str = "cpu"
     bf16: bool = False
 
     def save(self, folder: Path) -> None:

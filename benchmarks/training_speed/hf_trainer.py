@@ -52,7 +52,7 @@ class Model(nn.Module):
         width = int(self.encoder.config.hidden_size)
         self.head = HEADS[task.name, HeadName(assignment.head)](width, task.n_outputs, assignment.values["dropout"])
         values = ResolvedHyperparameters.model_validate(assignment.values)
-        self._objective = objective_of(self, task, values, [], torch.device("cpu"))
+        self._objective = objective_of(self, task, values, [], torch.device(assignment.device))
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, labels: Tensor
@@ -151,7 +151,7 @@ def train(
             metric_for_best_model="eval_loss" if phase["watch"] == "loss" else f"eval_{task.primary_metric}",
             greater_is_better=phase["watch"] != "loss",
             bf16=assignment.bf16,
-            use_cpu=True,
+            use_cpu=assignment.device == "cpu",
             seed=assignment.seed,
             report_to="none",
             disable_tqdm=True,

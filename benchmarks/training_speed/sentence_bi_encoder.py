@@ -36,9 +36,9 @@ def main(folder: Path) -> None:
         torch.set_num_threads(assignment.threads)
     task = task_from_config(assignment.task)
     rows = {split: read_rows(folder, split) for split in ("train", "validation", "test")}
-    model = SentenceTransformer(assignment.encoder, device="cpu")
+    model = SentenceTransformer(assignment.encoder, device=assignment.device)
     started = Times.now()
-    _train(model, _dataset(rows["train"], task), _evaluator(rows["validation"], task), folder, assignment.seed)
+    _train(model, _dataset(rows["train"], task), _evaluator(rows["validation"], task), folder, assignment)
     times = Times.now().since(started)
     model.save_pretrained(str(folder / "model"))
     logits = _logits(model, rows["test"])
@@ -47,7 +47,11 @@ def main(folder: Path) -> None:
 
 
 def _train(
-    model: SentenceTransformer, train: Dataset, evaluator: EmbeddingSimilarityEvaluator, folder: Path, seed: int
+    model: SentenceTransformer,
+    train: Dataset,
+    evaluator: EmbeddingSimilarityEvaluator,
+    folder: Path,
+    assignment: Assignment,
 ) -> None:
     SentenceTransformerTrainer(
         model=model,
@@ -63,8 +67,8 @@ def _train(
             save_only_model=True,
             load_best_model_at_end=True,
             metric_for_best_model="eval_validation_spearman_cosine",
-            use_cpu=True,
-            seed=seed,
+            use_cpu=assignment.device == "cpu",
+            seed=assignment.seed,
             report_to="none",
             disable_tqdm=True,
         ),

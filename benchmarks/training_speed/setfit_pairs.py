@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
     task = task_from_config(assignment.task)
     train, test = (read_rows(folder, split) for split in ("train", "test"))
     started = Times.now()
-    model = SetFitModel.from_pretrained(assignment.encoder, device="cpu")
+    model = SetFitModel.from_pretrained(assignment.encoder, device=assignment.device)
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=math.ceil(len(train) / assignment.values["batch_size"]) * assignment.phases[-1]["epochs"],

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import GradScalerKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,6 +22,9 @@ from worker.training.team import Team
 
 Precision = Literal["no", "bf16", "fp16"]
 
+# Of losses in float16, at first. torch begins at 65,536 and halves it in every step that overflows; on few rows there
+# are no steps to waste on that.
+_SCALE = 1024.0
 _PATIENCE = timedelta(days=7)  # with the main process, which is alone at work in phase 1 and in evaluations
 
 
@@ -52,7 +55,10 @@ class Hardware:
         self._accelerator = Accelerator(
             cpu=kind == "cpu",
             mixed_precision=self.precision,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=_PATIENCE),
+                GradScalerKwargs(init_scale=_SCALE),
+            ],
         )
         self.device: torch.device = self._accelerator.device
         self.team = Team(self._accelerator.process_index, self._accelerator.num_processes, self.device)

@@ -54,6 +54,11 @@ class PerspectiveMatching(nn.Module):
             (2 × batch, length, KINDS × PERSPECTIVES): with the other text as a whole, with its best token, with its
             tokens weighted by their cosine, and with those nearest by cosine.
         """
+        # The slope of a cosine is one over a length, which half precision has no numbers for.
+        with torch.autocast(states.device.type, enabled=False):
+            return self._match(states.float(), mask, whole.float())
+
+    def _match(self, states: Tensor, mask: Tensor, whole: Tensor) -> Tensor:
         full, maximum, attentive, most = self.weights.square()
         opposite, present = other(states), other(mask).unsqueeze(1).to(states.dtype)
         cosines = _unit(states) @ _unit(opposite).transpose(1, 2)
