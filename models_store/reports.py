@@ -30,11 +30,16 @@ class CurvePoint(BaseModel):
 
 
 class PhaseReport(BaseModel):
-    """A phase of training and its learning curve. The phase ended with the weights of its best epoch."""
+    """A phase of training and its learning curve."""
 
     name: str
+    member: Annotated[int, Field(description="Of an ensemble, from 1")] = 1
     epochs: int
-    best_epoch: int
+    best_epoch: Annotated[int, Field(description="With the best validation figure; 0: none beat the start")]
+    kept_epoch: Annotated[
+        int | None, Field(description="Whose weights are kept: the latest not clearly worse; null in old reports")
+    ] = None
+    averaged: Annotated[bool, Field(description="The mean over the last epochs' weights is kept instead")] = False
     seconds: float
     metrics: dict[str, float]
     curve: list[CurvePoint]

@@ -63,6 +63,7 @@ HYBRID_HEADS: dict[TaskName, tuple[HeadName, ...]] = {
     TaskName.SIMILARITY: (HeadName.SIAMESE, HeadName.LINEAR),
 }
 
+_OF_PHASE_TWO = frozenset({"layer_decay", "head_factor", "gradual_unfreezing", "averaging"})
 CRF_HEADS = frozenset({HeadName.CRF, HeadName.BILSTM_CRF})
 
 
@@ -141,12 +142,16 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     head_epochs: Annotated[
-        int | None, _number(ge=1, le=1000, description="Epochs of the head on the frozen encoder")
+        int | None, _number(ge=0, le=1000, description="Most epochs of the head on the frozen encoder; 0: no phase 1")
     ] = None
     head_learning_rate: Annotated[float | None, _number(gt=0, le=1)] = None
     full_epochs: Annotated[int | None, _number(ge=1, le=200, description="Epochs of head and encoder together")] = None
     full_learning_rate: Annotated[float | None, _number(gt=0, le=1)] = None
-    batch_size: Annotated[int | None, _number(ge=1, le=1024)] = None
+    batch_size: (
+        Annotated[int, _number(ge=1, le=1024, description="Texts of one step; auto: by the number of rows")]
+        | Literal["auto"]
+        | None
+    ) = None
     max_length: (
         Annotated[int, _number(ge=8, le=8192, description="Longest input in word pieces")] | Literal["auto"] | None
     ) = None
@@ -303,19 +308,21 @@ class TrainingSpec(BaseModel):
                 averaging=values.averaging,
             ),
         }
-        return [specs[name] for name in PHASES_OF_STRATEGY[self.strategy]]
+        return [specs[name] for name in PHASES_OF_STRATEGY[self.strategy] if specs[name].epochs]
 
 
 def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHyperparameters:
     """Defaults that depend on the strategy and the amount of data; docs/benchmarks.md says what was measured.
 
     Small data gets more epochs: fine-tuning needs a number of *steps*, not of passes, to settle
-    (Mosbach et al. 2021, arXiv 2006.04884). The last steps, at a small learning rate, are worth as much as the first:
+    (Mosbach et al. 2021, arXiv 2006.04884). Beyond 12 passes more steps gained nothing, unless they were fewer than some
+    180 altogether. The last steps, at a small learning rate, are worth as much as the first:
     patience therefore never ends a phase before half of its schedule.
     """
     batch_size = 16 if train_rows < 5_000 else 32
     steps_per_epoch = max(1, math.ceil(train_rows / batch_size))
-    full_epochs = min(12, max(3, math.ceil(1000 / steps_per_epoch)))
+    most = min(60, max(12, math.ceil(180 / steps_per_epoch)))
+    full_epochs = min(most, max(3, math.ceil(1000 / steps_per_epoch)))
     return ResolvedHyperparameters(
         head_epochs=min(60, max(10, math.ceil(600 / steps_per_epoch))),
         # A head that only prepares a second phase learns gently (decision 0005); one that is all there is, at 1e-3.
@@ -353,6 +360,18 @@ def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> Hea
         message = f"head {requested.value!r} does not fit {task.value}; choose one of: auto, {', '.join(fitting)}"
         raise InvalidInputError(message, [Problem("head_does_not_fit_task", message, column="head")])
     return requested
+
+
+def _check_phases(request: JobRequest, asked: dict[str, Any]) -> None:
+    """Refuse options of a phase that the strategy has not got, and a training without any."""
+    if request.strategy is not Strategy.FROZEN:
+        return
+    if asked.get("head_epochs") == 0:
+        message = "strategy frozen trains the head alone; without head_epochs nothing is left to train"
+        raise InvalidInputError(message, [Problem("nothing_to_train", message, column="hyperparameters.head_epochs")])
+    for name in sorted(_OF_PHASE_TWO & asked.keys()):
+        message = f"{name} is about the second phase, which strategy frozen has not got; leave it out"
+        raise InvalidInputError(message, [Problem("unused_option", message, column=f"hyperparameters.{name}")])
 
 
 def _check_loss(asked: Hyperparameters, values: ResolvedHyperparameters, head: HeadName, task: Task[Any]) -> None:
@@ -394,7 +413,11 @@ def resolve_spec(request: JobRequest, task: Task[Any], train_rows: int, base_mod
         message = f"precision {request.export.precision!r} is not offered by this version; use auto or fp32"
         raise InvalidInputError(message, [Problem("unsupported_precision", message, column="export.precision")])
     defaults = default_hyperparameters(request.strategy, train_rows)
-    values = defaults.model_copy(update=request.hyperparameters.model_dump(exclude_none=True))
+    asked = request.hyperparameters.model_dump(exclude_none=True)
+    if asked.get("batch_size") == "auto":
+        del asked["batch_size"]
+    values = defaults.model_copy(update=asked)
+    _check_phases(request, asked)
     head = resolve_head(request.head, task.name, request.strategy)
     _check_loss(request.hyperparameters, values, head, task)
     return TrainingSpec(

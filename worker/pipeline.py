@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -14,13 +15,14 @@ import torch
 from models_store.datasets import read_split
 from models_store.predictor import Predictor
 from models_store.reports import Report, SplitReport
+from models_store.specs import Strategy
 from models_store.tasks import Encoded, Row, Task, task_from_config
 from models_store.windows import Logits, Windowing
 from worker.fingerprint import fingerprint_of
 from worker.hub import fetch
 from worker.report import History, analyse, build_report, write_report
 from worker.request import PipelineRequest
-from worker.training.calibration import calibrate
+from worker.training.calibration import HIGHEST, calibrate
 from worker.training.checkpoints import Checkpoints
 from worker.training.data import Split, TokenInputs, TrainingData
 from worker.training.encoder import LoadedEncoder, load_encoder
@@ -33,7 +35,7 @@ from worker.training.long_texts import report_long, tokenise_all
 from worker.training.model import TaskModel
 from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
-from worker.training.selection import choose_head
+from worker.training.selection import HYBRID_BUDGET, choose_head
 
 _SCORE_PIECES = 250_000  # evaluated between two signs of life
 
@@ -72,7 +74,7 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     encoder = load_encoder(source)
     task = task_from_config(request.dataset_schema)
     prepared = _prepare(request, task, encoder)
-    yield from report_long(prepared.windowing, prepared.splits)
+    yield from report_long(prepared.windowing, prepared.splits, spec.hyperparameters.max_length)
 
     candidates = spec.heads()
     torch.manual_seed(spec.seed)  # before the head's weights are drawn
@@ -88,8 +90,10 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
         asked=stop,
     )
     if len(candidates) > 1:
+        # Where a second phase follows, trials may not cost too much beside it; where none does, they are the job.
+        budget = math.inf if spec.strategy is Strategy.FROZEN else HYBRID_BUDGET
         history.heads = yield from choose_head(
-            model, candidates, prepared.data, options, features, checkpoints.scope("heads")
+            model, candidates, prepared.data, options, features, checkpoints.scope("heads"), budget=budget
         )
         yield Message(message=f"chosen head: {model.head_name}", data={"head": model.head_name})
     trained = yield from train_ensemble(
@@ -100,7 +104,7 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     if not team.is_main:
         return
     if not any(phase.best_epoch for phase in history.phases):
-        message = "no epoch was better on the validation rows than the untrained model: do not rely on this version"
+        message = "no epoch was better on the validation rows than what it began with: do not rely on this version"
         yield Message(level="warning", message=f"{message}; try a smaller learning rate, more epochs or more data")
     yield from _calibrate(trained, prepared.data, hardware)
     yield StageStarted(stage="export")
@@ -165,8 +169,14 @@ def _calibrate(model: TaskModel | Ensemble, data: TrainingData, hardware: Hardwa
     windows = len(data.validation.windows)
     work = calibrate(model.to(hardware.device), TokenInputs(data.validation, data.pad_id), data.task, hardware)
     found = yield from paced(work, lambda done: Working(stage="evaluate", done=done, total=windows))
-    if found is not None:
-        yield found
+    if found is None:
+        return
+    yield found
+    if found.temperature > 0.99 * HIGHEST:
+        message = (
+            "the model was sure of wrong answers on the validation rows: its scores are all made alike, and say little"
+        )
+        yield Message(level="warning", message=f"{message}; more data, or more validation rows, will help")
 
 
 def _result(report: Report) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from worker.training.events import (
     Failed,
     Finished,
     HeadTried,
+    MemberStarted,
     Message,
     PhaseFinished,
     Resumed,
@@ -304,14 +305,17 @@ def describe(event: Event) -> NewEvent | None:
     if isinstance(event, HeadTried):
         message = f"head {event.head} on the frozen encoder: {event.metric} {event.score:.4f}"
         return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
+    if isinstance(event, MemberStarted):
+        message = f"member {event.member} of {event.members}"
+        return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
     if isinstance(event, Calibrated):
         errors = f"{event.ece_before:.3f} → {event.ece_after:.3f}"
         message = f"calibrated: temperature {event.temperature:.2f}, expected calibration error {errors}"
         return NewEvent("message", message, data=event.model_dump(exclude={"kind"}))
     if isinstance(event, PhaseFinished):
-        message = f"{event.phase} finished after {event.epochs} epochs, best was {event.best_epoch}"
-        if event.best_epoch == 0:
-            message += ": none was better than the start, whose weights are kept"
+        kept = "the mean of the last ones" if event.averaged else f"epoch {event.kept_epoch}"
+        message = f"{event.phase} finished after {event.epochs} epochs, of which {kept} is kept"
+        message += f" (best was {event.best_epoch})" if event.best_epoch else ": none was better than the start"
         level = "info" if event.best_epoch else "warning"
         return NewEvent("message", message, level, event.model_dump(exclude={"kind"}))
     if isinstance(event, Resumed):

@@ -115,7 +115,7 @@ class _GapStopping(TrainerCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
         found = Evaluation(kwargs["metrics"]["eval_loss"], metrics={}, score=0.0, examples=0)
-        if not found.generalises(losses[-1]):
+        if len(losses) > 1 and not found.generalises(losses[-1]):  # ours keeps the first epoch in any case
             control.should_training_stop = True
 
 

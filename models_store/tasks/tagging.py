@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from models_store.tasks.base import (
@@ -23,7 +24,7 @@ from models_store.tasks.base import (
     encoded_from,
     softmax,
 )
-from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
+from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans, split_tag
 from models_store.tasks.metrics import entity_metrics, label_metrics
 from models_store.tasks.viterbi import Scores, Transitions, best_path, is_legal, marginals
 from models_store.tasks.words import Word, WordSplitter
@@ -172,6 +173,8 @@ class TaggingTask:
         tags, scores = [self._default] * len(positions), [0.0] * len(positions)
         for word, tag, row in zip(np.flatnonzero(seen), path, probabilities, strict=True):
             tags[word], scores[word] = self.tags[tag], float(row[tag])
+        if self.scheme is not Scheme.PLAIN:
+            _close_gaps(tags, scores, seen)
         return tags, scores
 
     def _best(self, emissions: Scores) -> tuple[list[int], Scores]:
@@ -206,6 +209,13 @@ class TaggingTask:
                 {"label": label, "text": example.text[start:end], "start": start, "end": end, "score": score}
             )
         return entities
+
+
+def _close_gaps(tags: list[str], scores: list[float], seen: NDArray[np.bool_]) -> None:
+    """Let a word that the tokenizer makes nothing of, such as a soft hyphen, belong to the entity that it stands in."""
+    for word in range(len(tags) - 2, -1, -1):
+        if not seen[word] and split_tag(tags[word + 1])[0] == "I":
+            tags[word], scores[word] = tags[word + 1], scores[word + 1]
 
 
 def _first_pieces(encoding: Encoding, n_words: int) -> list[int]:

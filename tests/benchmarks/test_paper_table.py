@@ -32,7 +32,7 @@ def test_of_the_learning_rates_only_the_tuned_one_counts(tmp_path: Path) -> None
 
     row = list(table(Results(tmp_path / "runs.jsonl")))[-1]
 
-    assert "| mrpc | 300 | auto (siamese) | accuracy | – | 0.705 ± 0.007 (2) | – | 0.760 ± 0.014 (2) |" in row
+    assert "| mrpc | 300 | auto (siamese) | accuracy | – | – | 0.705 ± 0.007 (2) | – | 0.760 ± 0.014 (2) |" in row
     assert "+5.5 ± 6.4" in row
 
 
@@ -59,8 +59,8 @@ def test_what_is_in_the_file_is_not_run_again(tmp_path: Path, monkeypatch: pytes
 
     best = max(LEARNING_RATES)
     rates = [("finetune", head, rate) for head in ("linear", "siamese") for rate in LEARNING_RATES]
-    first = [("hybrid", "auto", None), ("frozen", "siamese", None), *rates]
-    second = [first[0], first[1], ("finetune", "linear", best), ("finetune", "siamese", best)]
+    first = [("hybrid", "auto", None), ("frozen", "siamese", None), ("frozen", "auto", None), *rates]
+    second = [*first[:3], ("finetune", "linear", best), ("finetune", "siamese", best)]
     assert asked == first + second
     asked.clear()
 
@@ -78,6 +78,6 @@ def test_where_hybrid_has_the_head_of_the_baseline_that_is_the_control_too(
     fill(Bench(tmp_path, results, "cpu", 1), "sst2", 300, "auto", [7])
 
     rates = [("finetune", "linear", rate) for rate in LEARNING_RATES]
-    assert asked == [("hybrid", "auto", None), ("frozen", "linear", None), *rates]
+    assert asked == [("hybrid", "auto", None), ("frozen", "linear", None), ("frozen", "auto", None), *rates]
     baseline, control = (results.find(kind=kind) for kind in ("baseline", "control"))
     assert [replace(run, kind="baseline") for run in control] == baseline

@@ -66,10 +66,13 @@ def test_model_names_that_are_refused(name: Any) -> None:
     [
         {"epochs": 3},
         {"hyperparameters": {"epochs": 3}},
-        {"hyperparameters": {"head_epochs": 0}},
+        {"hyperparameters": {"head_epochs": -1}},
         {"hyperparameters": {"full_learning_rate": 0}},
         {"hyperparameters": {"full_learning_rate": float("nan")}},
         {"hyperparameters": {"batch_size": 1.5}},
+        {"hyperparameters": {"batch_size": "large"}},
+        {"hyperparameters": {"batch_size": "7"}},
+        {"hyperparameters": {"batch_size": True}},
         {"hyperparameters": {"max_length": 4}},
         {"hyperparameters": {"max_length": "long"}},
         {"hyperparameters": {"dropout": 1}},
@@ -98,7 +101,7 @@ def test_requests_that_are_refused(fields: dict[str, Any]) -> None:
         request(**fields)
 
 
-NUMBERS = sorted(set(Hyperparameters.model_fields) - {"max_length", "gradual_unfreezing"})
+NUMBERS = sorted(set(Hyperparameters.model_fields) - {"batch_size", "max_length", "gradual_unfreezing"})
 
 
 @pytest.mark.parametrize("value", [True, "7"])
@@ -155,6 +158,21 @@ def test_phases_of_a_strategy(strategy: str, phases: list[tuple[PhaseName, bool]
     assert [(phase.name, phase.trains_encoder) for phase in spec(strategy=strategy).phases()] == phases
 
 
+def test_without_head_epochs_there_is_no_phase_for_the_head() -> None:
+    assert [phase.name for phase in spec(hyperparameters={"head_epochs": 0}).phases()] == [PhaseName.FULL]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [({"head_epochs": 0}, "nothing_to_train"), ({"gradual_unfreezing": True}, "unused_option")],
+)
+def test_a_frozen_training_has_no_second_phase_to_speak_of(asked: dict[str, Any], code: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        spec(strategy="frozen", hyperparameters=asked)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.column) == (code, f"hyperparameters.{next(iter(asked))}")
+
+
 def test_each_phase_has_its_own_epochs_and_rate() -> None:
     chosen = {"head_epochs": 2, "head_learning_rate": 0.5, "full_epochs": 3, "full_learning_rate": 0.25, "patience": 9}
     head, full = spec(hyperparameters=chosen).phases()
@@ -167,6 +185,10 @@ def test_what_was_chosen_wins_and_the_rest_is_filled_in() -> None:
     values = spec(hyperparameters=chosen).hyperparameters
     defaults = default_hyperparameters(Strategy.HYBRID, 1000)
     assert values == defaults.model_copy(update=chosen)
+
+
+def test_a_batch_size_may_be_left_to_us() -> None:
+    assert spec(hyperparameters={"batch_size": "auto"}) == spec()
 
 
 def test_every_hyperparameter_has_a_default() -> None:
@@ -185,6 +207,13 @@ def test_small_data_get_more_epochs() -> None:
     small, large = (default_hyperparameters(Strategy.HYBRID, rows) for rows in (100, 100_000))
     assert small.head_epochs > large.head_epochs
     assert small.full_epochs > large.full_epochs
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"), [(4, 60), (100, 26), (240, 12), (300, 12), (1_000, 12), (2_000, 8), (5_000, 7), (100_000, 3)]
+)
+def test_phase_two_has_enough_steps_whatever_the_data(rows: int, epochs: int) -> None:
+    assert default_hyperparameters(Strategy.HYBRID, rows).full_epochs == epochs
 
 
 @pytest.mark.parametrize("task", list(TaskName))

@@ -11,11 +11,11 @@ import torch
 from models_store.predictor import Predictor
 from models_store.specs import HEADS_OF_TASK
 from models_store.tasks import TaskName
-from tests.worker.conftest import Workshop
+from tests.worker.conftest import SHORT, Workshop
 from worker import pipeline
 from worker.request import PipelineRequest
 from worker.training.errors import ParityError
-from worker.training.events import EVENTS, Event, Finished, Message, StageStarted
+from worker.training.events import EVENTS, Event, Finished, MemberStarted, Message, StageStarted
 from worker.training.export import PARITY_TOLERANCE, export_model
 
 INPUTS = {
@@ -79,7 +79,9 @@ def test_every_task_goes_through_all_stages_and_ends_in_a_model_that_answers(wor
     )  # the sample's test rows are its validation rows
     assert [(phase["name"], phase["epochs"]) for phase in result["phases"]] == [("head", 1), ("full", 1)]
     for phase in result["phases"]:
-        assert set(phase) == {"name", "epochs", "best_epoch", "seconds", "metrics"}
+        assert set(phase) == {
+            "name", "member", "epochs", "best_epoch", "kept_epoch", "averaged", "seconds", "metrics"
+        }  # fmt: skip
         assert set(phase["metrics"]) == METRICS[kind]
 
     assert sorted(path.name for path in request.output_dir.iterdir()) == [
@@ -187,7 +189,27 @@ def test_pairs_that_are_cut_give_a_warning_for_each_split(workshop: Workshop) ->
 def test_rows_that_fit_give_no_warning(workshop: Workshop) -> None:
     events, _ = run(workshop.pipeline_request(strategy="frozen"))
 
-    assert messages(events, "warning") == []
+    assert not [warning for warning in messages(events, "warning") if "longer" in warning.message]
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_model_that_learnt_nothing_is_not_to_be_relied_on(workshop: Workshop, learns: bool) -> None:
+    values = {**SHORT, "head_epochs": 60, "head_learning_rate": 0.01 if learns else 1e-9}
+
+    events, finished = run(workshop.pipeline_request(strategy="frozen", head="linear", hyperparameters=values))
+
+    warned = [warning for warning in messages(events, "warning") if "do not rely" in warning.message]
+    assert bool(warned) != learns
+    assert bool(finished.result["phases"][0]["best_epoch"]) == learns
+
+
+def test_a_length_that_cannot_be_had_is_told(workshop: Workshop) -> None:
+    request = workshop.pipeline_request(strategy="frozen", hyperparameters={**SHORT, "max_length": 4000})
+
+    events, finished = run(request)
+
+    (told,) = [warning for warning in messages(events, "warning") if "max_length 4000" in warning.message]
+    assert told.data == {"max_length": finished.result["long_texts"]["max_length"]}
 
 
 def test_a_model_whose_file_differs_from_what_was_trained_is_never_finished(
@@ -214,7 +236,7 @@ def test_an_ensemble_is_trained_exported_and_reported_as_one_model(workshop: Wor
     events, finished = run(request)
 
     assert [phase["name"] for phase in finished.result["phases"]] == ["head", "full"] * 2
-    assert [event.data["member"] for event in events if isinstance(event, Message) and "member" in event.data] == [2]
+    assert [event.member for event in events if isinstance(event, MemberStarted)] == [2]
     alone = run(workshop.pipeline_request())[1]
     assert set(finished.result["metrics"]["validation"]) == set(alone.result["metrics"]["validation"])
     predictor = Predictor.load(request.output_dir, threads=1)

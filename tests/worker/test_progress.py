@@ -40,7 +40,9 @@ def epoch(name: str, number: int) -> EpochFinished:
 def test_the_fraction_only_rises_and_ends_at_one() -> None:
     meter = ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20)
     events: list[Event] = [started("head"), working("head", 60), epoch("head", 0), step("head", 1, 5), epoch("head", 1)]
-    events.append(PhaseFinished(phase="head", epochs=1, best_epoch=1, seconds=1.0, metrics={}))  # stopped early
+    events.append(
+        PhaseFinished(phase="head", epochs=1, best_epoch=1, kept_epoch=1, seconds=1.0, metrics={})
+    )  # stopped early
     events += [
         started("full"),
         working("full", 10, total=20),
@@ -72,7 +74,7 @@ def test_work_before_the_first_epoch_moves_the_fraction_and_counts_no_steps() ->
 def test_a_resumed_run_is_as_far_as_the_one_before_and_estimates_by_its_own_speed() -> None:
     past: list[EpochFinished | PhaseFinished] = [
         *(epoch("head", number) for number in range(5)),
-        PhaseFinished(phase="head", epochs=4, best_epoch=4, seconds=1.0, metrics={}),
+        PhaseFinished(phase="head", epochs=4, best_epoch=4, kept_epoch=4, seconds=1.0, metrics={}),
         *(epoch("full", number) for number in range(3)),
     ]
     whole, resumed = (ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20) for _ in range(2))
@@ -120,7 +122,9 @@ def test_a_step_tells_epoch_step_speed_and_what_is_left() -> None:
 
 def test_each_member_of_an_ensemble_is_a_share_of_the_way() -> None:
     meter = ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20, members=2)
-    finished = [PhaseFinished(phase=n, epochs=4, best_epoch=4, seconds=1.0, metrics={}) for n in ("head", "full")]
+    finished = [
+        PhaseFinished(phase=n, epochs=4, best_epoch=4, kept_epoch=4, seconds=1.0, metrics={}) for n in ("head", "full")
+    ]
 
     fractions = [meter.update(event)["fraction"] for event in finished * 2]
 

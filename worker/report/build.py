@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from models_store.predictor import DEFAULT_OPTIONS, Predictor
@@ -114,10 +116,12 @@ def write_report(report: Report, folder: Path) -> None:
 
 def _gain(history: History, metric: str, final: Mapping[str, float]) -> Gain | None:
     """What training the encoder, too, has added; None where there was no such second phase."""
-    phases = {phase.name: phase.metrics[metric] for phase in history.phases}
+    phases: dict[str, list[float]] = defaultdict(list)
+    for phase in history.phases:
+        phases[phase.name].append(phase.metrics[metric])
     if not {PhaseName.HEAD, PhaseName.FULL} <= phases.keys():
         return None
-    frozen = phases[PhaseName.HEAD]
+    frozen = mean(phases[PhaseName.HEAD])  # of the members of an ensemble
     return Gain(metric=metric, frozen=frozen, final=final[metric], gain=final[metric] - frozen)
 
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from models_store.reports import Confusion, Report, SplitReport
+from models_store.reports import Confusion, PhaseReport, Report, SplitReport
 from models_store.specs import PhaseName
 from models_store.tasks import TaskName
 from worker.report.markdown import Cell, escaped, front_matter, table
@@ -17,6 +17,7 @@ from worker.report.markdown import Cell, escaped, front_matter, table
 CARD_FILE = "README.md"
 _LISTED = 50  # labels
 _CONFUSIONS = 10
+_SETTINGS = ("strategy", "head", "ensemble", "gpus", "seed")
 _FEW = 20  # rows of a label below which its figures are mostly chance
 _NONE = "—"
 
@@ -109,10 +110,14 @@ def _about(report: Report) -> str:
     encoder = escaped(report.base_encoder)
     if report.base_encoder_source:
         encoder += f" ({escaped(report.base_encoder_source)} on the hub)"
-    return (
-        f"{_KINDS[report.task].what} A {escaped(report.head)} head on the encoder {encoder}, "
-        "trained and exported to one ONNX file by Thawline."
+    members = int(report.spec.get("ensemble", 1))
+    what = (
+        f"A {escaped(report.head)} head"
+        if members == 1
+        else f"The mean of {members} models with {escaped(report.head)} heads"
     )
+    made = f"{what} on the encoder {encoder}, trained and exported to one ONNX file by Thawline."
+    return f"{_KINDS[report.task].what} {made}"
 
 
 def _answers(report: Report) -> str:
@@ -132,17 +137,34 @@ def _data(report: Report) -> str:
 
 
 def _training(report: Report) -> str:
-    values = {"strategy": report.spec["strategy"], "seed": report.spec["seed"], **report.spec["hyperparameters"]}
+    asked = {name: report.spec[name] for name in _SETTINGS if name in report.spec}
+    values = {**asked, **report.spec["hyperparameters"]}
     phases: list[list[Cell]] = [
-        [phase.name, phase.epochs, phase.best_epoch, f"{phase.seconds:.1f}"] for phase in report.phases
+        [_phase(phase, report), phase.epochs, phase.best_epoch, _kept(phase), f"{phase.seconds:.1f}"]
+        for phase in report.phases
     ]
+    names = dict.fromkeys(phase.name for phase in report.phases)
+    trials: list[list[Cell]] = [[trial.head, trial.metric, trial.score] for trial in report.heads]
     parts = [
-        "\n".join(f"- {escaped(phase.name)}: {_PHASES[PhaseName(phase.name)]}" for phase in report.phases),
-        table(["phase", "epochs", "best epoch", "seconds"], phases),
+        "\n".join(f"- {escaped(name)}: {_PHASES[PhaseName(name)]}" for name in names),
+        table(["phase", "epochs", "best epoch", "kept epoch", "seconds"], phases),
+        *(["Heads tried on the frozen encoder:", table(["head", "metric", "score"], trials)] if trials else []),
         table(["setting", "value"], [[name, str(value)] for name, value in values.items()]),
         "Made with " + ", ".join(f"{escaped(name)} {escaped(v)}" for name, v in report.libraries.items()) + ".",
     ]
     return "\n\n".join(parts)
+
+
+def _phase(phase: PhaseReport, report: Report) -> str:
+    return f"{phase.name}, member {phase.member}" if report.spec.get("ensemble", 1) > 1 else phase.name
+
+
+def _kept(phase: PhaseReport) -> str:
+    return (
+        "mean of the last"
+        if phase.averaged
+        else str(phase.best_epoch if phase.kept_epoch is None else phase.kept_epoch)
+    )
 
 
 def _metrics(report: Report) -> str:
@@ -155,7 +177,8 @@ def _metrics(report: Report) -> str:
     if gain := report.gain:
         parts.append(
             f"After the frozen phase the validation {escaped(gain.metric)} was {gain.frozen:.4f}, "
-            f"at the end {gain.final:.4f} ({gain.gain:+.4f})."
+            f"at the end {gain.final:.4f} ({gain.gain:+.4f}). The head learns gently there, to prepare for the second "
+            "phase: trained for the frozen encoder alone it would have reached more."
         )
     name, split = _judged(report)
     if split.classes:

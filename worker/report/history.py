@@ -6,7 +6,16 @@ import time
 from collections.abc import Iterable, Iterator
 
 from models_store.reports import CurvePoint, PhaseReport
-from worker.training.events import Calibrated, EpochFinished, Event, HeadTried, PhaseFinished, Resumed, StageStarted
+from worker.training.events import (
+    Calibrated,
+    EpochFinished,
+    Event,
+    HeadTried,
+    MemberStarted,
+    PhaseFinished,
+    Resumed,
+    StageStarted,
+)
 
 
 class History:
@@ -17,6 +26,7 @@ class History:
         self.heads: list[HeadTried] = []  # the ranking: events alone come in the order of the trials
         self.calibration: Calibrated | None = None
         self._curve: list[CurvePoint] = []
+        self._member = 1
         self._seconds: dict[str, float] = {}
         self._stage, self._since = "prepare", time.monotonic()
 
@@ -39,8 +49,10 @@ class History:
             self._curve.append(CurvePoint(**event.model_dump(include=set(CurvePoint.model_fields))))
         elif isinstance(event, PhaseFinished):
             figures = event.model_dump(exclude={"kind", "phase"})
-            self.phases.append(PhaseReport(name=event.phase, curve=self._curve, **figures))
+            self.phases.append(PhaseReport(name=event.phase, member=self._member, curve=self._curve, **figures))
             self._curve = []
+        elif isinstance(event, MemberStarted):
+            self._member = event.member
         elif isinstance(event, Resumed):
             for past in event.history:
                 self._note(past)

@@ -25,7 +25,7 @@ from worker.training.hardware import Hardware
 from worker.training.model import TaskModel
 from worker.training.objectives import crf_of
 
-_HIGHEST = 20.0
+HIGHEST = 20.0
 _STEPS = 60  # of a golden-section search: far finer than the rows can tell
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -54,13 +54,16 @@ def calibrate(
         return None
     temperature = fit_temperature(logits, targets)
     model.temperature.fill_(temperature)
-    before, after = (expected_calibration_error(softmax(logits / t), targets) for t in (1.0, temperature))
+    judged = _given(logits, task)
+    before, after = (
+        expected_calibration_error(softmax(logits[judged] / t), targets[judged]) for t in (1.0, temperature)
+    )
     return Calibrated(temperature=temperature, ece_before=before, ece_after=after, examples=len(targets))
 
 
 def fit_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     """The temperature in 1…20 with the least negative log-likelihood of targets (n,) under logits (n, n_labels)."""
-    low, high = 0.0, math.log(_HIGHEST)  # the loss is unimodal in the temperature's logarithm
+    low, high = 0.0, math.log(HIGHEST)  # the loss is unimodal in the temperature's logarithm
     for _ in range(_STEPS):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         if _loss(logits / math.exp(left), targets) <= _loss(logits / math.exp(right), targets):
@@ -68,6 +71,13 @@ def fit_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> 
         else:
             low = left
     return math.exp((low + high) / 2) if low > 0 else 1.0
+
+
+def _given(logits: NDArray[np.float64], task: Task[Any]) -> NDArray[np.bool_]:
+    """The decisions whose confidence people see: of several labels those that are given, as in the report."""
+    if task.objective is ObjectiveName.MULTI_LABEL and (given := logits[:, 1] >= 0).any():
+        return given
+    return np.ones(len(logits), dtype=np.bool_)
 
 
 def _loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:

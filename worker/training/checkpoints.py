@@ -25,7 +25,8 @@ from models_store.errors import ArtifactCorruptError
 from worker.training.errors import StoppedError
 from worker.training.events import Message
 
-_SHARE = 0.02  # of the time, at most, goes into writing
+_SHARE = 0.02  # of the time, at most, goes into writing,
+_LONGEST = 600.0  # unless that would leave so many seconds of work to be lost
 _AT_REST = 0.25  # of the interval is enough between two epochs, where nothing would have to be done again
 _KEPT = 2
 _STATE = "state.json"
@@ -91,7 +92,7 @@ class Checkpoints:
             raise StoppedError
         if self._asked.is_set():
             return True
-        wait = max(self._cost / _SHARE, self._interval * (_AT_REST if at_rest else 1.0))
+        wait = max(min(self._cost / _SHARE, _LONGEST), self._interval * (_AT_REST if at_rest else 1.0))
         return time.monotonic() - self._saved_at >= wait
 
     def save(self, checkpoint: Checkpoint) -> Iterator[Message]:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from models_store.specs import HeadName, PhaseSpec
 from worker.training.checkpoints import Checkpoints
 from worker.training.data import TrainingData
-from worker.training.events import Event, Message
+from worker.training.events import Event, MemberStarted
 from worker.training.features import FeatureStore
 from worker.training.loop import train
 from worker.training.model import TaskModel
@@ -86,7 +86,7 @@ def train_ensemble(
     for number, member in enumerate(members):
         own = replace(options, seed=options.seed + number)
         if number:
-            yield Message(message=f"member {number + 1} of {size}", data={"member": number + 1, "members": size})
+            yield MemberStarted(member=number + 1, members=size)
             torch.manual_seed(own.seed)
             member.put_head(data.task, model.head_name, options.values.dropout)
         features.kept = number + 1 < size

@@ -47,6 +47,14 @@ class HeadTried(BaseModel):
     seconds: float
 
 
+class MemberStarted(BaseModel):
+    """The next member of an ensemble is trained; they are counted from 1."""
+
+    kind: Literal["member_started"] = "member_started"
+    member: int
+    members: int
+
+
 class EpochFinished(BaseModel):
     """An epoch's losses and validation metrics. Epoch 0 is the state in which the phase began."""
 
@@ -64,12 +72,21 @@ class EpochFinished(BaseModel):
 
 
 class PhaseFinished(BaseModel):
-    """A phase ended; the weights are those of its best epoch."""
+    """A phase ended; the weights are those of the epoch that was kept.
+
+    Attributes:
+        best_epoch: The epoch with the best score, or lowest loss where that is watched; 0 if none beat the start.
+        kept_epoch: The latest that is not clearly worse.
+        averaged: Whether the mean over the last epochs' weights was better still and is kept instead.
+        metrics: Of what is kept.
+    """
 
     kind: Literal["phase_finished"] = "phase_finished"
     phase: StageName
     epochs: int
     best_epoch: int
+    kept_epoch: int
+    averaged: bool = False
     seconds: float
     metrics: dict[str, float]
 
@@ -130,6 +147,7 @@ Event = Annotated[
     | Step
     | Working
     | HeadTried
+    | MemberStarted
     | EpochFinished
     | PhaseFinished
     | Resumed

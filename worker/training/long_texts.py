@@ -46,8 +46,14 @@ def fitting_length(lengths: Sequence[int]) -> int:
     return max(SHORTEST, longest + -longest % _MULTIPLE)
 
 
-def report_long(windowing: Windowing, splits: Mapping[str, Split]) -> Iterator[Message]:
-    """A message for each split that has rows longer than one input of the encoder; a warning where text is lost."""
+def report_long(windowing: Windowing, splits: Mapping[str, Split], asked: int | Literal["auto"]) -> Iterator[Message]:
+    """A message for each split that has rows longer than one input of the encoder; a warning where text is lost.
+
+    And one if the job's ``max_length`` is more than can be had.
+    """
+    if asked != "auto" and asked > windowing.max_length:
+        message = f"max_length {asked} is more than can be read at once; {windowing.max_length} word pieces are"
+        yield Message(level="warning", message=message, data={"max_length": windowing.max_length})
     for name, split in splits.items():
         longer = f"{name} rows are longer than {windowing.max_length} word pieces"
         data = {"split": name, "max_length": windowing.max_length}

@@ -41,7 +41,7 @@ def train(
     features: FeatureStore | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[Event]:
-    """Train the model in place, one phase after the other; each ends with the weights of its best epoch.
+    """Train the model in place, one phase after the other; each ends with the weights that `fit` keeps.
 
     Args:
         model: What to train.
@@ -142,7 +142,8 @@ def fit(
         if phase.trains_encoder and options.device.type != "cpu":  # where memory is refused, not overdrawn
             yield from stepper.probe()
 
-    every = _epochs_between_evaluations(train_inputs, validation_inputs)
+    # Where the loss is watched, that of each epoch tells whether to stop; the features are known, so it costs little.
+    every = 1 if phase.watch == "loss" else _epochs_between_evaluations(train_inputs, validation_inputs)
     while state.epochs < phase.epochs and state.epochs - state.kept_epoch < max(phase.patience, every):
         train_loss = yield from stepper.run_epoch(state, journal)
         _check_exploded(train_loss, state.initial.loss)
@@ -157,10 +158,11 @@ def fit(
         told = journal.note(_epoch_event(phase, state, stepper, train_loss, now, seconds, best=improved))
         yield from journal.checkpoint(state, stepper.learner, at_rest=True)
         yield told
+    averaged = False
     if state.average.count > 1:
         module.load_state_dict(state.average.weights)
         now = yield from validate()
-        if now.beats(state.kept, phase.watch):
+        if averaged := now.beats(state.kept, phase.watch):
             state.kept, state.weights = now, state.average.weights
 
     module.load_state_dict(state.weights)
@@ -168,7 +170,9 @@ def fit(
         PhaseFinished(
             phase=phase.name.value,
             epochs=state.epochs,
-            best_epoch=state.kept_epoch,
+            best_epoch=state.best_epoch,
+            kept_epoch=state.kept_epoch,
+            averaged=averaged,
             seconds=time.monotonic() - state.started,
             metrics=state.kept.metrics,
         )

@@ -51,6 +51,7 @@ class PhaseState:
     kept: Evaluation
     weights: Weights
     losses: Tensor
+    best_epoch: int = 0
     kept_epoch: int = 0
     average: RunningAverage = field(default_factory=RunningAverage)
     epochs: int = 0
@@ -62,7 +63,7 @@ class PhaseState:
         """Take in how good the module is after the epoch; returns whether it was never better."""
         improved = now.beats(self.best, phase.watch)
         if improved:
-            self.best = now
+            self.best, self.best_epoch = now, self.epochs
         sound = phase.watch == "metric" or self.kept_epoch == 0 or now.generalises(train_loss)
         if sound and now.is_level_with(self.best, phase.watch):
             self.kept, self.kept_epoch, self.weights = now, self.epochs, weights_of(module)
@@ -182,6 +183,7 @@ def _snapshot(state: PhaseState, learner: Learner) -> Checkpoint:
             "initial": asdict(state.initial),
             "best": asdict(state.best),
             "kept": asdict(state.kept),
+            "best_epoch": state.best_epoch,
             "kept_epoch": state.kept_epoch,
             "averaged": state.average.count,
             "epochs": state.epochs,
@@ -219,6 +221,7 @@ def _restore(found: Checkpoint, learner: Learner) -> PhaseState:
         kept=Evaluation(**state["kept"]),
         weights=tensors["kept"],
         losses=tensors["run"]["losses"].to(learner.hardware.device),
+        best_epoch=state["best_epoch"],
         kept_epoch=state["kept_epoch"],
         average=RunningAverage(state["averaged"], tensors["average"]),
         epochs=state["epochs"],

@@ -20,7 +20,7 @@ from worker.training.checkpoints import Checkpoint, Checkpoints
 from worker.training.data import Split, TrainingData
 from worker.training.errors import DivergedError
 from worker.training.evaluation import standard_error
-from worker.training.events import Event, HeadTried, PhaseFinished, Working
+from worker.training.events import Event, HeadTried, Message, PhaseFinished, Working
 from worker.training.features import FeatureInputs, FeatureStore
 from worker.training.loop import fit
 from worker.training.model import TaskModel
@@ -32,7 +32,7 @@ from worker.training.team import Team
 TRIAL_ROWS = 2_000  # of each split; more would not change the order
 TRIAL_STEPS = 80
 TRIAL_BATCH = 32
-BUDGET = 0.25  # of what phase 2 costs, for all trials together
+HYBRID_BUDGET = 0.25  # of what phase 2 costs, for all trials together
 FEW_ROWS = 500  # a validation split smaller than this does not decide alone
 FOLDS = 3
 _LEARNING_RATE = 1e-3  # for what a head can make of the features in few steps; phase 1 itself may be gentler
@@ -61,35 +61,47 @@ def choose_head(
     options: TrainingOptions,
     features: FeatureStore,
     checkpoints: Checkpoints | None = None,
+    *,
+    budget: float = HYBRID_BUDGET,
 ) -> Generator[Event, None, list[HeadTried]]:
     """Try the heads, unless an earlier attempt has done so, and put the chosen one into the model.
 
-    The first whose score is within a standard error of the best is chosen.
+    The first whose score is within a standard error of the best is chosen. Where the budget leaves but one head there
+    is nothing to compare, and nothing is tried.
 
     Args:
         model: Gets the head.
-        candidates: In the order of preference; the first is tried in any case.
+        candidates: In the order of preference.
         data: Both splits.
         options: How to train.
         features: Keeps the encoder's outputs.
         checkpoints: Where the ranking is kept.
+        budget: What all trials together may cost, against a second phase.
 
     Returns:
         All trials, the chosen head's first, then by score (``yield from``).
     """
     ranking: list[HeadTried] = []
     if options.team.is_main:
-        ranking = yield from _ranking(model, candidates, data, options, features, checkpoints or Checkpoints())
+        samples = _samples(data, options.seed)
+        tried = _affordable(candidates, samples, data, options, budget)
+        if left := [name.value for name in candidates if name not in tried]:
+            message = f"not tried, for it would take long beside so short a training: {', '.join(left)}"
+            yield Message(message=message, data={"heads": left})
+        if len(tried) > 1:
+            ranking = yield from _ranking(model, tried, samples, data, options, features, checkpoints or Checkpoints())
     told = options.team.share([trial.model_dump() for trial in ranking])
     ranking = [HeadTried.model_validate(trial) for trial in told]
     torch.manual_seed(options.seed)
-    model.put_head(data.task, HeadName(ranking[0].head), options.values.dropout)
+    chosen = HeadName(ranking[0].head) if ranking else candidates[0]
+    model.put_head(data.task, chosen, options.values.dropout)
     return ranking
 
 
 def _ranking(
     model: TaskModel,
     candidates: Sequence[HeadName],
+    samples: tuple[Split, Split],
     data: TrainingData,
     options: TrainingOptions,
     features: FeatureStore,
@@ -98,7 +110,7 @@ def _ranking(
     """That of an earlier attempt, or a new one."""
     if (found := (yield from checkpoints.newest())) is not None:
         return [HeadTried.model_validate(trial) for trial in found.state["ranking"]]
-    ranking = yield from _rank(model, candidates, data, options, features)
+    ranking = yield from _rank(model, candidates, samples, data, options, features)
     yield from checkpoints.save(Checkpoint({"ranking": [trial.model_dump() for trial in ranking]}))
     return ranking
 
@@ -106,15 +118,15 @@ def _ranking(
 def _rank(
     model: TaskModel,
     candidates: Sequence[HeadName],
+    samples: tuple[Split, Split],
     data: TrainingData,
     options: TrainingOptions,
     features: FeatureStore,
 ) -> Generator[Event, None, list[HeadTried]]:
     """All trials; the chosen head's first, then by score."""
     model.to(options.device)
-    samples = _samples(data, options.seed)
     trials: list[HeadTried] = []
-    for name in _affordable(candidates, samples, data, options):
+    for name in candidates:
         trial = yield from _try(name, samples, model, data, options, features)
         trials.append(trial)
         yield trial
@@ -125,13 +137,17 @@ def _rank(
 
 
 def _affordable(
-    candidates: Sequence[HeadName], samples: tuple[Split, Split], data: TrainingData, options: TrainingOptions
+    candidates: Sequence[HeadName],
+    samples: tuple[Split, Split],
+    data: TrainingData,
+    options: TrainingOptions,
+    budget: float,
 ) -> list[HeadName]:
     """As many candidates as the budget allows, and the first in any case."""
     train, validation = samples
     folds, rows = (1, len(train)) if _decides(validation) else (FOLDS, len(train) * (FOLDS - 1) // FOLDS)
     examples = folds * rows * _epochs(rows)
-    left = BUDGET * options.values.full_epochs * data.train.epoch_size
+    left = budget * options.values.full_epochs * data.train.epoch_size
     chosen = list(candidates[:1])
     for name in candidates[1:]:
         cost = examples * _COSTS[name]

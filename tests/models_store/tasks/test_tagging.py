@@ -80,6 +80,20 @@ def test_targets_stand_at_the_first_piece_of_each_word(tokenizer_of: Callable[[i
     assert target.count(IGNORED_TARGET) == len(encoded) - 2
 
 
+def test_a_word_that_the_tokenizer_makes_nothing_of_does_not_part_an_entity(
+    tokenizer_of: Callable[[int], Tokenizer],
+) -> None:
+    tokens = ["\u200b", "Ada", "\u200b", "\xad", "Lovelace", "\u200b", "met", "\u200b"]
+    example = TaggingExample.from_tokens(tokens)
+    (encoded,) = ENTITIES.encode(tokenizer_of(32), [example])
+    wanted = ["O", "B-PER", "O", "O", "I-PER", "O", "O", "O"]
+
+    prediction = ENTITIES.decode(logits_for(ENTITIES, encoded, wanted), example, encoded, OPTIONS)
+
+    assert [token["tag"] for token in prediction["tokens"]] == ["O", "B-PER", "I-PER", "I-PER", "I-PER", "O", "O", "O"]
+    assert [entity["text"] for entity in prediction["entities"]] == [" ".join(tokens[1:5])]
+
+
 def test_entities_have_offsets_into_the_text_as_sent(tokenizer_of: Callable[[int], Tokenizer]) -> None:
     text = "  😀 Ada  Lovelace met Bob."
     example = ENTITIES.parse(text)

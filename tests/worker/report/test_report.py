@@ -14,6 +14,7 @@ from models_store.predictor import Predictor
 from models_store.reports import REPORT_FILE, Report
 from tests.worker.conftest import Workshop
 from worker import pipeline
+from worker.report.card import CARD_FILE
 from worker.request import PipelineRequest
 from worker.training.events import Calibrated, EpochFinished, Finished
 
@@ -114,6 +115,30 @@ def test_the_gain_is_what_the_second_phase_added(workshop: Workshop) -> None:
     assert report.gain.frozen == finished.result["phases"][0]["metrics"]["accuracy"]
     assert report.gain.final == finished.result["metrics"]["validation"]["accuracy"]
     assert report.gain.gain == report.gain.final - report.gain.frozen
+
+
+def test_an_ensemble_is_told_member_by_member(workshop: Workshop) -> None:
+    request = workshop.pipeline_request(ensemble=2)
+    _, _, report = run(request)
+
+    told = [(phase.member, phase.name) for phase in report.phases]
+    assert told == [(1, "head"), (1, "full"), (2, "head"), (2, "full")]
+    frozen = [phase.metrics["accuracy"] for phase in report.phases if phase.name == "head"]
+    assert report.gain is not None
+    assert report.gain.frozen == pytest.approx(sum(frozen) / 2)
+    card = (request.output_dir / CARD_FILE).read_text(encoding="utf-8")
+    assert "The mean of 2 models with linear heads" in card
+    assert "full, member 2" in card
+
+
+@pytest.mark.parametrize("kind", ["classification", "several", "tagging"])
+def test_the_calibration_error_has_one_meaning(workshop: Workshop, kind: str) -> None:
+    _, _, report = run(workshop.pipeline_request(kind, head="linear"))
+
+    assert report.calibration is not None
+    reliability = report.splits["validation"].reliability
+    assert reliability is not None
+    assert report.calibration.ece_after == pytest.approx(reliability.ece, abs=1e-3)
 
 
 @pytest.mark.parametrize("strategy", ["frozen", "finetune"])

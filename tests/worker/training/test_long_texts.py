@@ -196,11 +196,10 @@ def test_the_gate_looks_at_long_rows(long: Bench, tmp_path: Path, monkeypatch: p
 @both
 def test_heads_are_compared_on_long_texts(long: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "TRIAL_STEPS", 8)
-    monkeypatch.setattr(selection, "BUDGET", float("inf"))
     heads = [HeadName.LINEAR, HeadName.BILSTM if long.task.per_token else HeadName.DENSE_CNN]
     store = FeatureStore(long.data.pad_id, CPU, long.scratch)
 
-    _, ranking = run_to_end(choose_head(long.model(), heads, long.data, long.options(7), store))
+    _, ranking = run_to_end(choose_head(long.model(), heads, long.data, long.options(7), store, budget=float("inf")))
 
     assert len(ranking) == 2
     _, known = run_to_end(store.of(long.model(), long.data.train, "all_tokens"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models_store.specs import HeadName, PhaseName, PhaseSpec
+from models_store.specs import HeadName, PhaseName, PhaseSpec, Watch
 from tests.worker.conftest import CPU, LEGAL_PAIRS, Bench, make_bench, phase, run_to_end
 from worker.training import loop, pacing, stepper
 from worker.training.data import TokenInputs
@@ -100,7 +100,7 @@ def test_patience_ends_a_phase_that_has_become_clearly_worse(bench: Bench, monke
     events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=50, patience=2)])
 
     (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
-    assert (finished.epochs, finished.best_epoch) == (3, 1)
+    assert (finished.epochs, finished.best_epoch, finished.kept_epoch) == (3, 1, 1)
     assert finished.metrics == {"accuracy": 0.9}
 
 
@@ -112,7 +112,27 @@ def test_the_end_of_the_schedule_is_kept_unless_it_is_clearly_worse(
     events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=4)])
 
     (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
-    assert (finished.best_epoch, finished.metrics) == (4, {"accuracy": 0.73})
+    assert (finished.best_epoch, finished.kept_epoch, finished.metrics) == (1, 4, {"accuracy": 0.73})
+
+
+def test_a_phase_in_which_nothing_got_better_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores_by_epoch(monkeypatch, 0.5, 0.5, 0.5)  # the last is kept, for it is no worse
+
+    events = run(bench, bench.model(), [phase(PhaseName.FULL, epochs=2)])
+
+    (finished,) = [event for event in events if isinstance(event, PhaseFinished)]
+    assert (finished.best_epoch, finished.kept_epoch) == (0, 2)
+
+
+@pytest.mark.parametrize(("watch", "evaluated"), [("loss", [0, 1, 2, 3]), ("metric", [0, 3])])
+def test_where_the_gap_ends_a_phase_each_epoch_is_looked_at(bench: Bench, watch: Watch, evaluated: list[int]) -> None:
+    """Elsewhere many validation rows are not, lest they take longer than the training."""
+    bench.data = replace(bench.data, validation=bench.split(list(bench.data.validation.rows) * 40))
+    watched = phase(PhaseName.HEAD, epochs=3, learning_rate=1e-5).model_copy(update={"watch": watch})
+
+    events = run(bench, bench.model(), [watched])
+
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)] == evaluated
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(bench: Bench, encoders_dir: Path) -> None:

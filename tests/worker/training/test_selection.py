@@ -41,17 +41,13 @@ class Constant(nn.Module):
         return self.bias + torch.zeros_like(hidden_states[:, 0, :1])
 
 
-@pytest.fixture(autouse=True)
-def money_is_no_object(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny data would not pay for a single trial."""
-    if "budget" not in request.node.name:
-        monkeypatch.setattr(selection, "BUDGET", math.inf)
-
-
-def choose(bench: Bench, *candidates: HeadName) -> tuple[TaskModel, list[Any], list[HeadTried]]:
+def choose(
+    bench: Bench, *candidates: HeadName, budget: float = math.inf
+) -> tuple[TaskModel, list[Any], list[HeadTried]]:
     model = bench.model(candidates[0])
     store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
-    events, ranking = run_to_end(choose_head(model, candidates, bench.data, bench.options(7), store))
+    work = choose_head(model, candidates, bench.data, bench.options(7), store, budget=budget)
+    events, ranking = run_to_end(work)
     return model, events, ranking
 
 
@@ -90,7 +86,7 @@ def test_what_an_earlier_attempt_chose_is_not_tried_again(
         model = bench.model(LINEAR)
         store = FeatureStore(bench.data.pad_id, CPU, bench.scratch)
         checkpoints = Checkpoints(tmp_path / "heads", "this one")
-        work = choose_head(model, (LINEAR, OTHER), bench.data, bench.options(7), store, checkpoints)
+        work = choose_head(model, (LINEAR, OTHER), bench.data, bench.options(7), store, checkpoints, budget=math.inf)
         results.append((*run_to_end(work), model))
 
     (first, ranking, chosen), (second, remembered, same) = results
@@ -150,12 +146,22 @@ def test_what_the_budget_cannot_pay_is_not_tried(bench: Bench, monkeypatch: pyte
     samples, candidates = selection._samples(bench.data, 7), HEADS_OF_TASK[TaskName.SIMILARITY]
 
     def tried(epochs: int) -> list[HeadName]:
-        return selection._affordable(candidates, samples, bench.data, bench.options(7, full_epochs=epochs))
+        options = bench.options(7, full_epochs=epochs)
+        return selection._affordable(candidates, samples, bench.data, options, selection.HYBRID_BUDGET)
 
     assert tried(1) == [HeadName.SIAMESE]  # it is chosen where nothing can be paid
     assert HeadName.LINEAR in tried(40)
     assert HeadName.BIMPM not in tried(40)
     assert tried(100_000) == list(candidates)
+
+
+def test_heads_that_are_left_out_are_told_and_one_alone_needs_no_trial(bench: Bench) -> None:
+    model, events, ranking = choose(bench, LINEAR, OTHER, budget=0.0)
+
+    assert model.head_name == LINEAR
+    assert ranking == []
+    (told,) = events
+    assert told.data == {"heads": [OTHER.value]}
 
 
 def folds_of(bench: Bench) -> Generator[Any, None, list[selection.Fold]]:
