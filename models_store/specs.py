@@ -315,9 +315,9 @@ def default_hyperparameters(strategy: Strategy, train_rows: int) -> ResolvedHype
     """Defaults that depend on the strategy and the amount of data; docs/benchmarks.md says what was measured.
 
     Small data gets more epochs: fine-tuning needs a number of *steps*, not of passes, to settle
-    (Mosbach et al. 2021, arXiv 2006.04884). Beyond 12 passes more steps gained nothing, unless they were fewer than some
-    180 altogether. The last steps, at a small learning rate, are worth as much as the first:
-    patience therefore never ends a phase before half of its schedule.
+    (Mosbach et al. 2021, arXiv 2006.04884). Beyond 12 passes more steps gained nothing, unless they were fewer than
+    some 180 altogether. The last steps, at a small learning rate, are worth as much as the first: patience therefore
+    never ends a phase before half of its schedule.
     """
     batch_size = 16 if train_rows < 5_000 else 32
     steps_per_epoch = max(1, math.ceil(train_rows / batch_size))
