@@ -132,7 +132,9 @@ def test_a_model_that_answers_differently_once_exported_fails_the_job_and_is_not
     service = Service(tmp_path / "home", {"THAWLINE_ENCODERS_DIR": str(loud.parent)})
     service.start()
     try:
-        job_id = submit(service, sample_files["classification"], QUICK, base_model="loud", strategy="frozen")
+        job_id = submit(
+            service, sample_files["classification"], QUICK, base_model="loud", strategy="frozen", head="linear"
+        )
         job = service.wait_for_job(job_id)
 
         assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", "parity_failed", 1)

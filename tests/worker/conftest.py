@@ -185,6 +185,8 @@ class Workshop:
     def resolve(self, dataset: Dataset, model: str = "model", **fields: Any) -> tuple[JobRequest, TrainingSpec]:
         """A request for a training of a second or two, unless the fields say otherwise."""
         wanted = {"base_model": "tiny", "hyperparameters": SHORT, **fields}
+        if wanted.get("strategy") == "frozen":
+            wanted.setdefault("head", "linear")  # on a frozen encoder `auto` tries all heads there are
         request = JobRequest.model_validate({"dataset_id": dataset.id, "model": model, **wanted})
         encoders = self.settings.encoders.names()
         return request, resolve_spec(

@@ -131,7 +131,7 @@ def test_an_ensemble_is_told_member_by_member(workshop: Workshop) -> None:
     assert "full, member 2" in card
 
 
-@pytest.mark.parametrize("kind", ["classification", "several", "tagging"])
+@pytest.mark.parametrize("kind", ["classification", "several"])
 def test_the_calibration_error_has_one_meaning(workshop: Workshop, kind: str) -> None:
     _, _, report = run(workshop.pipeline_request(kind, head="linear"))
 
