@@ -73,4 +73,4 @@ def test_the_focal_loss_trains_and_its_losses_compare(bench: Bench) -> None:
     # Training and validation rows are the same here, so without dropout their losses meet: one loss judges both.
     last = [event for event in events if isinstance(event, EpochFinished)][-1]
     assert last.train_loss == pytest.approx(last.validation_loss, rel=0.3)
-    assert [event.best_epoch > 0 for event in events if isinstance(event, PhaseFinished)] == [True]
+    assert [event.kept_epoch > 0 for event in events if isinstance(event, PhaseFinished)] == [True]
