@@ -6,7 +6,7 @@ Evaluation, the parity gate and serving all use it, so what was measured is what
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models_store.errors import ArtifactCorruptError
+from models_store.precision import ONNX_FILES, Precision
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task, task_from_config
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 from models_store.windows import Logits, Window, Windowing, merge_all
 
-ONNX_FILE = "model.onnx"
 CONFIG_FILE = "model.json"
 DEFAULT_OPTIONS = PredictOptions()
 BATCH_TOKENS = 512  # padded, at a time; 4096 take half as long again on a CPU, having outgrown its caches
@@ -46,12 +46,13 @@ class Predictor:
         self._input_names = {entry.name for entry in session.get_inputs()}
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 0) -> Self:
+    def load(cls, folder: Path, threads: int = 0, precision: Precision | None = None) -> Self:
         """Load the files of one version.
 
         Args:
-            folder: Holds ``model.onnx``, ``model.json`` and ``tokenizer.json``.
+            folder: Holds ``model.json``, ``tokenizer.json`` and the models themselves (`ONNX_FILES`).
             threads: CPU threads of one inference; 0 lets onnxruntime decide.
+            precision: Which of the models; that which is to be served unless given.
 
         Raises:
             ArtifactCorruptError: A file is missing or not what it should be.
@@ -61,7 +62,7 @@ class Predictor:
             # Models from before there were windows have no stride: they cut texts, as they learnt them.
             windowing = Windowing(config["max_length"], config.get("stride"))
             tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
-            session = _session(folder / ONNX_FILE, threads)
+            session = _session(folder / ONNX_FILES[precision or served_precision(config)], threads)
             return cls(task_from_config(config["task"]), tokenizer, session, config["pad_id"], windowing)
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
@@ -126,6 +127,11 @@ class Predictor:
             types[row, :length] = encoded.type_ids
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: array for name, array in feed.items() if name in self._input_names}
+
+
+def served_precision(config: Mapping[str, Any]) -> Precision:
+    """Of what is in a version's `CONFIG_FILE`; versions from before there was a choice have single precision alone."""
+    return Precision(config.get("precision", Precision.FP32))
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

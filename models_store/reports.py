@@ -76,6 +76,26 @@ class Calibration(BaseModel):
     ece_test: float | None = None
 
 
+class PrecisionFigures(BaseModel):
+    """What a model is worth in one precision, and what an answer to a text of middling length takes on one thread."""
+
+    score: float
+    milliseconds: float
+    size_bytes: int
+
+
+class PrecisionReport(BaseModel):
+    """In which precision the model is served, and why: ``agreement`` is the share of answers that are the same."""
+
+    asked: str
+    served: str
+    reason: str
+    metric: str | None = None
+    agreement: float | None = None
+    rows: Annotated[int | None, Field(description="Validation rows that were compared")] = None
+    figures: Annotated[dict[str, PrecisionFigures], Field(description="By precision")] = {}
+
+
 class ClassFigures(BaseModel):
     """Precision, recall and F1 of one label, tag or entity type; ``support`` is how often it is true."""
 
@@ -213,6 +233,7 @@ class Report(BaseModel):
     heads: list[HeadTrial]
     gain: Gain | None
     calibration: Calibration | None
+    precision: Annotated[PrecisionReport | None, Field(description="null: from before there was a choice")] = None
     splits: Annotated[dict[str, SplitReport], Field(description="validation, and test where there is one")]
     durations: Annotated[dict[str, float], Field(description="Seconds, by stage")]
     libraries: Annotated[dict[str, str], Field(description="Versions of the libraries that made the model")]

@@ -14,7 +14,7 @@ import torch
 
 from models_store.datasets import read_split
 from models_store.predictor import Predictor
-from models_store.reports import Report, SplitReport
+from models_store.reports import PrecisionReport, Report, SplitReport
 from models_store.specs import Strategy
 from models_store.tasks import Encoded, Row, Task, task_from_config
 from models_store.windows import Logits, Windowing
@@ -35,6 +35,7 @@ from worker.training.long_texts import report_long, tokenise_all
 from worker.training.model import TaskModel
 from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
+from worker.training.precision import choose as choose_precision
 from worker.training.selection import HYBRID_BUDGET, choose_head
 
 _SCORE_PIECES = 250_000  # evaluated between two signs of life
@@ -113,6 +114,8 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     predictor = Predictor.load(request.output_dir, request.threads)
     difference = check_parity(trained, predictor, prepared.data.validation)
     yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
+    predictor, precision = yield from _choose_precision(request, prepared.data.validation)
+    yield Message(message=f"served in {precision.served}: {precision.reason}", data=precision.model_dump())
 
     yield StageStarted(stage="evaluate")
     started = time.monotonic()
@@ -120,7 +123,7 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     if len(prepared.test):
         figures["test"] = yield from _evaluate(predictor, prepared.test)
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
-    report = build_report(request, task, model.head_name, history, prepared.splits, figures, windowing)
+    report = build_report(request, task, model.head_name, history, prepared.splits, figures, windowing, precision)
     write_report(report, request.output_dir)
     yield Finished(result=_result(report), manifest=_manifest(report, task, difference))
 
@@ -130,6 +133,14 @@ def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) 
     windowing, splits = tokenise_all(task, encoder, rows, request.spec.hyperparameters.max_length)
     data = TrainingData(task, splits["train"], splits["validation"], encoder.pad_id)
     return _Prepared(data, splits["test"], windowing)
+
+
+def _choose_precision(
+    request: PipelineRequest, validation: Split
+) -> Generator[Event, None, tuple[Predictor, PrecisionReport]]:
+    work = choose_precision(request.output_dir, request.spec.export.precision, validation, request.threads)
+    total = len(validation)
+    return paced(work, lambda done: Working(stage="export", done=done, total=total))
 
 
 def _evaluate(predictor: Predictor, split: Split) -> Generator[Event, None, SplitReport]:
@@ -187,6 +198,7 @@ def _result(report: Report) -> dict[str, Any]:
         "heads": [trial.model_dump() for trial in report.heads],
         "metrics": _metrics(report),
         "calibration": report.calibration.model_dump() if report.calibration else None,
+        "precision": report.precision.model_dump() if report.precision else None,
         "long_texts": _long_texts(report),
         "phases": [{**phase, "seconds": round(phase["seconds"], 2)} for phase in phases],
     }
@@ -204,6 +216,7 @@ def _manifest(report: Report, task: Task[Any], parity: float) -> dict[str, Any]:
         "spec": report.spec,
         "long_texts": _long_texts(report),
         "parity_max_difference": parity,
+        "precision": report.precision.model_dump() if report.precision else None,
         "libraries": report.libraries,
     }
 

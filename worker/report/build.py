@@ -15,6 +15,7 @@ from models_store.reports import (
     Calibration,
     Gain,
     HeadTrial,
+    PrecisionReport,
     Report,
     SplitFigures,
     SplitReport,
@@ -66,6 +67,7 @@ def build_report(
     data: Mapping[str, Split],
     figures: Mapping[str, SplitReport],
     windowing: Windowing,
+    precision: PrecisionReport,
 ) -> Report:
     """Everything that is known of a run whose model has been evaluated.
 
@@ -77,6 +79,7 @@ def build_report(
         data: All splits; those without rows are left out.
         figures: How good the exported model is, by split.
         windowing: How long texts were read.
+        precision: In which precision the model is served.
     """
     space = task.to_config()
     hub = request.encoders.hub.get(request.spec.base_model)
@@ -98,6 +101,7 @@ def build_report(
         heads=[HeadTrial(**trial.model_dump(exclude={"kind"})) for trial in history.heads],
         gain=_gain(history, task.primary_metric, figures["validation"].metrics),
         calibration=_calibration(history, figures),
+        precision=precision,
         splits=dict(figures),
         durations=history.durations(),
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES if _installed(name)},

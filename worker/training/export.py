@@ -20,7 +20,8 @@ import torch
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
-from models_store.predictor import CONFIG_FILE, ONNX_FILE, Predictor
+from models_store.precision import ONNX_FILES, Precision
+from models_store.predictor import CONFIG_FILE, Predictor
 from models_store.tasks import Encoded, Task
 from models_store.tokenizer import TOKENIZER_FILE
 from worker.training.data import Split
@@ -59,7 +60,7 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.onnx"
         _trace(model, task, raw)
-        _fuse(raw, folder / ONNX_FILE, model)
+        _fuse(raw, folder / ONNX_FILES[Precision.FP32], model)
     config = {
         "task": learnt_task(model, task).to_config(),
         "max_length": max_length,
