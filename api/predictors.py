@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections import OrderedDict
@@ -19,7 +20,8 @@ from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
 from models_store.logging import get_logger
-from models_store.predictor import Predictor
+from models_store.precision import Precision
+from models_store.predictor import CONFIG_FILE, Predictor, served_precision
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task
@@ -29,6 +31,7 @@ _RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this t
 _INLINE_CHARACTERS = 2_000  # tokenising less than this is quicker than a change of thread
 
 T = TypeVar("T")
+Key = tuple[str, Precision | None]  # a version's artifact, and the precision if not the one that is served
 log = get_logger(__name__)
 
 
@@ -63,6 +66,24 @@ class VersionResolver:
     def _query(self, reference: str) -> ModelVersion:
         with self._db.reading() as session:
             return registry.resolve(session, reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of a version's models a call wants.
+
+    Attributes:
+        version: The version.
+        precision: If not the one that is served.
+    """
+
+    version: ModelVersion
+    precision: Precision | None = None
+
+    @property
+    def key(self) -> Key:
+        """Under which it is loaded."""
+        return self.version.artifact, self.precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +124,31 @@ class PredictorPool:
         self._throughput = throughput
         self._store = store
         self._settings = settings
-        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
+        self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._gone: set[str] = set()
 
-    async def predict(self, version: ModelVersion, inputs: Inputs, options: PredictOptions) -> list[Prediction]:
+    async def choose(self, version: ModelVersion, precision: Precision | None) -> Choice:
+        """The model of a version in the precision that is asked for, if in any.
+
+        Raises:
+            InvalidInputError: The version has none in this precision.
+            NotFoundError: The version was deleted meanwhile.
+            ArtifactCorruptError: The version's files differ from what was published.
+        """
+        if precision is None:
+            return Choice(version)
+        self._check_there(version.artifact)
+        content = await asyncio.to_thread(self._store.read, version.artifact, CONFIG_FILE)
+        config = json.loads(content or b"{}")
+        available = config.get("precisions", [served_precision(config)])
+        if precision not in available:
+            message = f"this version has no model in {precision}; it has {', '.join(available)}"
+            raise InvalidInputError(message, [Problem("precision_not_available", message, column="precision")])
+        return Choice(version, None if precision is served_precision(config) else precision)
+
+    async def predict(self, wanted: Choice, inputs: Inputs, options: PredictOptions) -> list[Prediction]:
         """Answer for encoded examples.
 
         Raises:
@@ -116,63 +156,63 @@ class PredictorPool:
             ArtifactCorruptError: The version's files cannot be loaded.
             UnavailableError: The answer took longer than allowed.
         """
-        logits = await self._gather(await self._submit(version, inputs.windows))
+        logits = await self._gather(await self._submit(wanted, inputs.windows))
         return await _off_loop(partial(_decode, inputs, logits, options), inputs.examples)
 
-    async def encode(self, version: ModelVersion, examples: Sequence[Any]) -> Inputs:
+    async def encode(self, wanted: Choice, examples: Sequence[Any]) -> Inputs:
         """Word pieces of parsed examples, long ones in windows.
 
         Raises:
             NotFoundError: The version was deleted meanwhile.
             ArtifactCorruptError: The version's files cannot be loaded.
         """
-        predictor = (await self.get(version)).predictor
+        predictor = (await self.get(wanted)).predictor
         with TOKENISE_SECONDS.time():
             return await _off_loop(partial(_encode, predictor), examples)
 
     async def parse(
-        self, version: ModelVersion, items: Sequence[Any], options: PredictOptions
+        self, wanted: Choice, items: Sequence[Any], options: PredictOptions
     ) -> tuple[list[Any], list[tuple[int, str]]]:
         """Examples of the items, and (index, message) of each item that is none.
 
         Raises:
             InvalidInputError: The model cannot do what the options ask.
         """
-        task = (await self.get(version)).predictor.task
+        task = (await self.get(wanted)).predictor.task
         _check_options(task, options)
         return await _off_loop(partial(_parse, task), items)
 
-    async def get(self, version: ModelVersion) -> LoadedModel:
+    async def get(self, wanted: Choice) -> LoadedModel:
         """The loaded model; parallel callers share one load."""
-        key = version.artifact
-        self._check_there(key)
+        key = wanted.key
+        self._check_there(wanted.version.artifact)
         if (model := self._loaded.get(key)) is not None:
             self._loaded.move_to_end(key)
             return model
         task = self._loading.get(key)
         if task is None:
-            task = self._loading[key] = asyncio.create_task(self._load(key, version.size_bytes))
+            task = self._loading[key] = asyncio.create_task(self._load(key, wanted.version.size_bytes))
             task.add_done_callback(lambda _: self._loading.pop(key, None))
         return await asyncio.shield(task)
 
-    async def unload(self, key: str) -> None:
+    async def unload(self, artifact: str) -> None:
         """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
-        self._gone.add(key)
-        if (model := self._loaded.pop(key, None)) is not None:
-            self._retire(key, model)
+        self._gone.add(artifact)
+        for key in [key for key in self._loaded if key[0] == artifact]:
+            self._retire(key, self._loaded.pop(key))
 
     def close(self) -> None:
         """Unload everything."""
         while self._loaded:
             self._loaded.popitem()[1].batcher.close()
 
-    async def _load(self, key: str, size_bytes: int) -> LoadedModel:
+    async def _load(self, key: Key, size_bytes: int) -> LoadedModel:
         started = time.monotonic()
         model = await asyncio.to_thread(self._load_now, key, size_bytes)
-        log.info("model loaded", artifact=key, seconds=round(time.monotonic() - started, 2))
-        if key in self._gone:
+        log.info("model loaded", artifact=key[0], precision=key[1], seconds=round(time.monotonic() - started, 2))
+        if key[0] in self._gone:
             self._retire(key, model)
-        self._check_there(key)
+        self._check_there(key[0])
         self._loaded[key] = model
         while (
             len(self._loaded) > 1
@@ -182,13 +222,13 @@ class PredictorPool:
         self._count()
         return model
 
-    def _check_there(self, key: str) -> None:
-        if key in self._gone:
+    def _check_there(self, artifact: str) -> None:
+        if artifact in self._gone:
             raise NotFoundError("this version of the model was deleted")
 
-    def _retire(self, key: str, model: LoadedModel) -> None:
+    def _retire(self, key: Key, model: LoadedModel) -> None:
         """Let its threads finish what waits, and end."""
-        log.info("model unloaded", artifact=key)
+        log.info("model unloaded", artifact=key[0], precision=key[1])
         closing = asyncio.create_task(asyncio.to_thread(model.batcher.close))
         self._retiring.add(closing)
         closing.add_done_callback(self._retiring.discard)
@@ -198,8 +238,9 @@ class PredictorPool:
         LOADED_MODELS.set(len(self._loaded))
         LOADED_BYTES.set(sum(m.size_bytes for m in self._loaded.values()))
 
-    def _load_now(self, key: str, size_bytes: int) -> LoadedModel:
-        predictor = Predictor.load(self._store.verified_path(key), threads=1)
+    def _load_now(self, key: Key, size_bytes: int) -> LoadedModel:
+        artifact, precision = key
+        predictor = Predictor.load(self._store.verified_path(artifact), threads=1, precision=precision)
         runners = self._settings.predict_runners or len(os.sched_getaffinity(0))
         batcher = MicroBatcher(
             predictor.infer,
@@ -209,10 +250,10 @@ class PredictorPool:
         )
         return LoadedModel(predictor, batcher, size_bytes)
 
-    async def _submit(self, version: ModelVersion, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
+    async def _submit(self, wanted: Choice, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
         while True:
             try:
-                return (await self.get(version)).batcher.submit(encoded)
+                return (await self.get(wanted)).batcher.submit(encoded)
             except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
                 continue
 

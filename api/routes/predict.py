@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic_core import to_json
 
 from api.routes.common import problems
 from api.schemas import PredictIn, PredictOut
 from api.services import ServicesDep
 from models_store.errors import InvalidInputError, Problem
+from models_store.precision import Precision
 from models_store.tasks import PredictOptions
 
 router = APIRouter(tags=["predict"])
@@ -26,6 +27,9 @@ async def predict(
     model: Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])],
     body: PredictIn,
     services: ServicesDep,
+    precision: Annotated[
+        Precision | None, Query(description="of the version's models, if not the one that is served by default")
+    ] = None,
 ) -> Response:
     """Ask a model; a bare name means its production version."""
     items = body.inputs if isinstance(body.inputs, list) else [body.inputs]
@@ -36,14 +40,15 @@ async def predict(
     # Before anything that takes its time: while a model loads, calls must not pile up without bound.
     with services.admission.permit(len(items)):
         version = await services.resolver.resolve(model)
-        examples, refused = await services.predictors.parse(version, items, options)
+        wanted = await services.predictors.choose(version, precision)
+        examples, refused = await services.predictors.parse(wanted, items, options)
         if refused:
             raise _not_accepted(refused, listed=isinstance(body.inputs, list))
-        inputs = await services.predictors.encode(version, examples)
+        inputs = await services.predictors.encode(wanted, examples)
         if len(inputs.windows) > most:
             raise _too_long(len(inputs.windows), most)
         with services.admission.more(len(inputs.windows) - len(items)):
-            predictions = await services.predictors.predict(version, inputs, options)
+            predictions = await services.predictors.predict(wanted, inputs, options)
     answer = {"model": version.model, "version": version.version, "task": version.task, "predictions": predictions}
     return Response(to_json(answer), media_type="application/json")
 

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from api.batching import Throughput
-from api.predictors import LoadedModel, PredictorPool, VersionResolver
+from api.predictors import Choice, LoadedModel, PredictorPool, VersionResolver
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -54,7 +54,8 @@ def scores(store: ArtifactStore, versions: dict[str, ModelVersion]) -> Any:
 
 
 async def ask(running: PredictorPool, version: ModelVersion) -> list[dict[str, Any]]:
-    return await running.predict(version, await running.encode(version, TEXTS), ASK)
+    wanted = Choice(version)
+    return await running.predict(wanted, await running.encode(wanted, TEXTS), ASK)
 
 
 @contextmanager
@@ -121,7 +122,7 @@ def test_the_least_recently_used_model_goes_first(
 
     async def use(running: PredictorPool) -> None:
         for version in (first, second, first, third, first, second):
-            await running.get(version)
+            await running.get(Choice(version))
 
     with pool(store, model_cache_bytes=room) as running:
         asyncio.run(use(running))
@@ -147,8 +148,8 @@ def test_a_model_that_is_unloaded_between_two_steps_of_a_call_still_answers(
     async def overlap(running: PredictorPool) -> list[dict[str, Any]]:
         asked = asyncio.create_task(ask(running, versions["classification"]))
         await tokenising.wait()
-        unloaded = await running.get(versions["classification"])
-        await running.get(versions["graded"])  # there is room for one: the other is closed
+        unloaded = await running.get(Choice(versions["classification"]))
+        await running.get(Choice(versions["graded"]))  # there is room for one: the other is closed
         await asyncio.to_thread(unloaded.batcher.close)
         tokenising.open.set()
         return await asked
@@ -203,7 +204,7 @@ def test_a_version_that_is_deleted_while_it_loads_does_not_stay(
         with pytest.raises(NotFoundError, match="deleted"):
             await asked
         with pytest.raises(NotFoundError, match="deleted"):  # for whoever had looked the name up before
-            await running.get(version)
+            await running.get(Choice(version))
         await asyncio.to_thread(wait_for, no_runner_is_left)
 
     monkeypatch.setattr(Predictor, "load", held)

@@ -1,0 +1,134 @@
+"""Served precision: 8 bits only where they are as good and faster, and always beside the original."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models_store.precision import ONNX_FILES, Precision
+from models_store.predictor import CONFIG_FILE, Predictor
+from models_store.reports import PrecisionReport
+from models_store.specs import HeadName
+from tests.worker.conftest import LEGAL_PAIRS, TASKS, Bench, make_bench, run_to_end
+from worker.training import precision as module
+from worker.training.export import export_model
+from worker.training.precision import agreement, choose
+
+FP32, INT8 = Precision.FP32, Precision.INT8
+
+
+def export(bench: Bench, folder: Path, head: HeadName = HeadName.LINEAR) -> Path:
+    folder.mkdir()
+    export_model(bench.model(head), bench.encoder, bench.task, folder, max_length=bench.encoder.max_length)
+    return folder
+
+
+def chosen(bench: Bench, folder: Path, asked: Any) -> tuple[Predictor, PrecisionReport]:
+    progress, found = run_to_end(choose(folder, asked, bench.data.validation, 1))
+    assert progress == sorted(progress)
+    predictor, report = found
+    return predictor, report
+
+
+def times_are(monkeypatch: pytest.MonkeyPatch, fp32: float, int8: float) -> None:
+    monkeypatch.setattr(module, "_time", lambda *args: {FP32: fp32, INT8: int8})
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "head"), LEGAL_PAIRS)
+def test_every_legal_pair_can_be_quantised(kind: str, head: HeadName, encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench(kind, encoders_dir, tmp_path)
+    folder = export(bench, tmp_path / "out", head)
+
+    served, report = chosen(bench, folder, "int8")
+
+    assert (report.served, report.rows) == ("int8", len(bench.data.validation))
+    assert report.figures["int8"].size_bytes < report.figures["fp32"].size_bytes
+    assert all(figure.milliseconds > 0 for figure in report.figures.values())
+    assert (config_of(folder)["precision"], config_of(folder)["precisions"]) == ("int8", ["fp32", "int8"])
+    original = Predictor.load(folder, 1, FP32)
+    examples = [bench.task.example(row) for row in bench.data.validation.rows]
+    encoded = original.encode(examples)
+    pairs = list(zip(original.logits(encoded), served.logits(encoded), strict=True))
+    assert all(np.abs(a - b).max() < 0.5 for a, b in pairs)
+    assert any((a != b).any() for a, b in pairs)  # it is another model indeed
+    again = Predictor.load(folder, 1).logits(encoded)
+    assert all((a == b).all() for (_, a), b in zip(pairs, again, strict=True))
+
+
+def test_single_precision_can_be_asked_for(bench: Bench, tmp_path: Path) -> None:
+    folder = export(bench, tmp_path / "out")
+
+    _, report = chosen(bench, folder, "fp32")
+
+    assert (report.served, report.figures) == ("fp32", {})
+    assert not (folder / ONNX_FILES[INT8]).exists()
+
+
+def test_auto_takes_8_bits_where_they_are_as_good_and_faster(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times_are(monkeypatch, 2.0, 1.0)
+    monkeypatch.setattr(module, "agreement", lambda *args: 0.99)
+    monkeypatch.setattr(module, "TOLERANCE", 1.0)
+
+    _, report = chosen(bench, export(bench, tmp_path / "out"), "auto")
+
+    assert (report.served, report.reason) == ("int8", "8 bits are 2.0 times as fast and as good")
+
+
+@pytest.mark.parametrize(
+    ("lost", "same", "int8_time", "reason"),
+    [
+        (0.006, 1.0, 1.0, "would lose 0.6 points"),
+        (0.0, 0.98, 1.0, "would change 2.0 % of the answers"),
+        (0.0, 1.0, 2.0, "no faster"),
+    ],
+)
+def test_auto_keeps_single_precision_otherwise(
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: float,
+    same: float,
+    int8_time: float,
+    reason: str,
+) -> None:
+    times_are(monkeypatch, 2.0, int8_time)
+    monkeypatch.setattr(module, "agreement", lambda *args: same)
+    scores = iter([0.9, 0.9 - lost])
+    monkeypatch.setattr(module, "_answers", lambda *args: ([], next(scores)))
+    folder = export(bench, tmp_path / "out")
+
+    predictor, report = chosen(bench, folder, "auto")
+
+    assert report.served == "fp32"
+    assert reason in report.reason
+    assert not (folder / ONNX_FILES[INT8]).exists()
+    assert config_of(folder)["precisions"] == ["fp32"]
+    assert predictor.predict(["where is my parcel"])
+
+
+def tokens(*tags: str) -> dict[str, Any]:
+    return {"tokens": [{"tag": tag} for tag in tags]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "same"),
+    [
+        ("classification", [{"label": "a"}, {"label": "b"}], [{"label": "a"}, {"label": "a"}], 0.5),
+        ("several labels", [{"labels": [{"label": "a"}, {"label": "b"}]}], [{"labels": [{"label": "a"}]}], 0.0),
+        ("tagging", [tokens("O", "O", "B-PERSON"), tokens("O")], [tokens("O", "O", "O"), tokens("O")], 0.75),
+        ("graded pairs", [{"score": 1.0}, {"score": 4.0}], [{"score": 1.09}, {"score": 4.11}], 0.5),
+    ],
+)
+def test_what_counts_as_the_same_answer(kind: str, first: list[Any], second: list[Any], same: float) -> None:
+    assert agreement(TASKS[kind], first, second) == same
