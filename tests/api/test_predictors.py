@@ -166,11 +166,11 @@ def test_a_model_that_is_unloaded_the_moment_it_was_handed_out_is_loaded_again(
     with pool(store, model_cache_bytes=1) as running:
         get, calls = running.get, []
 
-        async def get_unluckily(version: ModelVersion) -> LoadedModel:
-            model = await get(version)
-            calls.append(version)
+        async def get_unluckily(wanted: Choice) -> LoadedModel:
+            model = await get(wanted)
+            calls.append(wanted)
             if len(calls) == 2:  # the second time is just before the texts are handed over
-                await get(versions["graded"])
+                await get(Choice(versions["graded"]))
                 await asyncio.to_thread(model.batcher.close)
             return model
 
