@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.api.checks import problem_of
-from tests.fixtures.models import SampleFiles, TrainedModel
+from tests.fixtures.models import QUANTISED, SampleFiles, TrainedModel
 from tests.fixtures.servers import Service
 
 Trained = dict[str, TrainedModel]
@@ -80,6 +80,33 @@ def test_texts_and_token_lists_may_be_mixed(service: Service) -> None:
     first, second = predictions(service, "tiny-tagging", ["Ada met Bob", ["Ada", "met", "Bob"]])
 
     assert [token["tag"] for token in first["tokens"]] == [token["tag"] for token in second["tokens"]]
+
+
+# ---- precision ------------------------------------------------------------------------------------------------------
+
+
+def ask_in(service: Service, precision: str, kind: str) -> httpx.Response:
+    inputs = {"inputs": "where is my parcel"}
+    return service.client.post(f"/predict/tiny-{kind}", params={"precision": precision}, json=inputs)
+
+
+def test_the_original_answers_when_it_is_asked_for(service: Service) -> None:
+    (served,) = predictions(service, f"tiny-{QUANTISED}", "where is my parcel")
+
+    (quantised,) = ask_in(service, "int8", QUANTISED).json()["predictions"]
+    (original,) = ask_in(service, "fp32", QUANTISED).json()["predictions"]
+
+    assert quantised == served != original
+    assert original["labels"][0]["label"] == served["labels"][0]["label"]
+    assert original["labels"][0]["score"] == pytest.approx(served["labels"][0]["score"], abs=0.1)
+
+
+def test_a_precision_that_a_version_has_not_got_is_refused(service: Service) -> None:
+    assert ask_in(service, "fp32", "classification").status_code == 200
+    refused = problem_of(ask_in(service, "int8", "classification"), 422)
+    assert refused["errors"][0]["code"] == "precision_not_available"
+    assert "it has fp32" in refused["detail"]
+    problem_of(ask_in(service, "int4", "classification"), 422)
 
 
 # ---- labels ---------------------------------------------------------------------------------------------------------

@@ -184,7 +184,8 @@ class Workshop:
 
     def resolve(self, dataset: Dataset, model: str = "model", **fields: Any) -> tuple[JobRequest, TrainingSpec]:
         """A request for a training of a second or two, unless the fields say otherwise."""
-        wanted = {"base_model": "tiny", "hyperparameters": SHORT, **fields}
+        # Not auto: which precision is quicker would differ from one test run to the next.
+        wanted = {"base_model": "tiny", "hyperparameters": SHORT, "export": {"precision": "fp32"}, **fields}
         if wanted.get("strategy") == "frozen":
             wanted.setdefault("head", "linear")  # on a frozen encoder `auto` tries all heads there are
         request = JobRequest.model_validate({"dataset_id": dataset.id, "model": model, **wanted})
