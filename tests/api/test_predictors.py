@@ -19,6 +19,7 @@ from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.errors import ArtifactCorruptError, NotFoundError, UnavailableError
+from models_store.precision import Precision
 from models_store.predictor import Predictor
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
@@ -90,9 +91,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     loaded: list[str] = []
     original = Predictor.load
 
-    def load(folder: Path, threads: int = 0) -> Predictor:
+    def load(folder: Path, threads: int = 0, precision: Precision | None = None) -> Predictor:
         loaded.append(folder.name)
-        return original(folder, threads)
+        return original(folder, threads, precision)
 
     monkeypatch.setattr(Predictor, "load", load)
     return loaded
@@ -188,10 +189,10 @@ def test_a_version_that_is_deleted_while_it_loads_does_not_stay(
     loading, go_on = threading.Event(), threading.Event()
     original = Predictor.load
 
-    def held(folder: Path, threads: int = 0) -> Predictor:
+    def held(folder: Path, threads: int = 0, precision: Precision | None = None) -> Predictor:
         loading.set()
         assert go_on.wait(20)
-        return original(folder, threads)
+        return original(folder, threads, precision)
 
     def no_runner_is_left() -> bool:
         return not any(thread.name.startswith("runner-") for thread in set(threading.enumerate()) - before)
