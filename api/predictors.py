@@ -87,6 +87,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class _Offer:
+    """The precisions that a version's models have. A published version never changes."""
+
+    served: Precision
+    available: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A predictor with the threads that run it."""
 
@@ -128,6 +136,7 @@ class PredictorPool:
         self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._gone: set[str] = set()
+        self._offers: dict[str, _Offer] = {}
 
     async def choose(self, version: ModelVersion, precision: Precision | None) -> Choice:
         """The model of a version in the precision that is asked for, if in any.
@@ -140,13 +149,12 @@ class PredictorPool:
         if precision is None:
             return Choice(version)
         self._check_there(version.artifact)
-        content = await asyncio.to_thread(self._store.read, version.artifact, CONFIG_FILE)
-        config = json.loads(content or b"{}")
-        available = config.get("precisions", [served_precision(config)])
-        if precision not in available:
-            message = f"this version has no model in {precision}; it has {', '.join(available)}"
+        if (offer := self._offers.get(version.artifact)) is None:
+            offer = self._offers[version.artifact] = await asyncio.to_thread(self._offer, version.artifact)
+        if precision not in offer.available:
+            message = f"this version has no model in {precision}; it has {', '.join(offer.available)}"
             raise InvalidInputError(message, [Problem("precision_not_available", message, column="precision")])
-        return Choice(version, None if precision is served_precision(config) else precision)
+        return Choice(version, None if precision is offer.served else precision)
 
     async def predict(self, wanted: Choice, inputs: Inputs, options: PredictOptions) -> list[Prediction]:
         """Answer for encoded examples.
@@ -198,6 +206,7 @@ class PredictorPool:
     async def unload(self, artifact: str) -> None:
         """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
         self._gone.add(artifact)
+        self._offers.pop(artifact, None)
         for key in [key for key in self._loaded if key[0] == artifact]:
             self._retire(key, self._loaded.pop(key))
 
@@ -249,6 +258,11 @@ class PredictorPool:
             throughput=self._throughput,
         )
         return LoadedModel(predictor, batcher, size_bytes)
+
+    def _offer(self, artifact: str) -> _Offer:
+        config = json.loads(self._store.read(artifact, CONFIG_FILE) or b"{}")
+        served = served_precision(config)
+        return _Offer(served, config.get("precisions", [served]))
 
     async def _submit(self, wanted: Choice, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
         while True:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from models_store.datasets import read_split
 from models_store.predictor import Predictor
 from models_store.reports import PrecisionReport, Report, SplitReport
 from models_store.specs import Strategy
-from models_store.tasks import Encoded, Row, Task, task_from_config
-from models_store.windows import Logits, Windowing
+from models_store.tasks import Row, Task, task_from_config
+from models_store.windows import Windowing
 from worker.fingerprint import fingerprint_of
 from worker.hub import fetch
 from worker.report import History, analyse, build_report, write_report
@@ -35,10 +34,10 @@ from worker.training.long_texts import report_long, tokenise_all
 from worker.training.model import TaskModel
 from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
+from worker.training.precision import COMPARED_ROWS
 from worker.training.precision import choose as choose_precision
+from worker.training.scoring import logits_of
 from worker.training.selection import HYBRID_BUDGET, choose_head
-
-_SCORE_PIECES = 250_000  # evaluated between two signs of life
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     predictor = Predictor.load(request.output_dir, request.threads)
     difference = check_parity(trained, predictor, prepared.data.validation)
     yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
-    predictor, precision = yield from _choose_precision(request, prepared.data.validation)
+    predictor, precision = yield from _choose_precision(request, predictor, prepared.data.validation)
     yield Message(message=f"served in {precision.served}: {precision.reason}", data=precision.model_dump())
 
     yield StageStarted(stage="evaluate")
@@ -136,10 +135,10 @@ def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) 
 
 
 def _choose_precision(
-    request: PipelineRequest, validation: Split
+    request: PipelineRequest, original: Predictor, validation: Split
 ) -> Generator[Event, None, tuple[Predictor, PrecisionReport]]:
-    work = choose_precision(request.output_dir, request.spec.export.precision, validation, request.threads)
-    total = len(validation)
+    work = choose_precision(request.output_dir, original, request.spec.export.precision, validation, request.threads)
+    total = 2 * min(len(validation), COMPARED_ROWS)  # by both models
     return paced(work, lambda done: Working(stage="export", done=done, total=total))
 
 
@@ -152,22 +151,10 @@ def _evaluate(predictor: Predictor, split: Split) -> Generator[Event, None, Spli
     def working(done: int) -> Working:
         return Working(stage="evaluate", done=done, total=len(rows))
 
-    logits = yield from paced(_logits(predictor, encoded), working)
+    logits = yield from paced(logits_of(predictor, encoded), working)
     metrics = predictor.task.score(logits, rows, encoded)
     figures = yield from paced(analyse(predictor, rows, examples, encoded, logits), working)
     return SplitReport(metrics=metrics, **dict(figures))
-
-
-def _logits(predictor: Predictor, encoded: Sequence[Encoded]) -> Generator[int, None, list[Logits]]:
-    """One array for each row; yields how many are done."""
-    logits: list[Logits] = []
-    ends = np.cumsum([len(e) for e in encoded])
-    while len(logits) < len(encoded):
-        before = ends[len(logits)] - len(encoded[len(logits)])
-        stop = int(np.searchsorted(ends, before + _SCORE_PIECES, side="right"))
-        logits += predictor.logits(encoded[len(logits) : max(stop, len(logits) + 1)])
-        yield len(logits)
-    return logits
 
 
 def _describe(hardware: Hardware) -> Message:

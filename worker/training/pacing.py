@@ -25,3 +25,14 @@ def paced(work: Generator[int, None, T], tell: Callable[[int], Event]) -> Genera
         if (now := time.monotonic()) >= report_at:
             report_at = now + REPORT_SECONDS
             yield tell(done)
+
+
+def counted_on(work: Generator[int, None, T], before: int) -> Generator[int, None, T]:
+    """The same work where so many examples were done before it; returns what the work returns (``yield from``)."""
+    while True:
+        try:
+            done = next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield before + done

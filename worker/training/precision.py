@@ -23,11 +23,13 @@ from models_store.specs import PrecisionName
 from models_store.tasks import Prediction, Row, Task
 from models_store.tasks.base import ObjectiveName
 from worker.training.data import Split
+from worker.training.pacing import counted_on
+from worker.training.scoring import logits_of
 
 TOLERANCE = 0.005  # of the metric that may be lost
 AGREEMENT = 0.99  # of the answers must be the same
 _SAME_SCORE = 0.02  # of the range of graded scores
-_ROWS = 2_000  # compared at most
+COMPARED_ROWS = 2_000  # at most
 _ROUNDS = 15  # timed of each
 _WARM_UP = 3
 _QUANTISED = ["MatMul", "Attention"]  # embeddings are looked up, which 8 bits would only make coarser
@@ -47,36 +49,36 @@ def quantise(folder: Path) -> None:
 
 
 def choose(
-    folder: Path, asked: PrecisionName, split: Split, threads: int
+    folder: Path, original: Predictor, asked: PrecisionName, split: Split, threads: int
 ) -> Generator[int, None, tuple[Predictor, PrecisionReport]]:
     """Quantise, compare, and leave in the folder what will be served, with single precision beside it.
 
     Args:
         folder: Of the exported model.
+        original: That model.
         asked: What the job asks for.
         split: Rows to compare by.
-        threads: Of the predictor that is returned; what is timed has one.
+        threads: Of the 8-bit predictor; what is timed has one.
 
     Yields:
-        The number of rows done so far.
+        The number of rows done so far, those of both models together.
 
     Returns:
         The predictor of what is served, and what was measured (``yield from``).
     """
-    original = Predictor.load(folder, threads)
     if asked == "fp32":
         return original, PrecisionReport(
             asked=asked, served=Precision.FP32.value, reason="single precision was asked for"
         )
     quantise(folder)
     quantised = Predictor.load(folder, threads, Precision.INT8)
-    rows = split.rows[:_ROWS]
+    rows = split.rows[:COMPARED_ROWS]
     answers: dict[Precision, list[Prediction]] = {}
     scores: dict[Precision, float] = {}
     for precision, predictor in ((Precision.FP32, original), (Precision.INT8, quantised)):
-        answers[precision], scores[precision] = _answers(predictor, rows)
-        yield len(answers) * len(rows) // 2
-    milliseconds = _time(folder, original, split)
+        work = counted_on(_answers(predictor, rows), before=len(answers) * len(rows))
+        answers[precision], scores[precision] = yield from work
+    milliseconds = _time(folder, split)
     figures = {
         precision.value: PrecisionFigures(
             score=scores[precision],
@@ -120,17 +122,17 @@ def _same(task: Task[Any], one: Prediction, other: Prediction) -> list[bool]:
     return [one["label"] == other["label"]]
 
 
-def _answers(predictor: Predictor, rows: Sequence[Row]) -> tuple[list[Prediction], float]:
-    """The answers to the rows, and what they score."""
+def _answers(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, tuple[list[Prediction], float]]:
+    """The answers to the rows, and what they score (``yield from``); yields how many are done."""
     examples = [predictor.task.example(row) for row in rows]
     encoded = predictor.encode(examples)
-    logits = predictor.logits(encoded)
+    logits = yield from logits_of(predictor, encoded)
     parts = zip(logits, examples, encoded, strict=True)
     score = predictor.task.score(logits, rows, encoded)[predictor.task.primary_metric]
     return [predictor.decode(values, example, e, DEFAULT_OPTIONS) for values, example, e in parts], score
 
 
-def _time(folder: Path, predictor: Predictor, split: Split) -> dict[Precision, float]:
+def _time(folder: Path, split: Split) -> dict[Precision, float]:
     """Milliseconds of one text of middling length on one thread: the median, both taking turns."""
     windows = sorted(split.windows, key=len)
     text = [windows[len(windows) // 2].encoded]

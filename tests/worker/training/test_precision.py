@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def export(bench: Bench, folder: Path, head: HeadName = HeadName.LINEAR) -> Path
 
 
 def chosen(bench: Bench, folder: Path, asked: Any) -> tuple[Predictor, PrecisionReport]:
-    progress, found = run_to_end(choose(folder, asked, bench.data.validation, 1))
+    progress, found = run_to_end(choose(folder, Predictor.load(folder, 1), asked, bench.data.validation, 1))
     assert progress == sorted(progress)
     predictor, report = found
     return predictor, report
@@ -105,7 +106,12 @@ def test_auto_keeps_single_precision_otherwise(
     times_are(monkeypatch, 2.0, int8_time)
     monkeypatch.setattr(module, "agreement", lambda *args: same)
     scores = iter([0.9, 0.9 - lost])
-    monkeypatch.setattr(module, "_answers", lambda *args: ([], next(scores)))
+
+    def answered(*args: Any) -> Generator[int, None, tuple[list[Any], float]]:
+        yield from ()
+        return [], next(scores)
+
+    monkeypatch.setattr(module, "_answers", answered)
     folder = export(bench, tmp_path / "out")
 
     predictor, report = chosen(bench, folder, "auto")
