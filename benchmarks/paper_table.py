@@ -3,7 +3,7 @@
     python -m benchmarks.paper_table --data DIR --results FILE [--datasets sst2,mrpc] [--rows 300,1000,0]
                                      [--heads auto] [--seeds 7,8,9,10,11] [--plot FILE]
 
-For each head there are four runs a seed: *frozen* (phase 1 alone, with the head that hybrid used; for ``auto`` once
+For each head there are these runs a seed: *frozen* (phase 1 alone, with the head that hybrid used; for ``auto`` once
 more with the head that suits a frozen encoder best, *frozen_auto*), *hybrid* (both phases), and two that fine-tune from
 the start, with as many steps as the second phase of hybrid: *baseline* has two fully connected layers, as the paper's
 own (on the first token and the mean, where the paper has the first token alone), and *control* has the very head that

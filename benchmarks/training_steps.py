@@ -7,7 +7,7 @@ Runs the service's own steps (batch, forward, backward, clipping, AdamW) over ge
 encoder of random weights of the size asked for; 6 and 384 are all-MiniLM-L6-v2's, 12 and 768 BERT-base's. Prints
 examples a second, the arithmetic done a second, and its share of what one large matrix product reaches on the same
 device in the same precision; then the time of the kernels by what they are for, from torch's profiler. *Busy* is the
-share of the wall clock in which the device computed: the rest waited for Python.
+share of the wall clock in which a GPU computed; under the profiler, which makes Python slower, it is a lower bound.
 """
 
 from __future__ import annotations

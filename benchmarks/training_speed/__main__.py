@@ -4,9 +4,9 @@
                                         [--rows 2000] [--seeds 7] [--repeats 1] [--threads 1] [--device cpu]
                                         [--head linear] [--set full_epochs=3]
 
-DIR is that of `benchmarks.real_data`. Needs the extra ``benchmarks``. Early stopping is off (``patience`` 1000), so
-that every side does the same epochs; Trainer still ends with its best one, and our job with the latest that is not
-clearly worse. What is compared: see the package.
+DIR is that of `benchmarks.real_data`. Needs the extra ``benchmarks``. Phase 1 ends by the same rule on every
+side, and early stopping of phase 2 is off (``patience`` 1000), so that all do the same epochs; Trainer still ends with
+its best one, and our job with the latest that is not clearly worse. What is compared: see the package.
 """
 
 from __future__ import annotations

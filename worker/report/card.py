@@ -178,7 +178,7 @@ def _metrics(report: Report) -> str:
         parts.append(
             f"After the frozen phase the validation {escaped(gain.metric)} was {gain.frozen:.4f}, "
             f"at the end {gain.final:.4f} ({gain.gain:+.4f}). The head learns gently there, to prepare for the second "
-            "phase: trained for the frozen encoder alone it would have reached more."
+            "phase: what a model of the frozen encoder alone would reach was not measured."
         )
     name, split = _judged(report)
     if split.classes:
