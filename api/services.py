@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from api.admission import Admission
 from api.batching import Throughput
+from api.predictions import PredictionService
 from api.predictors import PredictorPool, VersionResolver
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -28,8 +29,8 @@ class Services:
     store: ArtifactStore
     queue: JobQueue
     resolver: VersionResolver
-    admission: Admission
     predictors: PredictorPool
+    predictions: PredictionService
     validations: asyncio.Semaphore
 
     @classmethod
@@ -38,14 +39,17 @@ class Services:
         db = Database(settings.resolved_database_url)
         store = ArtifactStore(settings.artifacts_dir)
         throughput = Throughput()
+        resolver = VersionResolver(db)
+        predictors = PredictorPool(store, settings, throughput)
+        admission = Admission(settings.predict_queue_items, throughput)
         return cls(
             settings=settings,
             db=db,
             store=store,
             queue=JobQueue(settings.broker_url),
-            resolver=VersionResolver(db),
-            admission=Admission(settings.predict_queue_items, throughput),
-            predictors=PredictorPool(store, settings, throughput),
+            resolver=resolver,
+            predictors=predictors,
+            predictions=PredictionService(resolver, admission, predictors, settings),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
 

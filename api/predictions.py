@@ -1,0 +1,97 @@
+"""One prediction from a reference and inputs to answers, whatever protocol it came by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.admission import Admission
+from api.predictors import PredictorPool, VersionResolver
+from models_store.errors import InvalidInputError, Problem
+from models_store.precision import Precision
+from models_store.settings import Settings
+from models_store.tables import ModelVersion
+from models_store.tasks import Prediction, PredictOptions
+
+DEFAULT_OPTIONS = PredictOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call is answered with.
+
+    Attributes:
+        version: Which version answered.
+        predictions: One for each input, in their order.
+    """
+
+    version: ModelVersion
+    predictions: list[Prediction]
+
+
+class PredictionService:
+    """Answers calls: admission, which version is meant, its loaded model, and the way through it."""
+
+    def __init__(
+        self, resolver: VersionResolver, admission: Admission, predictors: PredictorPool, settings: Settings
+    ) -> None:
+        self._resolver = resolver
+        self._admission = admission
+        self._predictors = predictors
+        self._most = settings.predict_queue_items
+
+    async def answer(
+        self,
+        reference: str,
+        inputs: Sequence[Any],
+        options: PredictOptions = DEFAULT_OPTIONS,
+        *,
+        precision: Precision | None = None,
+        listed: bool = True,
+    ) -> Answer:
+        """Ask a model.
+
+        Args:
+            reference: name, name@3 or name@alias.
+            inputs: Texts, token lists or pairs, as the model's task takes them.
+            options: What else the caller wants to know.
+            precision: Of the version's models, if not the one that is served.
+            listed: Whether the caller sent a list, so that a problem's place has a number.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            InvalidInputError: An input is none for this model (`Problem.column` is ``inputs.N``), or there are too many.
+            OverloadedError: Too many texts wait already.
+            ArtifactCorruptError: The version's files cannot be loaded.
+            UnavailableError: The answer took longer than allowed.
+        """
+        if len(inputs) > self._most:
+            raise InvalidInputError(f"{len(inputs)} inputs are too many for one call; send at most {self._most}")
+        # Before anything that takes its time: while a model loads, calls must not pile up without bound.
+        with self._admission.permit(len(inputs)):
+            version = await self._resolver.resolve(reference)
+            wanted = await self._predictors.choose(version, precision)
+            examples, refused = await self._predictors.parse(wanted, inputs, options)
+            if refused:
+                raise _not_accepted(refused, listed=listed)
+            encoded = await self._predictors.encode(wanted, examples)
+            if len(encoded.windows) > self._most:
+                raise _too_long(len(encoded.windows), self._most)
+            with self._admission.more(len(encoded.windows) - len(inputs)):
+                predictions = await self._predictors.predict(wanted, encoded, options)
+        return Answer(version, predictions)
+
+
+def _too_long(windows: int, most: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"the texts are so long that they are read in {windows} windows; send at most {most} windows in one call"
+    )
+
+
+def _not_accepted(refused: Sequence[tuple[int, str]], *, listed: bool) -> InvalidInputError:
+    errors = [
+        Problem("invalid_input", message, column=f"inputs.{index}" if listed else "inputs")
+        for index, message in refused
+    ]
+    return InvalidInputError(f"{errors[0].column}: {errors[0].message}", errors)
