@@ -61,7 +61,7 @@ class PredictionService:
 
         Raises:
             NotFoundError: No such model, version or alias.
-            InvalidInputError: An input is none for this model (`Problem.column` is ``inputs.N``), or there are too many.
+            InvalidInputError: An input is none for this model (the problem tells which), or there are too many.
             OverloadedError: Too many texts wait already.
             ArtifactCorruptError: The version's files cannot be loaded.
             UnavailableError: The answer took longer than allowed.
