@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import tempfile
 from collections.abc import AsyncIterator
@@ -33,9 +34,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
         before, tempfile.tempdir = tempfile.tempdir, str(settings.scratch_dir)  # where uploads spool
         app.state.services = Services.build(settings)
+        upkeep = asyncio.create_task(app.state.services.upkeep.run())
         try:
             yield
         finally:
+            upkeep.cancel()
             app.state.services.close()
             tempfile.tempdir = before
 
@@ -46,14 +49,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect is no problem document, and a client may not send its body again
     )
+    app.state.draining = False
     errors.install(app)
     openapi.install(app)
     app.add_middleware(RequestMiddleware, settings=settings)
     keyed = [Depends(bearer), Depends(known_parameters)]
+    app.include_router(predict.router, dependencies=keyed)  # first, for routes are looked through one by one
     app.include_router(service.router, dependencies=[Depends(known_parameters)])
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed)
-    for module in (jobs, models, predict):
+    for module in (jobs, models):
         app.include_router(module.router, dependencies=keyed)
     app.mount("/web", StaticFiles(directory=service.WEB), name="web")
     return app

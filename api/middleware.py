@@ -66,6 +66,8 @@ class RequestMiddleware:
                 response = MutableHeaders(scope=message)
                 response["X-Request-ID"] = request_id
                 response.update(_SAFE_HEADERS)
+                if scope["app"].state.draining:
+                    response["Connection"] = "close"  # the next request belongs to another process
                 response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
             await send(message)
 

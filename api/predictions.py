@@ -1,14 +1,20 @@
-"""One prediction from a reference and inputs to answers, whatever protocol it came by."""
+"""One prediction, from a reference and inputs to answers, whatever protocol it came by."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api import steps
 from api.admission import Admission
-from api.predictors import PredictorPool, VersionResolver
-from models_store.errors import InvalidInputError, Problem
+from api.batching import Results
+from api.figures import REFUSED_CALLS
+from api.predictors import Choice, PredictorPool, VersionResolver
+from api.rollout import Rollout
+from models_store.errors import InvalidInputError, OverloadedError, Problem, UnavailableError
 from models_store.precision import Precision
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
@@ -18,69 +24,132 @@ DEFAULT_OPTIONS = PredictOptions()
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of a call went, in seconds; see `Results` for the last two."""
+
+    tokenise: float
+    queue: float
+    infer: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a call is answered with.
 
     Attributes:
         version: Which version answered.
         predictions: One for each input, in their order.
+        timings: Where the time went.
     """
 
     version: ModelVersion
     predictions: list[Prediction]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a caller wants to be answered.
+
+    Attributes:
+        options: What of the answer.
+        precision: Of the version's models, if not the one that is served.
+        timeout: Seconds that the caller will wait, if less than the server allows.
+        listed: Whether the caller sent a list, so that a problem's place has a number.
+    """
+
+    options: PredictOptions = DEFAULT_OPTIONS
+    precision: Precision | None = None
+    timeout: float | None = None
+    listed: bool = True
 
 
 class PredictionService:
     """Answers calls: admission, which version is meant, its loaded model, and the way through it."""
 
     def __init__(
-        self, resolver: VersionResolver, admission: Admission, predictors: PredictorPool, settings: Settings
+        self, resolver: VersionResolver, rollout: Rollout, predictors: PredictorPool, settings: Settings
     ) -> None:
         self._resolver = resolver
-        self._admission = admission
+        self._rollout = rollout
         self._predictors = predictors
         self._most = settings.predict_queue_items
+        self._longest = settings.predict_timeout_seconds
+        self._admission = Admission(self._most, predictors.backlog_seconds)
 
-    async def answer(
-        self,
-        reference: str,
-        inputs: Sequence[Any],
-        options: PredictOptions = DEFAULT_OPTIONS,
-        *,
-        precision: Precision | None = None,
-        listed: bool = True,
-    ) -> Answer:
+    async def answer(self, reference: str, inputs: Sequence[Any], asked: Asked = Asked()) -> Answer:
         """Ask a model.
 
         Args:
             reference: name, name@3 or name@alias.
             inputs: Texts, token lists or pairs, as the model's task takes them.
-            options: What else the caller wants to know.
-            precision: Of the version's models, if not the one that is served.
-            listed: Whether the caller sent a list, so that a problem's place has a number.
+            asked: How to answer.
 
         Raises:
             NotFoundError: No such model, version or alias.
             InvalidInputError: An input is none for this model (the problem tells which), or there are too many.
-            OverloadedError: Too many texts wait already.
+            OverloadedError: Too many texts wait already, or they would take longer than the caller waits.
             ArtifactCorruptError: The version's files cannot be loaded.
+            ModelFailedError: The model gave a usable answer to none of the inputs.
             UnavailableError: The answer took longer than allowed.
         """
         if len(inputs) > self._most:
             raise InvalidInputError(f"{len(inputs)} inputs are too many for one call; send at most {self._most}")
-        # Before anything that takes its time: while a model loads, calls must not pile up without bound.
-        with self._admission.permit(len(inputs)):
-            version = await self._resolver.resolve(reference)
-            wanted = await self._predictors.choose(version, precision)
-            examples, refused = await self._predictors.parse(wanted, inputs, options)
-            if refused:
-                raise _not_accepted(refused, listed=listed)
-            encoded = await self._predictors.encode(wanted, examples)
-            if len(encoded.windows) > self._most:
-                raise _too_long(len(encoded.windows), self._most)
-            with self._admission.more(len(encoded.windows) - len(inputs)):
-                predictions = await self._predictors.predict(wanted, encoded, options)
-        return Answer(version, predictions)
+        name = reference.partition("@")[0]
+        seconds = min(asked.timeout or self._longest, self._longest)
+        try:
+            # Before anything that takes its time: while a model loads, calls must not pile up without bound.
+            async with asyncio.timeout(seconds) as limit:
+                with self._admission.permit(name, len(inputs)):
+                    return await self._answer(reference, inputs, asked, time.monotonic() + seconds)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise UnavailableError(f"no answer within {seconds:g} s", code="deadline_exceeded") from error
+        except OverloadedError:
+            REFUSED_CALLS.labels(name if self._rollout.knows(reference) else "").inc()
+            raise
+
+    async def version(self, reference: str) -> ModelVersion:
+        """The version that answers to a reference at the moment.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+        """
+        return self._rollout.answering(reference, await self._resolver.resolve(reference))
+
+    async def keep(self, reference: str) -> None:
+        """Have what answers to a reference in memory, as if it had just been asked.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            ArtifactCorruptError: The version's files cannot be loaded.
+        """
+        await self._predictors.get(Choice(await self.version(reference)))
+
+    async def _answer(self, reference: str, inputs: Sequence[Any], asked: Asked, deadline: float) -> Answer:
+        version = await self.version(reference)
+        wanted = await self._predictors.choose(version, asked.precision)
+        model = await self._predictors.get(wanted)
+        steps.check_options(model.predictor.task, asked.options)
+        examples, refused = await steps.parse(model.predictor.task, inputs)
+        if refused:
+            raise _not_accepted(refused, listed=asked.listed)
+        started = time.perf_counter()
+        encoded = await steps.encode(model.predictor, examples)
+        tokenised = time.perf_counter() - started
+        model.figures.tokenise.observe(tokenised)
+        results = await self._run(wanted, encoded, len(inputs), deadline)
+        predictions = await steps.decode(encoded, results.outcomes, asked.options)
+        return Answer(version, predictions, Timings(tokenised, results.queue_seconds, results.infer_seconds))
+
+    async def _run(self, wanted: Choice, inputs: steps.Inputs, permitted: int, deadline: float) -> Results:
+        windows = inputs.windows
+        if len(windows) > self._most:
+            raise _too_long(len(windows), self._most)
+        with self._admission.more(wanted.version.model, len(windows) - permitted):
+            future = await self._predictors.submit(wanted, windows, deadline - time.monotonic())
+            return await asyncio.wrap_future(future)
 
 
 def _too_long(windows: int, most: int) -> InvalidInputError:

@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from api.admission import Admission
-from api.batching import Throughput
 from api.predictions import PredictionService
 from api.predictors import PredictorPool, VersionResolver
+from api.rollout import Rollout
+from api.upkeep import Upkeep
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.queue import JobQueue
@@ -30,7 +30,9 @@ class Services:
     queue: JobQueue
     resolver: VersionResolver
     predictors: PredictorPool
+    rollout: Rollout
     predictions: PredictionService
+    upkeep: Upkeep
     validations: asyncio.Semaphore
 
     @classmethod
@@ -38,10 +40,10 @@ class Services:
         """Connect the parts that the settings name."""
         db = Database(settings.resolved_database_url)
         store = ArtifactStore(settings.artifacts_dir)
-        throughput = Throughput()
         resolver = VersionResolver(db)
-        predictors = PredictorPool(store, settings, throughput)
-        admission = Admission(settings.predict_queue_items, throughput)
+        predictors = PredictorPool(store, settings)
+        rollout = Rollout(predictors)
+        predictions = PredictionService(resolver, rollout, predictors, settings)
         return cls(
             settings=settings,
             db=db,
@@ -49,7 +51,9 @@ class Services:
             queue=JobQueue(settings.broker_url),
             resolver=resolver,
             predictors=predictors,
-            predictions=PredictionService(resolver, admission, predictors, settings),
+            rollout=rollout,
+            predictions=predictions,
+            upkeep=Upkeep(predictors, predictions, settings.preload_models),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
 
@@ -60,7 +64,7 @@ class Services:
         self.db.dispose()
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:  # async: what is not, FastAPI runs in a thread
     """The services of the application that answers this request."""
     return cast("Services", request.app.state.services)
 

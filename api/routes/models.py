@@ -88,13 +88,23 @@ async def delete_model(name: str, services: ServicesDep) -> None:
     await _forget(services, await run_in_threadpool(delete))
 
 
-@router.put("/{name}/aliases/{alias}", operation_id="setModelAlias", responses=problems(404, 422))
-def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
-    """Let an alias point at a version: ``production`` is what a bare model name means."""
-    with services.db.transaction() as session:
-        row = registry.get_model(session, name, lock=True)
-        registry.promote(session, registry.get_version(session, name, body.version), alias)
-        model = ModelOut.of(row, registry.aliases(session, name), registry.versions(session, name))
+@router.put("/{name}/aliases/{alias}", operation_id="setModelAlias", responses=problems(404, 422, 503))
+async def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
+    """Let an alias point at a version: ``production`` is what a bare model name means.
+
+    Where the alias is being asked, the version is loaded and checked first: one that cannot be served does not take the
+    place of one that is.
+    """
+    if services.rollout.serves(name, alias):
+        await services.predictions.keep(f"{name}@{body.version}")
+
+    def promote() -> ModelOut:
+        with services.db.transaction() as session:
+            row = registry.get_model(session, name, lock=True)
+            registry.promote(session, registry.get_version(session, name, body.version), alias)
+            return ModelOut.of(row, registry.aliases(session, name), registry.versions(session, name))
+
+    model = await run_in_threadpool(promote)
     services.resolver.forget()
     return model
 
@@ -112,5 +122,6 @@ async def _forget(services: Services, artifacts: list[str]) -> None:
     """After the rows: the names first, then the models in memory, the files last."""
     services.resolver.forget()
     for artifact in artifacts:
+        services.rollout.forget(artifact)
         await services.predictors.unload(artifact)
         await run_in_threadpool(services.store.delete, artifact)

@@ -187,7 +187,12 @@ def enqueued(api: Service, job_id: str) -> bool:
 def test_figures_tell_of_loaded_models_and_of_each_stage_of_a_prediction(
     service: Service, trained_models: Trained
 ) -> None:
-    stages = [f"thawline_predict_stage_seconds_count{{stage={stage}}}" for stage in ("tokenise", "queue", "infer")]
+    labels = "model=tiny-classification,stage={},version=1"
+    stages = [
+        f"thawline_predict_stage_seconds_count{{{labels.format(stage)}}}" for stage in ("tokenise", "queue", "infer")
+    ]
+    texts = "thawline_predict_batch_texts_sum{model=tiny-classification,version=1}"
+    service.client.post("/predict/tiny-classification", json={"inputs": "loaded"})
     before = figures(service)
 
     answer = service.client.post("/predict/tiny-classification", json={"inputs": ["my parcel", "my refund"]})
@@ -201,7 +206,7 @@ def test_figures_tell_of_loaded_models_and_of_each_stage_of_a_prediction(
         return now if all(now[stage] >= before[stage] + more for stage, more in wanted.items()) else None
 
     after = wait_for(told, seconds=20, what="the stages of the prediction being told")
-    assert after["thawline_predict_batch_texts_sum"] >= before["thawline_predict_batch_texts_sum"] + 2
+    assert after[texts] >= before[texts] + 2
     assert after["thawline_loaded_models"] >= 1
     assert after["thawline_loaded_bytes"] > 1000
     assert after["thawline_predict_waiting_texts"] == 0
