@@ -75,7 +75,7 @@ def test_a_running_service_is_alive_and_ready(service: Service) -> None:
     assert service.client.get("/healthz").json() == {"status": "ok"}
     ready = service.client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"status": "ok", "checks": {"database": "ok", "broker": "ok"}}
+    assert ready.json() == {"status": "ok", "checks": {"database": "ok", "broker": "ok", "models": "ok"}}
 
 
 def test_without_a_broker_the_api_is_alive_but_not_ready(tmp_path: Path) -> None:
@@ -84,7 +84,8 @@ def test_without_a_broker_the_api_is_alive_but_not_ready(tmp_path: Path) -> None
         ready = api.client.get("/readyz")
 
     assert ready.status_code == 503
-    assert ready.json()["checks"] == {"database": "ok", "broker": "THAWLINE_BROKER_URL is not set"}
+    checks = {"database": "ok", "broker": "THAWLINE_BROKER_URL is not set", "models": "ok"}
+    assert ready.json()["checks"] == checks
 
 
 def exchange(service: Service, method: str, path: str) -> tuple[list[bytes], bytes]:
