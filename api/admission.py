@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from api.figures import WAITING_TEXTS
 from models_store.errors import OverloadedError
 
 _SHARE = 4  # as many models may be full at a time; then all are refused
@@ -19,6 +18,8 @@ class Admission:
     def __init__(self, limit: int, backlog_seconds: Callable[[], float]) -> None:
         """A bound for each model, so that one that is slow or overrun leaves room for the others.
 
+        `total` is how many texts are held, of all models.
+
         Args:
             limit: Texts of one model at a time.
             backlog_seconds: How long what waits will take.
@@ -26,7 +27,7 @@ class Admission:
         self._limit = limit
         self._backlog_seconds = backlog_seconds
         self._held: Counter[str] = Counter()
-        self._total = 0
+        self.total = 0
 
     @contextmanager
     def permit(self, model: str, texts: int) -> Iterator[None]:
@@ -46,7 +47,7 @@ class Admission:
             OverloadedError: Too many texts wait already.
         """
         held = self._held[model]
-        if (held and held + windows > self._limit) or self._total + windows > _SHARE * self._limit:
+        if (held and held + windows > self._limit) or self.total + windows > _SHARE * self._limit:
             seconds = max(1, math.ceil(self._backlog_seconds()))
             raise OverloadedError(f"{held} texts are waiting; try again in {seconds} s", seconds)
         self._hold(model, windows)
@@ -59,5 +60,4 @@ class Admission:
         self._held[model] += texts
         if not self._held[model]:
             del self._held[model]  # names come from callers: none may be left behind
-        self._total += texts
-        WAITING_TEXTS.set(self._total)
+        self.total += texts

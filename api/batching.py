@@ -14,15 +14,14 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.figures import ModelFigures
+from api.figures import Batch, ModelFigures
 from api.throughput import Throughput
 from models_store.errors import OverloadedError
 from models_store.logging import get_logger
@@ -31,6 +30,7 @@ from models_store.tasks import Encoded
 
 Logits = NDArray[np.floating[Any]]
 Outcome = Logits | Exception
+Done = Callable[["Results"], None]
 
 _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then wastes little
 _MAX_ITEMS = 64
@@ -92,13 +92,14 @@ class Results:
     infer_seconds: float = 0.0
 
 
-class _Call:
+class Call:
     """The texts that were submitted together; they are run in any order and handed back as one."""
 
-    def __init__(self, texts: int, deadline: float) -> None:
-        self.future: Future[Results] = Future()
+    def __init__(self, texts: int, seconds: float, done: Done) -> None:
         self.since = time.perf_counter()
-        self._deadline = deadline
+        self._deadline = self.since + seconds
+        self._done = done
+        self._cancelled = False
         self._found: dict[int, Outcome] = {}
         self._results = Results([])
         self._texts = texts
@@ -107,7 +108,11 @@ class _Call:
     @property
     def wanted(self) -> bool:
         """Whether anybody still waits for the answer."""
-        return not self.future.cancelled() and time.perf_counter() < self._deadline
+        return not self._cancelled and time.perf_counter() < self._deadline
+
+    def cancel(self) -> None:
+        """Nobody waits any more: what has not begun is not run."""
+        self._cancelled = True
 
     def finish(self, index: int, outcome: Outcome, *, started: float, seconds: float) -> None:
         """Note what became of a text; what is said of it later, by a runner that was given up, does not count."""
@@ -119,16 +124,15 @@ class _Call:
             self._results.infer_seconds = max(self._results.infer_seconds, seconds)
             if len(self._found) < self._texts:
                 return
-        if self.future.set_running_or_notify_cancel():
-            self._results.outcomes = [self._found[i] for i in range(self._texts)]
-            self.future.set_result(self._results)
+        self._results.outcomes = [self._found[i] for i in range(self._texts)]
+        self._done(self._results)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """A text in the queue."""
 
-    call: _Call
+    call: Call
     index: int
     encoded: Encoded
 
@@ -153,7 +157,7 @@ class _Runner:
 
 
 class MicroBatcher:
-    """Runs a model on threads of its own; `submit` hands back one future per call."""
+    """Runs a model on threads of its own, for calls of one text or many."""
 
     def __init__(self, engines: Engines, *, batch_tokens: int, figures: ModelFigures) -> None:
         self._engines = engines
@@ -167,21 +171,22 @@ class MicroBatcher:
         self._closed = False
         self._runners = [self._new_runner() for _ in range(engines.runners)]
 
-    def submit(self, encoded: Sequence[Encoded], *, seconds: float = math.inf) -> Future[Results]:
+    def submit(self, encoded: Sequence[Encoded], done: Done, *, seconds: float = math.inf) -> Call:
         """Queue texts.
 
         Args:
             encoded: Their word pieces.
+            done: Called once with what became of them, in the thread of a runner.
             seconds: For how long the caller will wait.
 
         Raises:
             ClosedError: `close` was called before.
             OverloadedError: What waits already would take longer than the caller will.
         """
-        call = _Call(len(encoded), time.perf_counter() + seconds)
+        call = Call(len(encoded), seconds, done)
         if not encoded:
-            call.future.set_result(Results([]))
-            return call.future
+            done(Results([]))
+            return call
         with self._changed:
             if self._closed:
                 raise ClosedError("the model was unloaded")
@@ -192,7 +197,7 @@ class MicroBatcher:
             self._waiting.extend(_Waiting(call, index, one) for index, one in enumerate(encoded))
             self._tokens += sum(map(len, encoded))
             self._changed.notify(len(encoded))
-        return call.future
+        return call
 
     @property
     def idle(self) -> int:
@@ -256,15 +261,11 @@ class MicroBatcher:
         for item, outcome in zip(batch, outcomes, strict=True):
             item.call.finish(item.index, outcome, started=runner.started, seconds=seconds)
         runner.batch = ()
-        self._figures.batch(
-            [len(item.encoded) for item in batch],
-            [runner.started - item.call.since for item in batch],
-            seconds,
-            failed=sum(isinstance(outcome, Exception) for outcome in outcomes),
-        )
+        lengths = [len(item.encoded) for item in batch]
+        waited = [runner.started - item.call.since for item in batch]
+        self._figures.note(Batch(lengths, waited, seconds, sum(isinstance(one, Exception) for one in outcomes)))
         if engine is self._engines.narrow:  # the wide one takes cores that other batches would have had
-            padded = len(batch) * max(len(item.encoded) for item in batch)
-            self._throughput.learn(padded, seconds, self._engines.runners)
+            self._throughput.learn(len(batch) * max(lengths), seconds, self._engines.runners)
 
     def _next_batch(self) -> tuple[list[_Waiting], bool] | None:
         """The next texts to run together, and whether nothing else is to be done.

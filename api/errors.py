@@ -86,6 +86,11 @@ def install(app: FastAPI) -> None:
 
 async def _domain_error(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, ThawlineError)  # noqa: S101
+    return domain_error(request, error)
+
+
+def domain_error(request: Request, error: ThawlineError) -> ProblemResponse:
+    """The answer to an error of ours."""
     status = next((s for kind, s in STATUS_OF_ERROR.items() if isinstance(error, kind)), None)
     if status is None:
         return unexpected(request, error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -32,6 +34,15 @@ SWITCH_FAILURES = Counter(
 )
 
 
+class Batch(NamedTuple):
+    """What was run together: the length of each text in word pieces, how long each waited, how long all ran."""
+
+    lengths: Sequence[int]
+    waited: Sequence[float]
+    seconds: float
+    failed: int
+
+
 class ModelFigures:
     """The figures of one version of a model; its labels are looked up once."""
 
@@ -45,9 +56,19 @@ class ModelFigures:
         self._padding = _tokens.labels(*labels, "padding")
         self._failed = _failed_texts.labels(*labels)
         self._lost = _lost_runners.labels(*labels)
+        self._batches: deque[Batch] = deque()
 
-    def batch(self, lengths: Sequence[int], waited: Sequence[float], seconds: float, failed: int) -> None:
-        """Take in a batch: the length of each text in word pieces, how long each waited, how long all ran."""
+    def note(self, batch: Batch) -> None:
+        """Remember a batch until `flush`; a runner has no time to lose."""
+        self._batches.append(batch)
+
+    def flush(self) -> None:
+        """Take in what was noted."""
+        while self._batches:
+            self._take_in(self._batches.popleft())
+
+    def _take_in(self, batch: Batch) -> None:
+        lengths, waited, seconds, failed = batch
         self._infer.observe(seconds)
         self._batch_texts.observe(len(lengths))
         self._real.inc(sum(lengths))

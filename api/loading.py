@@ -39,6 +39,11 @@ class LoadedModel:
     size_bytes: int
     used_at: float = field(default_factory=time.monotonic)
 
+    def close(self) -> None:
+        """Finish what waits, and end the threads."""
+        self.batcher.close()
+        self.figures.flush()
+
 
 class Loader:
     """Makes loaded models of versions. Slow: to be called in a thread."""

@@ -18,6 +18,7 @@ from api.routes import datasets, jobs, models, predict, service
 from api.routes.common import known_parameters
 from api.security import bearer
 from api.services import Services
+from api.short_way import ShortWay
 from models_store.settings import Settings, get_settings
 
 _DESCRIPTION = "Upload labelled text, start a job, watch it, and call the finished model. Errors are RFC 9457 problems."
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.draining = False
     errors.install(app)
     openapi.install(app)
+    app.add_middleware(ShortWay)
     app.add_middleware(RequestMiddleware, settings=settings)
     keyed = [Depends(bearer), Depends(known_parameters)]
     app.include_router(predict.router, dependencies=keyed)  # first, for routes are looked through one by one

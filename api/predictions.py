@@ -75,7 +75,7 @@ class PredictionService:
         self._predictors = predictors
         self._most = settings.predict_queue_items
         self._longest = settings.predict_timeout_seconds
-        self._admission = Admission(self._most, predictors.backlog_seconds)
+        self.admission = Admission(self._most, predictors.backlog_seconds)
 
     async def answer(self, reference: str, inputs: Sequence[Any], asked: Asked = Asked()) -> Answer:
         """Ask a model.
@@ -100,7 +100,7 @@ class PredictionService:
         try:
             # Before anything that takes its time: while a model loads, calls must not pile up without bound.
             async with asyncio.timeout(seconds) as limit:
-                with self._admission.permit(name, len(inputs)):
+                with self.admission.permit(name, len(inputs)):
                     return await self._answer(reference, inputs, asked, time.monotonic() + seconds)
         except TimeoutError as error:
             if not limit.expired():
@@ -147,9 +147,8 @@ class PredictionService:
         windows = inputs.windows
         if len(windows) > self._most:
             raise _too_long(len(windows), self._most)
-        with self._admission.more(wanted.version.model, len(windows) - permitted):
-            future = await self._predictors.submit(wanted, windows, deadline - time.monotonic())
-            return await asyncio.wrap_future(future)
+        with self.admission.more(wanted.version.model, len(windows) - permitted):
+            return await self._predictors.run(wanted, windows, deadline - time.monotonic())
 
 
 def _too_long(windows: int, most: int) -> InvalidInputError:

@@ -7,10 +7,11 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
-from api.batching import ClosedError, Results
+from api.batching import Call, ClosedError, Done, Results
 from api.figures import LOADED_BYTES, LOADED_MODELS
 from api.loading import LoadedModel, Loader
 from models_store import registry
@@ -149,11 +150,26 @@ class PredictorPool:
         """Whether it is loaded."""
         return wanted.key in self._loaded
 
-    async def submit(self, wanted: Choice, encoded: Sequence[Encoded], seconds: float) -> Future[Results]:
-        """Queue texts for a model; see `MicroBatcher.submit`."""
+    async def run(self, wanted: Choice, encoded: Sequence[Encoded], seconds: float) -> Results:
+        """Run texts; see `MicroBatcher.submit`. Cancelled, it gives up what has not begun."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Results] = loop.create_future()
+
+        def hand_over(results: Results) -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(_settle, future, results)
+
+        call = await self._submit(wanted, encoded, hand_over, seconds)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    async def _submit(self, wanted: Choice, encoded: Sequence[Encoded], done: Done, seconds: float) -> Call:
         while True:
             try:
-                return (await self.get(wanted)).batcher.submit(encoded, seconds=seconds)
+                return (await self.get(wanted)).batcher.submit(encoded, done, seconds=seconds)
             except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
                 continue
 
@@ -170,12 +186,18 @@ class PredictorPool:
 
     def tend(self) -> None:
         """What is to be done once in a while: replace lost runners, unload what nobody asks for."""
+        self.flush_figures()
         for key, model in list(self._loaded.items()):
             if lost := model.batcher.tend(self._settings.predict_timeout_seconds):
                 log.error("runners replaced", artifact=key[0], runners=lost)
             idle = time.monotonic() - model.used_at
             if idle > self._settings.model_idle_seconds:
                 self._retire(key, self._loaded.pop(key))
+
+    def flush_figures(self) -> None:
+        """Tell Prometheus what the runners did."""
+        for model in self._loaded.values():
+            model.figures.flush()
 
     async def unload(self, artifact: str) -> None:
         """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
@@ -187,7 +209,7 @@ class PredictorPool:
     def close(self) -> None:
         """Unload everything."""
         while self._loaded:
-            self._loaded.popitem()[1].batcher.close()
+            self._loaded.popitem()[1].close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, wanted: Choice) -> LoadedModel:
@@ -215,7 +237,7 @@ class PredictorPool:
     def _retire(self, key: Key, model: LoadedModel) -> None:
         """Let its threads finish what waits, and end."""
         log.info("model unloaded", artifact=key[0], precision=model.predictor.precision)
-        closing = asyncio.create_task(asyncio.to_thread(model.batcher.close))
+        closing = asyncio.create_task(asyncio.to_thread(model.close))
         self._retiring.add(closing)
         closing.add_done_callback(self._retiring.discard)
         self._count()
@@ -228,3 +250,8 @@ class PredictorPool:
         config = json.loads(self._store.read(artifact, CONFIG_FILE) or b"{}")
         served = served_precision(config)
         return _Offer(served, config.get("precisions", [served]))
+
+
+def _settle(future: asyncio.Future[Results], results: Results) -> None:
+    if not future.done():
+        future.set_result(results)

@@ -64,9 +64,13 @@ class Services:
         self.db.dispose()
 
 
-async def get_services(request: Request) -> Services:  # async: what is not, FastAPI runs in a thread
+def services_of(request: Request) -> Services:
     """The services of the application that answers this request."""
     return cast("Services", request.app.state.services)
 
 
-ServicesDep = Annotated[Services, Depends(get_services)]
+async def _get_services(request: Request) -> Services:  # async: what is not, FastAPI runs in a thread
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_get_services)]

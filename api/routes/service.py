@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
-from api.figures import BROKER_MESSAGES, JOBS
+from api.figures import BROKER_MESSAGES, JOBS, WAITING_TEXTS
 from api.services import Services, ServicesDep
 from models_store import jobs
 from models_store.database import explain
@@ -52,6 +52,8 @@ def readyz(request: Request, services: ServicesDep) -> Response:
 @metrics_router.get("/metrics", operation_id="metrics", response_class=Response)
 def metrics(services: ServicesDep) -> Response:
     """Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue."""
+    WAITING_TEXTS.set(services.predictions.admission.total)
+    services.predictors.flush_figures()
     with _best_effort("jobs"):
         for status, count in jobs.count_by_status(services.db).items():
             JOBS.labels(status).set(count)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
-from api.batching import Engines, Logits, MicroBatcher
+from api.batching import Call, Engines, Logits, MicroBatcher, Results
 from api.figures import ModelFigures
 from models_store.predictor import Interrupt
 from models_store.tasks import Encoded
@@ -23,6 +25,18 @@ class FunctionEngine:
         return self.run(batch)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A call that was submitted, and its results."""
+
+    future: Future[Results]
+    call: Call
+
+    def values(self) -> list[Any]:
+        """The single value of each text's logits, or the error in its place."""
+        return [one if isinstance(one, Exception) else one.item() for one in self.future.result(20).outcomes]
+
+
 def start(
     narrow: Callable[[Sequence[Encoded]], Sequence[Logits]],
     *,
@@ -32,6 +46,12 @@ def start(
 ) -> MicroBatcher:
     engines = Engines(FunctionEngine(narrow), FunctionEngine(wide) if wide else None, runners)
     return MicroBatcher(engines, batch_tokens=batch_tokens, figures=FIGURES)
+
+
+def ask(running: MicroBatcher, texts: Sequence[Encoded], *, seconds: float = 60) -> Asked:
+    """Submit texts of one call."""
+    future: Future[Results] = Future()
+    return Asked(future, running.submit(texts, future.set_result, seconds=seconds))
 
 
 def text(length: int, token: int = 1) -> Encoded:

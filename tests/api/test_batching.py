@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +15,13 @@ from api.batching import (
     Logits,
     MicroBatcher,
     NotFiniteError,
-    Results,
     RunnerLostError,
 )
 from api.throughput import Throughput
 from models_store.errors import OverloadedError
 from models_store.predictor import Interrupt
 from models_store.tasks import Encoded
-from tests.api.engines import FIGURES, FunctionEngine, start, text
+from tests.api.engines import FIGURES, Asked, FunctionEngine, ask, start, text
 from tests.fixtures.servers import wait_for
 
 
@@ -60,15 +57,10 @@ def batcher(model: Model, *, runners: int = 1, batch_tokens: int = 512) -> Itera
     running.close()
 
 
-def values(future: Future[Results]) -> list[Any]:
-    """The single value of each text's logits, or the error in its place."""
-    return [one if isinstance(one, Exception) else one.item() for one in future.result(20).outcomes]
-
-
-def hold(model: Model, running: MicroBatcher) -> Future[Results]:
+def hold(model: Model, running: MicroBatcher) -> Asked:
     """Keep the one runner busy with a text of length 1 until ``model.go_on`` is set."""
     model.go_on.clear()
-    busy = running.submit([text(1)])
+    busy = ask(running, [text(1)])
     assert model.began.wait(20)
     return busy
 
@@ -77,10 +69,10 @@ def batches_of(model: Model, lengths: Sequence[int], *, batch_tokens: int = 512)
     """The batches that texts form which arrive while the one runner is busy."""
     with batcher(model, batch_tokens=batch_tokens) as running:
         busy = hold(model, running)
-        waiting = running.submit([text(length) for length in lengths])
+        waiting = ask(running, [text(length) for length in lengths])
         model.go_on.set()
-        assert values(busy) == [1]
-        assert values(waiting) == list(lengths)  # each its own answer, whatever the batches
+        assert busy.values() == [1]
+        assert waiting.values() == list(lengths)  # each its own answer, whatever the batches
     return model.batches[1:]
 
 
@@ -89,7 +81,7 @@ def batches_of(model: Model, lengths: Sequence[int], *, batch_tokens: int = 512)
 
 def test_a_text_alone_does_not_wait_for_others(model: Model) -> None:
     with batcher(model) as running:
-        assert values(running.submit([text(5)])) == [5]
+        assert ask(running, [text(5)]).values() == [5]
     assert model.batches == [[5]]
 
 
@@ -126,7 +118,7 @@ def test_a_batch_has_an_upper_size(model: Model) -> None:
 
 def test_no_texts_are_no_work(model: Model) -> None:
     with batcher(model) as running:
-        assert values(running.submit([])) == []
+        assert ask(running, []).values() == []
     assert model.batches == []
 
 
@@ -142,7 +134,7 @@ def test_runners_share_the_texts_of_a_call() -> None:
 
     running = start(meet, runners=2)
     wait_for(lambda: running.idle == 2, what="both runners waiting for work")
-    assert values(running.submit([text(1)] * 6)) == [3] * 6
+    assert ask(running, [text(1)] * 6).values() == [3] * 6
     running.close()
 
 
@@ -156,12 +148,12 @@ def test_the_wide_engine_runs_what_comes_alone_and_the_narrow_one_what_comes_mea
 
     running = start(lambda batch: [np.array([1]) for _ in batch], wide=wide, runners=2)
     wait_for(lambda: running.idle == 2, what="both runners waiting for work")
-    alone = running.submit([text(5)])
+    alone = ask(running, [text(5)])
     assert began.wait(20)
-    meanwhile = running.submit([text(5)])
-    assert values(meanwhile) == [1]
+    meanwhile = ask(running, [text(5)])
+    assert meanwhile.values() == [1]
     go_on.set()
-    assert values(alone) == [2]
+    assert alone.values() == [2]
     running.close()
 
 
@@ -172,14 +164,14 @@ def test_a_runner_that_dies_is_replaced_and_its_text_fails() -> None:
         return [np.array([1]) for _ in batch]
 
     running = start(deadly)
-    (lost,) = values(running.submit([text(1, token=13)]))
+    (lost,) = ask(running, [text(1, token=13)]).values()
     assert isinstance(lost, RunnerLostError)
     wait_for(lambda: not running.healthy(60), what="the death being noticed")
-    waiting = running.submit([text(1)])
+    waiting = ask(running, [text(1)])
 
     assert running.tend(60) == 1
 
-    assert values(waiting) == [1]
+    assert waiting.values() == [1]
     assert running.healthy(60)
     assert running.tend(60) == 0
     running.close()
@@ -198,20 +190,20 @@ def test_a_runner_that_hangs_is_replaced_and_its_text_fails() -> None:
             return [np.array([1]) for _ in batch]
 
     running = MicroBatcher(Engines(Hanging(), None, 1), batch_tokens=512, figures=FIGURES)
-    stuck = running.submit([text(1, token=13)])
+    stuck = ask(running, [text(1, token=13)])
     assert began.wait(20)
-    waiting = running.submit([text(1)])
+    waiting = ask(running, [text(1)])
     assert running.healthy(60)
     assert not running.healthy(0)
 
     assert running.tend(0) == 1
 
-    assert isinstance(values(stuck)[0], RunnerLostError)
-    assert values(waiting) == [1]
+    assert isinstance(stuck.values()[0], RunnerLostError)
+    assert waiting.values() == [1]
     assert interrupts[0].is_set()
     go_on.set()  # what it says now is of no interest
     running.close()
-    assert isinstance(values(stuck)[0], RunnerLostError)
+    assert isinstance(stuck.values()[0], RunnerLostError)
 
 
 # ---- failures -------------------------------------------------------------------------------------------------------
@@ -220,12 +212,12 @@ def test_a_runner_that_hangs_is_replaced_and_its_text_fails() -> None:
 def test_one_bad_text_fails_alone(model: Model) -> None:
     with batcher(model) as running:
         hold(model, running)
-        waiting = running.submit([text(5), text(5, token=13), text(5)])
-        other = running.submit([text(5)])
+        waiting = ask(running, [text(5), text(5, token=13), text(5)])
+        other = ask(running, [text(5)])
         model.go_on.set()
 
-        good, bad, too = values(waiting)
-        assert (good, too, *values(other)) == (5, 5, 5)
+        good, bad, too = waiting.values()
+        assert (good, too, *other.values()) == (5, 5, 5)
         assert isinstance(bad, ValueError)
     assert model.batches[1] == [5, 5, 5, 5]
 
@@ -233,10 +225,10 @@ def test_one_bad_text_fails_alone(model: Model) -> None:
 def test_an_answer_that_is_no_number_fails_alone(model: Model) -> None:
     with batcher(model) as running:
         hold(model, running)
-        waiting = running.submit([text(5, token=0), text(5)])
+        waiting = ask(running, [text(5, token=0), text(5)])
         model.go_on.set()
 
-        bad, good = values(waiting)
+        bad, good = waiting.values()
         assert isinstance(bad, NotFiniteError)
         assert good == 5
     assert model.batches[1] == [5, 5]
@@ -244,16 +236,16 @@ def test_an_answer_that_is_no_number_fails_alone(model: Model) -> None:
 
 def test_a_model_that_gives_too_few_answers_gives_none() -> None:
     running = start(lambda _: [])
-    (outcome,) = values(running.submit([text(5)]))
+    (outcome,) = ask(running, [text(5)]).values()
     assert isinstance(outcome, Exception)
     running.close()
 
 
 def test_the_runner_lives_on_after_an_error(model: Model) -> None:
     with batcher(model) as running:
-        (bad,) = values(running.submit([text(5, token=13)]))
+        (bad,) = ask(running, [text(5, token=13)]).values()
         assert isinstance(bad, ValueError)
-        assert values(running.submit([text(5)])) == [5]
+        assert ask(running, [text(5)]).values() == [5]
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------
@@ -262,14 +254,14 @@ def test_the_runner_lives_on_after_an_error(model: Model) -> None:
 def test_closing_finishes_what_waits(model: Model) -> None:
     running = start(model.infer)
     hold(model, running)
-    waiting = running.submit([text(50), text(200)])
+    waiting = ask(running, [text(50), text(200)])
     closing = threading.Thread(target=running.close)
     closing.start()
     model.go_on.set()
     closing.join(20)
 
     assert not closing.is_alive()
-    assert values(waiting) == [50, 200]
+    assert waiting.values() == [50, 200]
 
 
 def test_a_closed_batcher_takes_nothing(model: Model) -> None:
@@ -277,7 +269,7 @@ def test_a_closed_batcher_takes_nothing(model: Model) -> None:
     running.close()
 
     with pytest.raises(ClosedError):
-        running.submit([text(1)])
+        ask(running, [text(1)])
     assert model.batches == []
 
 
@@ -293,31 +285,31 @@ def test_closing_twice_is_harmless(model: Model) -> None:
 def test_a_text_that_nobody_waits_for_any_more_is_not_run(model: Model) -> None:
     with batcher(model) as running:
         hold(model, running)
-        gone, kept = running.submit([text(50)]), running.submit([text(7)])
-        assert gone.cancel()
+        gone, kept = ask(running, [text(50)]), ask(running, [text(7)])
+        gone.call.cancel()
         model.go_on.set()
-        assert values(kept) == [7]
+        assert kept.values() == [7]
     assert model.batches == [[1], [7]]
 
 
 def test_many_that_were_given_up_stop_nothing(model: Model) -> None:
     with batcher(model, batch_tokens=1) as running:
         hold(model, running)
-        for gone in [running.submit([text(9)] * 20) for _ in range(100)]:
-            assert gone.cancel()
-        kept = running.submit([text(7)])
+        for gone in [ask(running, [text(9)] * 20) for _ in range(100)]:
+            gone.call.cancel()
+        kept = ask(running, [text(7)])
         model.go_on.set()
-        assert values(kept) == [7]
+        assert kept.values() == [7]
     assert model.batches == [[1], [7]]
 
 
 def test_a_text_whose_caller_waited_long_enough_is_not_run(model: Model) -> None:
     with batcher(model) as running:
         hold(model, running)
-        late = running.submit([text(50)], seconds=1e-9)
+        late = ask(running, [text(50)], seconds=1e-9)
         model.go_on.set()
-        assert isinstance(values(late)[0], Exception)
-        assert values(running.submit([text(7)])) == [7]
+        assert isinstance(late.values()[0], Exception)
+        assert ask(running, [text(7)]).values() == [7]
     assert model.batches == [[1], [7]]
 
 
@@ -327,14 +319,14 @@ def test_a_caller_who_will_not_wait_so_long_is_told_at_once(model: Model) -> Non
     engines = Engines(FunctionEngine(model.infer), None, 1, throughput)
     running = MicroBatcher(engines, batch_tokens=512, figures=FIGURES)
     hold(model, running)
-    waiting = running.submit([text(500)])  # five seconds
+    waiting = ask(running, [text(500)])  # five seconds
 
     with pytest.raises(OverloadedError) as refused:
-        running.submit([text(1)], seconds=2)
-    patient = running.submit([text(1)], seconds=8)
+        ask(running, [text(1)], seconds=2)
+    patient = ask(running, [text(1)], seconds=8)
     assert refused.value.retry_after == 3
     assert running.backlog_seconds() == pytest.approx(5.01)
 
     model.go_on.set()
-    assert values(waiting) + values(patient) == [500, 1]
+    assert waiting.values() + patient.values() == [500, 1]
     running.close()

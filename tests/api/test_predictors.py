@@ -61,7 +61,7 @@ def scores(store: ArtifactStore, versions: dict[str, ModelVersion]) -> Any:
 async def ask(running: PredictorPool, version: ModelVersion) -> list[dict[str, Any]]:
     wanted = Choice(version)
     inputs = await steps.encode((await running.get(wanted)).predictor, TEXTS)
-    results = await asyncio.wrap_future(await running.submit(wanted, inputs.windows, 20))
+    results = await running.run(wanted, inputs.windows, 20)
     return await steps.decode(inputs, results.outcomes, ASK)
 
 
