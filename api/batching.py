@@ -67,6 +67,7 @@ class Engines:
     Attributes:
         narrow: Run by several runners at a time.
         wide: Run while nothing else is; None where it would be no quicker.
+        wide_from: How many word pieces a batch must have for the wide one to be quicker.
         runners: How many run the narrow one.
         throughput: Of these runners; begun with what was measured.
     """
@@ -74,6 +75,7 @@ class Engines:
     narrow: Engine
     wide: Engine | None
     runners: int
+    wide_from: int = 0
     throughput: Throughput = field(default_factory=Throughput)
 
 
@@ -246,11 +248,16 @@ class MicroBatcher:
     def _run(self, runner: _Runner) -> None:
         try:
             while not runner.given_up and (taken := self._next_batch()):
-                batch, alone = taken
-                self._work(runner, batch, self._engines.wide if alone and self._engines.wide else self._engines.narrow)
+                self._work(runner, taken[0], self._engine(*taken))
         except BaseException:
             log.exception("a runner died")
             _fail(runner, RunnerLostError("the thread that ran the model died"))
+
+    def _engine(self, batch: Sequence[_Waiting], alone: bool) -> Engine:
+        engines = self._engines
+        if alone and engines.wide and sum(len(item.encoded) for item in batch) >= engines.wide_from:
+            return engines.wide
+        return engines.narrow
 
     def _work(self, runner: _Runner, batch: Sequence[_Waiting], engine: Engine) -> None:
         runner.interrupt = Interrupt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -23,9 +24,9 @@ from models_store.tasks import Encoded, TaskName
 
 _WARM_UP_LENGTHS = (8, 16, 32, 64, 128, 256)
 _WARM_UP_SECONDS = 0.5  # a large model is warm after less
-_TIMED_LENGTHS = (16, 64)
-_TIMED_ROUNDS = 7
-_WORTH_IT = 0.85  # of the narrow engine's time, or the wide one is not kept: it doubles the memory
+_TIMED_LENGTHS = (16, 32, 64, 128)
+_TIMED_ROUNDS = 5
+_WORTH_IT = 0.9  # of the narrow engine's time, or the wide one is not kept: it doubles the memory
 _MOST_THREADS = 8
 
 
@@ -72,11 +73,16 @@ class Loader:
     def _engines(self, folder: Path, narrow: Predictor) -> Engines:
         _warm_up(narrow)
         wide = Predictor.load(folder, self._threads, narrow.precision) if self._threads > 1 else None
-        seconds = _time([narrow, wide] if wide else [narrow])
         throughput = Throughput()
-        throughput.learn(sum(_TIMED_LENGTHS), seconds[0], self._runners)
-        worth_it = wide is not None and seconds[1] < _WORTH_IT * seconds[0]
-        return Engines(narrow, wide if worth_it else None, self._runners, throughput)
+        quicker_from = None
+        for text in _texts(narrow, _TIMED_LENGTHS):
+            alone, shared = _time(narrow, text), _time(wide, text) if wide else math.inf
+            throughput.learn(len(text), alone, self._runners)
+            if quicker_from is None and shared < _WORTH_IT * alone:
+                quicker_from = len(text)
+        if quicker_from is None:
+            return Engines(narrow, None, self._runners, throughput=throughput)
+        return Engines(narrow, wide, self._runners, quicker_from, throughput)
 
 
 def _warm_up(predictor: Predictor) -> None:
@@ -86,18 +92,14 @@ def _warm_up(predictor: Predictor) -> None:
         predictor.infer([text])
 
 
-def _time(predictors: Sequence[Predictor]) -> list[float]:
-    """Seconds of each for the texts that are timed: the sum of their medians, all taking turns."""
-    total = [0.0] * len(predictors)
-    for text in _texts(predictors[0], _TIMED_LENGTHS):
-        seconds: list[list[float]] = [[] for _ in predictors]
-        for _ in range(_TIMED_ROUNDS):
-            for place, predictor in enumerate(predictors):
-                started = time.perf_counter()
-                predictor.infer([text])
-                seconds[place].append(time.perf_counter() - started)
-        total = [sum_ + statistics.median(values) for sum_, values in zip(total, seconds, strict=True)]
-    return total
+def _time(predictor: Predictor, text: Encoded) -> float:
+    """Seconds of a text: the median of a few runs."""
+    seconds = []
+    for _ in range(_TIMED_ROUNDS):
+        started = time.perf_counter()
+        predictor.infer([text])
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def _texts(predictor: Predictor, lengths: Sequence[int]) -> Iterator[Encoded]:

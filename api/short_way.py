@@ -55,6 +55,7 @@ def _usual(scope: Scope) -> bool:
         scope["type"] == "http"
         and scope["method"] == "POST"
         and scope["path"].startswith(_PREFIX)
+        and scope["path"] != _PREFIX
         and "/" not in scope["path"][len(_PREFIX) :]
         and not scope["query_string"]
         and (b"content-type", _JSON) in scope["headers"]

@@ -316,7 +316,7 @@ def test_a_text_whose_caller_waited_long_enough_is_not_run(model: Model) -> None
 def test_a_caller_who_will_not_wait_so_long_is_told_at_once(model: Model) -> None:
     throughput = Throughput()
     throughput.learn(100, 1.0, runners=1)  # ten milliseconds a token
-    engines = Engines(FunctionEngine(model.infer), None, 1, throughput)
+    engines = Engines(FunctionEngine(model.infer), None, 1, throughput=throughput)
     running = MicroBatcher(engines, batch_tokens=512, figures=FIGURES)
     hold(model, running)
     waiting = ask(running, [text(500)])  # five seconds

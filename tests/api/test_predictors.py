@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
@@ -292,3 +294,84 @@ def test_what_was_not_found_is_looked_for_again(db: Database) -> None:
     publish(db)
 
     assert asyncio.run(resolver.resolve("intent")).version == 1
+
+
+# ---- callers who go away, and texts that fail -----------------------------------------------------------------------
+
+
+def test_what_a_caller_asked_who_went_away_is_not_run(
+    service: Service, trained_models: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(_env_file=None, home=service.home, predict_runners=1)
+    ran: list[int] = []
+    infer = Predictor.infer
+
+    def noted(predictor: Predictor, batch: Sequence[Any], *others: Any) -> Any:
+        ran.append(len(batch))
+        return infer(predictor, batch, *others)
+
+    async def go_away() -> int:
+        app = create_app(settings)
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            url = f"http://127.0.0.1/predict/{trained_models['classification'].name}"
+            assert (await client.post(url, json={"inputs": TEXTS})).status_code == 200
+            running_now = Gate(monkeypatch, "infer")
+            first = asyncio.create_task(client.post(url, json={"inputs": TEXTS[0]}))
+            await running_now.wait()
+            monkeypatch.setattr(Predictor, "infer", noted)
+            status = await _post_and_leave(app, url, b'{"inputs": "my refund"}')
+            running_now.open.set()
+            assert (await first).status_code == 200
+            assert (await client.post(url, json={"inputs": TEXTS[0]})).status_code == 200
+            return status
+
+    assert asyncio.run(go_away()) == 499
+    assert ran == [1]  # the last one alone
+
+
+async def _post_and_leave(app: Any, url: str, body: bytes) -> int:
+    """Post as a client who closes the connection right after; the status that goes into the figures."""
+    told: list[Any] = []
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": httpx.URL(url).path, "raw_path": b"", "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")], "http_version": "1.1",
+        "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "root_path": "",
+    }  # fmt: skip
+    await app(scope, receive, send)
+    status: int = told[0]["status"]
+    return status
+
+
+def test_a_text_that_the_model_gives_no_number_for_fails_alone(
+    service: Service, trained_models: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(_env_file=None, home=service.home)
+    infer = Predictor.infer
+
+    def spoil_long_ones(predictor: Predictor, batch: Sequence[Any], *others: Any) -> Any:
+        logits = infer(predictor, batch, *others)
+        return [values * np.nan if len(one) > 20 else values for values, one in zip(logits, batch, strict=True)]
+
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        path = f"/predict/{trained_models['classification'].name}"
+        assert client.post(path, json={"inputs": TEXTS}).status_code == 200
+        monkeypatch.setattr(Predictor, "infer", spoil_long_ones)
+
+        some = client.post(path, json={"inputs": [TEXTS[0], "parcel " * 30]})
+        none = client.post(path, json={"inputs": "parcel " * 30})
+        failed = 'thawline_predict_failed_texts_total{model="tiny-classification",version="1"}'
+        wait_for(lambda: f"{failed} 2.0" in client.get("/metrics").text, what="the failures being told")
+
+    good, bad = some.json()["predictions"]
+    assert good["label"] == "delivery"
+    assert (list(bad), bad["error"]["code"]) == (["error"], "model_failed")
+    assert problem_of(none, 500)["type"].endswith("model_failed")
