@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import problem, unexpected
 from api.figures import REQUEST_SECONDS, REQUESTS
 from api.security import refusal
+from api.tracing import trace_id_of
 from models_store.settings import Settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -60,6 +61,8 @@ class RequestMiddleware:
         request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(13)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if (trace_id := trace_id_of(headers.get(b"traceparent"))) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
         started = time.perf_counter()
         status, begun = 500, False
 

@@ -14,6 +14,8 @@ from api.batching import Results
 from api.figures import REFUSED_CALLS
 from api.predictors import Choice, PredictorPool, VersionResolver
 from api.rollout import Rollout
+from api.timings import Timings
+from api.tracing import Tracing
 from models_store.errors import InvalidInputError, OverloadedError, Problem, UnavailableError
 from models_store.precision import Precision
 from models_store.settings import Settings
@@ -21,15 +23,6 @@ from models_store.tables import ModelVersion
 from models_store.tasks import Prediction, PredictOptions
 
 DEFAULT_OPTIONS = PredictOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Where the time of a call went, in seconds; see `Results` for the last two."""
-
-    tokenise: float
-    queue: float
-    infer: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +61,14 @@ class PredictionService:
     """Answers calls: admission, which version is meant, its loaded model, and the way through it."""
 
     def __init__(
-        self, resolver: VersionResolver, rollout: Rollout, predictors: PredictorPool, settings: Settings
+        self,
+        resolver: VersionResolver,
+        rollout: Rollout,
+        predictors: PredictorPool,
+        settings: Settings,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._resolver = resolver
         self._rollout = rollout
         self._predictors = predictors
@@ -141,7 +140,10 @@ class PredictionService:
         model.figures.tokenise.observe(tokenised)
         results = await self._run(wanted, encoded, len(inputs), deadline)
         predictions = await steps.decode(encoded, results.outcomes, asked.options)
-        return Answer(version, predictions, Timings(tokenised, results.queue_seconds, results.infer_seconds))
+        timings = Timings(started, tokenised, results.queue_seconds, results.infer_seconds)
+        if self._tracing:
+            self._tracing.stages(timings, model=version.model, version=version.version, texts=len(inputs))
+        return Answer(version, predictions, timings)
 
     async def _run(self, wanted: Choice, inputs: steps.Inputs, permitted: int, deadline: float) -> Results:
         windows = inputs.windows

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from api.predictions import PredictionService
 from api.predictors import PredictorPool, VersionResolver
 from api.rollout import Rollout
+from api.tracing import Tracing
 from api.upkeep import Upkeep
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -36,14 +37,14 @@ class Services:
     validations: asyncio.Semaphore
 
     @classmethod
-    def build(cls, settings: Settings) -> Services:
+    def build(cls, settings: Settings, tracing: Tracing | None = None) -> Services:
         """Connect the parts that the settings name."""
         db = Database(settings.resolved_database_url)
         store = ArtifactStore(settings.artifacts_dir)
         resolver = VersionResolver(db)
         predictors = PredictorPool(store, settings)
         rollout = Rollout(predictors)
-        predictions = PredictionService(resolver, rollout, predictors, settings)
+        predictions = PredictionService(resolver, rollout, predictors, settings, tracing)
         return cls(
             settings=settings,
             db=db,

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     model_idle_seconds: float = Field(3600, gt=0, description="A model that nobody asks for so long is unloaded")
     model_cache_bytes: int = Field(2048 * MIB, ge=1, description="ONNX files kept loaded, least recently used out")
 
+    otlp_endpoint: str | None = Field(
+        None, description="Collector of OpenTelemetry traces (OTLP over HTTP), such as http://localhost:4318"
+    )
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

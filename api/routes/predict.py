@@ -10,10 +10,11 @@ from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
 from api.disconnect import CallerGoneError, given_up_with_caller
-from api.predictions import Answer, Asked, Timings
+from api.predictions import Answer, Asked
 from api.routes.common import problems
 from api.schemas import PredictIn, PredictOut
 from api.services import services_of
+from api.timings import Timings
 from models_store.precision import Precision
 from models_store.tasks import PredictOptions
 
