@@ -14,7 +14,7 @@ from api.main import create_app
 from models_store.logging import configure_logging, get_logger
 from models_store.settings import Settings, get_settings
 
-_LAST_CONNECTIONS_SECONDS = 0.1
+_LAST_CONNECTIONS_SECONDS = 0.5  # for a request to arrive whose connection was made just in time
 log = get_logger(__name__)
 
 

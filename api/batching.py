@@ -1,7 +1,9 @@
 """Micro-batching: texts that wait for one model run together, with others of similar length.
 
-There is no timer. A runner thread that becomes free takes the oldest text and those of similar length behind it, up
-to a budget of padded tokens; under light load that is one text at once, under heavy load batches form by themselves.
+There is no timer. A runner thread that becomes free takes the text that is due and those of similar length behind it,
+up to a budget of padded tokens; under light load that is one text at once, under heavy load batches form by themselves.
+The texts of a call are due one after the other, as if the caller had sent each when the one before was done: so a
+single text need not wait for the thousand of a call that came just before.
 
 A runner runs the narrow engine, of one thread, beside the other runners: this gets most texts done. A text that comes
 while nothing else is to be done is run by the wide engine, whose threads share the work: this answers soonest.
@@ -11,9 +13,9 @@ docs/decisions/0019-runners.md has the measurements.
 from __future__ import annotations
 
 import math
+import operator
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -34,6 +36,7 @@ Done = Callable[["Results"], None]
 
 _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then wastes little
 _MAX_ITEMS = 64
+_due = operator.attrgetter("due")
 log = get_logger(__name__)
 
 
@@ -137,6 +140,7 @@ class _Waiting:
     call: Call
     index: int
     encoded: Encoded
+    due: float
 
 
 @dataclass(slots=True, eq=False)
@@ -166,7 +170,7 @@ class MicroBatcher:
         self._batch_tokens = batch_tokens
         self._figures = figures
         self._throughput = engines.throughput
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: list[_Waiting] = []  # by when each is due
         self._tokens = 0  # of those that wait
         self._changed = threading.Condition()
         self._idle = 0
@@ -196,7 +200,12 @@ class MicroBatcher:
             if backlog > seconds:
                 wait = math.ceil(backlog - seconds) or 1
                 raise OverloadedError(f"{len(self._waiting)} texts wait for this model; try again in {wait} s", wait)
-            self._waiting.extend(_Waiting(call, index, one) for index, one in enumerate(encoded))
+            due = call.since
+            for index, one in enumerate(encoded):
+                self._waiting.append(_Waiting(call, index, one, due))
+                due += self._throughput.seconds_for(len(one))
+            if len(encoded) > 1 or len(self._waiting) > 1:
+                self._waiting.sort(key=_due)
             self._tokens += sum(map(len, encoded))
             self._changed.notify(len(encoded))
         return call
@@ -291,27 +300,28 @@ class MicroBatcher:
                 self._idle -= 1
 
     def _cut(self) -> list[_Waiting]:
-        """Take texts out of the queue. The oldest is always among them; runners that are idle get their share."""
+        """Take texts out of the queue. The first is always among them; runners that are idle get their share."""
         batch: list[_Waiting] = []
         most = min(_MAX_ITEMS, math.ceil(len(self._waiting) / max(1, self._idle)))
-        longest = shortest = 0
-        left: deque[_Waiting] = deque()
-        # Whatever joins is padded to the longest, so past this budget nothing fits and nothing need be looked at.
-        while self._waiting and len(batch) < most and (longest * (len(batch) + 1) <= self._batch_tokens or not batch):
-            item = self._waiting.popleft()
+        longest = shortest = looked_at = 0
+        left: list[_Waiting] = []
+        for item in self._waiting:
+            # Whatever joins is padded to the longest, so past this budget nothing fits and nothing need be looked at.
+            if len(batch) == most or (batch and longest * (len(batch) + 1) > self._batch_tokens):
+                break
+            looked_at += 1
             length = len(item.encoded)
+            high, low = max(longest, length), min(shortest or length, length)
             if not item.call.wanted:
                 self._tokens -= length
                 item.call.finish(item.index, OverdueError(), started=time.perf_counter(), seconds=0)
-                continue
-            high, low = max(longest, length), min(shortest or length, length)
-            if not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._batch_tokens):
+            elif not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._batch_tokens):
                 batch.append(item)
                 self._tokens -= length
                 longest, shortest = high, low
             else:
                 left.append(item)
-        self._waiting.extendleft(reversed(left))
+        self._waiting[:looked_at] = left
         return batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from api.figures import ModelFigures
 from api.throughput import Throughput
 from models_store import golden
 from models_store.artifacts import ArtifactStore
-from models_store.precision import Precision
-from models_store.predictor import Predictor
+from models_store.precision import ONNX_FILES, Precision
+from models_store.predictor import CONFIG_FILE, Predictor, served_precision
 from models_store.process import usable_cores
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
@@ -46,6 +46,15 @@ class LoadedModel:
         self.figures.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a model needed for some texts on one thread, and the length from which several threads are quicker."""
+
+    tokens: int
+    seconds: float
+    wide_from: int | None
+
+
 class Loader:
     """Makes loaded models of versions. Slow: to be called in a thread."""
 
@@ -54,6 +63,7 @@ class Loader:
         self._runners = settings.predict_runners or usable_cores()
         self._threads = min(_MOST_THREADS, usable_cores())
         self._batch_tokens = settings.predict_batch_tokens
+        self._measured: dict[tuple[Path, Precision], _Measured] = {}  # a version is measured once
 
     def load(self, version: ModelVersion, precision: Precision | None) -> LoadedModel:
         """The model of a version.
@@ -62,8 +72,11 @@ class Loader:
             NotFoundError: Its files are gone.
             ArtifactCorruptError: They differ from what was published, or give other answers.
         """
-        folder = self._store.verified_path(version.artifact)
-        predictor = Predictor.load(folder, 1, precision)
+        config = json.loads(self._store.read(version.artifact, CONFIG_FILE) or b"{}")
+        chosen = precision or served_precision(config)
+        others = {name for other, name in ONNX_FILES.items() if other is not chosen}
+        folder = self._store.verified_path(version.artifact, but=others)
+        predictor = Predictor.load(folder, 1, chosen)
         golden.check(folder, predictor)
         engines = self._engines(folder, predictor)
         figures = ModelFigures(version.model, version.version)
@@ -71,18 +84,28 @@ class Loader:
         return LoadedModel(predictor, batcher, figures, predictor.size_bytes * (1 + (engines.wide is not None)))
 
     def _engines(self, folder: Path, narrow: Predictor) -> Engines:
+        measured = self._measured.get((folder, narrow.precision))
+        wide = None
+        if self._threads > 1 and (measured is None or measured.wide_from is not None):
+            wide = Predictor.load(folder, self._threads, narrow.precision)
         _warm_up(narrow)
-        wide = Predictor.load(folder, self._threads, narrow.precision) if self._threads > 1 else None
+        if measured is None:
+            measured = self._measured[folder, narrow.precision] = _measure(narrow, wide)
         throughput = Throughput()
-        quicker_from = None
-        for text in _texts(narrow, _TIMED_LENGTHS):
-            alone, shared = _time(narrow, text), _time(wide, text) if wide else math.inf
-            throughput.learn(len(text), alone, self._runners)
-            if quicker_from is None and shared < _WORTH_IT * alone:
-                quicker_from = len(text)
-        if quicker_from is None:
+        throughput.learn(measured.tokens, measured.seconds, self._runners)
+        if measured.wide_from is None:
             return Engines(narrow, None, self._runners, throughput=throughput)
-        return Engines(narrow, wide, self._runners, quicker_from, throughput)
+        return Engines(narrow, wide, self._runners, measured.wide_from, throughput)
+
+
+def _measure(narrow: Predictor, wide: Predictor | None) -> _Measured:
+    tokens, seconds, wide_from = 0, 0.0, None
+    for text in _texts(narrow, _TIMED_LENGTHS):
+        alone = _time(narrow, text)
+        tokens, seconds = tokens + len(text), seconds + alone
+        if wide is not None and wide_from is None and _time(wide, text) < _WORTH_IT * alone:
+            wide_from = len(text)
+    return _Measured(tokens, seconds, wide_from)
 
 
 def _warm_up(predictor: Predictor) -> None:

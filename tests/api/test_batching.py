@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -120,6 +121,17 @@ def test_no_texts_are_no_work(model: Model) -> None:
     with batcher(model) as running:
         assert ask(running, []).values() == []
     assert model.batches == []
+
+
+def test_a_single_text_does_not_wait_for_the_many_of_another_call(model: Model) -> None:
+    with batcher(model, batch_tokens=10) as running:
+        hold(model, running)
+        many = ask(running, [text(10)] * 20)
+        time.sleep(0.01)  # in which one or the other of them could have been done, but not all
+        single = ask(running, [text(7)])
+        model.go_on.set()
+        assert single.values() + many.values() == [7] + [10] * 20
+    assert [7] in model.batches[1:-5]
 
 
 # ---- runners --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Load from threads of this process, and what became of every call."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+TEXTS = [
+    "where is my parcel, it was due on Tuesday",
+    "I was charged twice for the same blender, please check my invoice",
+    "the display stays black whatever button I press",
+    "please close my account and delete everything you have stored about me",
+]
+
+
+@dataclass
+class Outcomes:
+    """How calls ended, and how long those took that were answered."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    versions: Counter[int] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, status: str, seconds: float, version: int | None = None) -> None:
+        """Take in a call."""
+        with self._lock:
+            self.statuses[status] += 1
+            if status == "200":
+                self.seconds.append(seconds)
+                if version is not None:
+                    self.versions[version] += 1
+
+    @property
+    def failed(self) -> int:
+        """Calls that were neither answered nor told to come back."""
+        return sum(count for status, count in self.statuses.items() if status not in ("200", "429"))
+
+    def milliseconds(self, percent: int) -> float:
+        """A percentile of the answered calls."""
+        if len(self.seconds) < 2:
+            return float("nan")
+        return 1000 * statistics.quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
+
+
+def ask(client: httpx.Client, model: str, texts: int, outcomes: Outcomes) -> str:
+    """One call of so many texts."""
+    inputs = [TEXTS[i % len(TEXTS)] for i in range(texts)]
+    started = time.perf_counter()
+    try:
+        answer = client.post(f"/predict/{model}", json={"inputs": inputs})
+    except httpx.ConnectError:
+        return "refused connection"  # nobody listened: the server never had this call
+    except httpx.TransportError as error:
+        outcomes.note(type(error).__name__, 0)
+        return "broken"
+    status = str(answer.status_code)
+    version = answer.json()["version"] if status == "200" else None
+    outcomes.note(status, time.perf_counter() - started, version)
+    return status
+
+
+@contextmanager
+def load(
+    url: str, connections: int, choose: Callable[[int], str], *, texts: int = 1, rest: float = 0.0
+) -> Iterator[Outcomes]:
+    """Callers in threads of their own while the block runs; each asks again as soon as it was answered.
+
+    Args:
+        url: Of the server.
+        connections: How many callers.
+        choose: The model that a caller asks at its nth call.
+        texts: In each call.
+        rest: Seconds between two calls of a caller.
+    """
+    outcomes, stop = Outcomes(), threading.Event()
+
+    def call() -> None:
+        with httpx.Client(base_url=url, timeout=120) as client:
+            number = 0
+            while not stop.is_set() and ask(client, choose(number), texts, outcomes) != "refused connection":
+                number += 1
+                if rest:
+                    stop.wait(rest)
+
+    threads = [threading.Thread(target=call) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
