@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -124,14 +124,19 @@ def test_no_texts_are_no_work(model: Model) -> None:
 
 
 def test_a_single_text_does_not_wait_for_the_many_of_another_call(model: Model) -> None:
-    with batcher(model, batch_tokens=10) as running:
-        hold(model, running)
-        many = ask(running, [text(10)] * 20)
-        time.sleep(0.01)  # in which one or the other of them could have been done, but not all
-        single = ask(running, [text(7)])
-        model.go_on.set()
-        assert single.values() + many.values() == [7] + [10] * 20
-    assert [7] in model.batches[1:-5]
+    slow = Throughput()
+    slow.learn(1, 1.0, runners=1)  # a second a token: the last of the many is due in minutes
+    running = MicroBatcher(
+        Engines(FunctionEngine(model.infer), None, 1, throughput=slow), batch_tokens=10, figures=FIGURES
+    )
+    hold(model, running)
+    many = ask(running, [text(10)] * 20, seconds=math.inf)
+    single = ask(running, [text(7)], seconds=math.inf)
+    model.go_on.set()
+
+    assert single.values() + many.values() == [7] + [10] * 20
+    assert model.batches[1:4] == [[10], [7], [10]]
+    running.close()
 
 
 # ---- runners --------------------------------------------------------------------------------------------------------
