@@ -18,17 +18,25 @@ from tokenizers import Tokenizer
 from models_store.errors import ArtifactCorruptError
 from models_store.precision import ONNX_FILES, Precision
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task, task_from_config
+from models_store.tasks.base import encoded_from
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 from models_store.windows import Logits, Window, Windowing, merge_all
 
 CONFIG_FILE = "model.json"
 DEFAULT_OPTIONS = PredictOptions()
 BATCH_TOKENS = 512  # padded, at a time; 4096 take half as long again on a CPU, having outgrown its caches
-_LOGITS = "logits"
+LOGITS, EMBEDDING = "logits", "embedding"  # what the models' outputs are called
 
 
 class Predictor:
-    """A finished model, ready to answer. `encode`, `infer` and `decode` are separate so that a server can batch."""
+    """A finished model, ready to answer. `encode`, `infer` and `decode` are separate so that a server can batch.
+
+    Attributes:
+        task: What it was trained for.
+        windowing: How it reads long texts.
+        embedding_width: Of the vectors of `embed`; None for a model that is no sentence encoder.
+        input_names: What is fed to the ONNX model.
+    """
 
     def __init__(
         self,
@@ -37,13 +45,15 @@ class Predictor:
         session: ort.InferenceSession,
         pad_id: int,
         windowing: Windowing,
+        embedding_width: int | None = None,
     ) -> None:
         self.task = task
         self.windowing = windowing
+        self.embedding_width = embedding_width
         self._tokenizer = tokenizer
         self._session = session
         self._pad_id = pad_id
-        self._input_names = {entry.name for entry in session.get_inputs()}
+        self.input_names = [entry.name for entry in session.get_inputs()]
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0, precision: Precision | None = None) -> Self:
@@ -63,7 +73,8 @@ class Predictor:
             windowing = Windowing(config["max_length"], config.get("stride"))
             tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
             session = _session(folder / ONNX_FILES[precision or served_precision(config)], threads)
-            return cls(task_from_config(config["task"]), tokenizer, session, config["pad_id"], windowing)
+            task, width = task_from_config(config["task"]), embedding_width(config)
+            return cls(task, tokenizer, session, config["pad_id"], windowing, width)
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
 
@@ -85,10 +96,22 @@ class Predictor:
         Returns:
             The logits of each: (n_outputs,), or (length, n_outputs) for a task per token.
         """
-        logits = self._session.run([_LOGITS], self._feed(batch))[0]
+        logits = self._session.run([LOGITS], self._feed(batch))[0]
         if self.task.per_token:
             return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
         return list(logits)
+
+    def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
+        """Word pieces of texts that are to be embedded, each by itself; what is too long is cut."""
+        return [encoded_from(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def embed(self, batch: Sequence[Encoded]) -> list[NDArray[np.float32]]:
+        """Run one batch of single texts through a model that is a sentence encoder.
+
+        Returns:
+            The vector of each, of unit length: (`embedding_width`,).
+        """
+        return list(self._session.run([EMBEDDING], self._feed(batch))[0])
 
     def decode(self, logits: Logits, example: Any, encoded: Encoded, options: PredictOptions) -> Prediction:
         """The answer for one example; says so when its text was cut."""
@@ -126,12 +149,18 @@ class Predictor:
             mask[row, :length] = 1
             types[row, :length] = encoded.type_ids
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        return {name: array for name, array in feed.items() if name in self._input_names}
+        return {name: array for name, array in feed.items() if name in self.input_names}
 
 
 def served_precision(config: Mapping[str, Any]) -> Precision:
     """Of what is in a version's `CONFIG_FILE`; versions from before there was a choice have single precision alone."""
     return Precision(config.get("precision", Precision.FP32))
+
+
+def embedding_width(config: Mapping[str, Any]) -> int | None:
+    """Of what is in a version's `CONFIG_FILE`: the width of its vectors; None where it is no sentence encoder."""
+    embedding = config.get("embedding")
+    return int(embedding["width"]) if embedding else None
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
