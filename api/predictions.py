@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.admission import Admission
-from api.predictors import PredictorPool, VersionResolver
+from api.batching import Logits
+from api.predictors import Choice, PredictorPool, VersionResolver, no_embeddings
 from models_store.errors import InvalidInputError, Problem
 from models_store.precision import Precision
+from models_store.predictor import Predictor
 from models_store.settings import Settings
+from models_store.specs import HeadName
 from models_store.tables import ModelVersion
-from models_store.tasks import Prediction, PredictOptions
+from models_store.tasks import Prediction, PredictOptions, TaskName
 
 DEFAULT_OPTIONS = PredictOptions()
 
@@ -28,6 +31,21 @@ class Answer:
 
     version: ModelVersion
     predictions: list[Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """What a call for vectors is answered with.
+
+    Attributes:
+        version: Which version answered.
+        vectors: One for each text, in their order, of unit length.
+        pieces: Word pieces that were read, special tokens included.
+    """
+
+    version: ModelVersion
+    vectors: Sequence[Logits]
+    pieces: int
 
 
 class PredictionService:
@@ -81,6 +99,56 @@ class PredictionService:
             with self._admission.more(len(encoded.windows) - len(inputs)):
                 predictions = await self._predictors.predict(wanted, encoded, options)
         return Answer(version, predictions)
+
+    async def loaded(self, reference: str, precision: Precision | None = None) -> tuple[ModelVersion, Predictor]:
+        """A version and its model, which can answer: it is loaded unless it is already.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            InvalidInputError: The version has no model in this precision.
+            OverloadedError: Too many texts wait already.
+            ArtifactCorruptError: The version's files cannot be loaded.
+        """
+        with self._admission.permit(0):
+            version = await self._resolver.resolve(reference)
+            wanted = await self._predictors.choose(version, precision)
+            return version, (await self._predictors.get(wanted)).predictor
+
+    async def embed(self, reference: str, texts: Sequence[str]) -> Embeddings:
+        """Vectors of texts, each read by itself.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            InvalidInputError: The model is no sentence encoder, or there are too many texts.
+            OverloadedError: Too many texts wait already.
+            ArtifactCorruptError: The version's files cannot be loaded.
+            UnavailableError: The answer took longer than allowed.
+        """
+        if len(texts) > self._most:
+            raise InvalidInputError(f"{len(texts)} texts are too many for one call; send at most {self._most}")
+        with self._admission.permit(len(texts)):
+            version = await self._resolver.resolve(reference)
+            wanted = Choice(version)
+            check_embeds(version)
+            encoded = await self._predictors.encode_texts(wanted, texts)
+            vectors = await self._predictors.embed(wanted, encoded)
+        return Embeddings(version, vectors, sum(len(e) for e in encoded))
+
+
+def check_embeds(version: ModelVersion) -> None:
+    """Refuse a version that cannot be a sentence encoder, as far as the registry knows.
+
+    Raises:
+        InvalidInputError: Says why.
+    """
+    asked = f"{version.model}@{version.version}"
+    if version.task != TaskName.SIMILARITY:
+        raise no_embeddings(f"{asked} is a {version.task} model; only similarity models have embeddings")
+    if version.head != HeadName.SIAMESE:
+        raise no_embeddings(
+            f"{asked} reads the texts of a pair together (head {version.head}), so that one alone has no embedding; "
+            f"train it with head {HeadName.SIAMESE}"
+        )
 
 
 def _too_long(windows: int, most: int) -> InvalidInputError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from api.batching import ClosedError, Logits, MicroBatcher, Throughput
+from api.batching import ClosedError, Infer, Logits, MicroBatcher, Throughput
 from api.figures import LOADED_BYTES, LOADED_MODELS, TOKENISE_SECONDS
 from models_store import registry
 from models_store.artifacts import ArtifactStore
@@ -28,6 +28,7 @@ from models_store.tasks import Encoded, Prediction, PredictOptions, Task
 from models_store.windows import Window
 
 _RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
+TOO_OLD = "this version was exported before models had embeddings; train it again"
 _INLINE_CHARACTERS = 2_000  # tokenising less than this is quicker than a change of thread
 
 T = TypeVar("T")
@@ -101,6 +102,12 @@ class LoadedModel:
     predictor: Predictor
     batcher: MicroBatcher
     size_bytes: int
+    embedder: MicroBatcher | None = None  # of a model that is a sentence encoder
+
+    def close(self) -> None:
+        """Let its threads finish what waits, and end."""
+        for batcher in filter(None, (self.batcher, self.embedder)):
+            batcher.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,7 @@ class PredictorPool:
             ArtifactCorruptError: The version's files cannot be loaded.
             UnavailableError: The answer took longer than allowed.
         """
-        logits = await self._gather(await self._submit(wanted, inputs.windows))
+        logits = await self._gather(await self._submit(wanted, inputs.windows, _predicting))
         return await _off_loop(partial(_decode, inputs, logits, options), inputs.examples)
 
     async def encode(self, wanted: Choice, examples: Sequence[Any]) -> Inputs:
@@ -177,6 +184,28 @@ class PredictorPool:
         predictor = (await self.get(wanted)).predictor
         with TOKENISE_SECONDS.time():
             return await _off_loop(partial(_encode, predictor), examples)
+
+    async def encode_texts(self, wanted: Choice, texts: Sequence[str]) -> list[Encoded]:
+        """Word pieces of texts that are to be embedded.
+
+        Raises:
+            NotFoundError: The version was deleted meanwhile.
+            ArtifactCorruptError: The version's files cannot be loaded.
+        """
+        predictor = (await self.get(wanted)).predictor
+        with TOKENISE_SECONDS.time():
+            return await _off_loop(predictor.encode_texts, texts)
+
+    async def embed(self, wanted: Choice, encoded: Sequence[Encoded]) -> list[Logits]:
+        """Vectors of encoded texts.
+
+        Raises:
+            InvalidInputError: The model is no sentence encoder.
+            NotFoundError: The version was deleted meanwhile.
+            ArtifactCorruptError: The version's files cannot be loaded.
+            UnavailableError: The answer took longer than allowed.
+        """
+        return await self._gather(await self._submit(wanted, encoded, _embedding))
 
     async def parse(
         self, wanted: Choice, items: Sequence[Any], options: PredictOptions
@@ -213,7 +242,7 @@ class PredictorPool:
     def close(self) -> None:
         """Unload everything."""
         while self._loaded:
-            self._loaded.popitem()[1].batcher.close()
+            self._loaded.popitem()[1].close()
 
     async def _load(self, key: Key, size_bytes: int) -> LoadedModel:
         started = time.monotonic()
@@ -238,7 +267,7 @@ class PredictorPool:
     def _retire(self, key: Key, model: LoadedModel) -> None:
         """Let its threads finish what waits, and end."""
         log.info("model unloaded", artifact=key[0], precision=key[1])
-        closing = asyncio.create_task(asyncio.to_thread(model.batcher.close))
+        closing = asyncio.create_task(asyncio.to_thread(model.close))
         self._retiring.add(closing)
         closing.add_done_callback(self._retiring.discard)
         self._count()
@@ -250,24 +279,28 @@ class PredictorPool:
     def _load_now(self, key: Key, size_bytes: int) -> LoadedModel:
         artifact, precision = key
         predictor = Predictor.load(self._store.verified_path(artifact), threads=1, precision=precision)
-        runners = self._settings.predict_runners or len(os.sched_getaffinity(0))
-        batcher = MicroBatcher(
-            predictor.infer,
-            runners=runners,
+        embedder = None if predictor.embedding_width is None else self._batcher(predictor.embed)
+        return LoadedModel(predictor, self._batcher(predictor.infer), size_bytes, embedder)
+
+    def _batcher(self, infer: Infer) -> MicroBatcher:
+        return MicroBatcher(
+            infer,
+            runners=self._settings.predict_runners or len(os.sched_getaffinity(0)),
             batch_tokens=self._settings.predict_batch_tokens,
             throughput=self._throughput,
         )
-        return LoadedModel(predictor, batcher, size_bytes)
 
     def _offer(self, artifact: str) -> _Offer:
         config = json.loads(self._store.read(artifact, CONFIG_FILE) or b"{}")
         served = served_precision(config)
         return _Offer(served, config.get("precisions", [served]))
 
-    async def _submit(self, wanted: Choice, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
+    async def _submit(
+        self, wanted: Choice, encoded: Sequence[Encoded], of: Callable[[LoadedModel], MicroBatcher]
+    ) -> list[Future[Logits]]:
         while True:
             try:
-                return (await self.get(wanted)).batcher.submit(encoded)
+                return of(await self.get(wanted)).submit(encoded)
             except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
                 continue
 
@@ -279,6 +312,21 @@ class PredictorPool:
             raise UnavailableError(
                 f"no answer within {self._settings.predict_timeout_seconds:g} s", code="deadline_exceeded"
             ) from error
+
+
+def no_embeddings(message: str) -> InvalidInputError:
+    """What a model that is no sentence encoder answers a call for vectors with."""
+    return InvalidInputError(message, [Problem("no_embeddings", message, column="model")], code="no_embeddings")
+
+
+def _predicting(model: LoadedModel) -> MicroBatcher:
+    return model.batcher
+
+
+def _embedding(model: LoadedModel) -> MicroBatcher:
+    if model.embedder is None:
+        raise no_embeddings(TOO_OLD)
+    return model.embedder
 
 
 async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> T:

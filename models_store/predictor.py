@@ -34,6 +34,7 @@ class Predictor:
     Attributes:
         task: What it was trained for.
         windowing: How it reads long texts.
+        precision: Of this of the version's models.
         embedding_width: Of the vectors of `embed`; None for a model that is no sentence encoder.
         input_names: What is fed to the ONNX model.
     """
@@ -45,9 +46,11 @@ class Predictor:
         session: ort.InferenceSession,
         pad_id: int,
         windowing: Windowing,
+        precision: Precision = Precision.FP32,
         embedding_width: int | None = None,
     ) -> None:
         self.task = task
+        self.precision = precision
         self.windowing = windowing
         self.embedding_width = embedding_width
         self._tokenizer = tokenizer
@@ -72,9 +75,10 @@ class Predictor:
             # Models from before there were windows have no stride: they cut texts, as they learnt them.
             windowing = Windowing(config["max_length"], config.get("stride"))
             tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
-            session = _session(folder / ONNX_FILES[precision or served_precision(config)], threads)
+            chosen = precision or served_precision(config)
+            session = _session(folder / ONNX_FILES[chosen], threads)
             task, width = task_from_config(config["task"]), embedding_width(config)
-            return cls(task, tokenizer, session, config["pad_id"], windowing, width)
+            return cls(task, tokenizer, session, config["pad_id"], windowing, chosen, width)
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -141,12 +142,10 @@ def test_the_vector_of_an_ensemble_has_the_mean_cosine_of_its_members(bench: Ben
 
 def make_other(bench: Bench) -> TaskModel:
     """A model whose encoder differs from the bench's."""
-    import copy
-
     model = copy.deepcopy(bench.model(HeadName.SIAMESE))
     with torch.no_grad():
         for parameter in model.encoder.parameters():
-            parameter += 0.01 * torch.randn_like(parameter)
+            parameter.add_(0.01 * torch.randn_like(parameter))
     return model
 
 
