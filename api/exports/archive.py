@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -57,38 +58,35 @@ def stream_zip(entries: Sequence[Entry], moment: datetime) -> Iterator[bytes]:
     Raises:
         OSError: A file cannot be read.
     """
-    opened = [entry.content.open("rb") if isinstance(entry.content, Path) else None for entry in entries]
-    return _written(entries, opened, moment)
+    return _written([(entry.name, _opened(entry)) for entry in entries], moment)
 
 
-def _written(entries: Sequence[Entry], opened: Sequence[BinaryIO | None], moment: datetime) -> Iterator[bytes]:
+def _opened(entry: Entry) -> BinaryIO:
+    return BytesIO(entry.content) if isinstance(entry.content, bytes) else entry.content.open("rb")
+
+
+def _written(files: Sequence[tuple[str, BinaryIO]], moment: datetime) -> Iterator[bytes]:
     sink = _Sink()
     try:
         with ZipFile(cast("BinaryIO", sink), "w", ZIP_STORED) as archive:
-            for entry, source in zip(entries, opened, strict=True):
-                with archive.open(_info(entry, moment), "w", force_zip64=_size(entry) > _ZIP64) as target:
-                    for chunk in _chunks(entry, source):
+            for name, source in files:
+                with archive.open(_info(name, moment), "w", force_zip64=_size(source) > _ZIP64) as target:
+                    while chunk := source.read(_CHUNK):
                         target.write(chunk)
                         yield sink.drain()
         yield sink.drain()
     finally:
-        for stream in filter(None, opened):
-            stream.close()
+        for _, source in files:
+            source.close()
 
 
-def _info(entry: Entry, moment: datetime) -> ZipInfo:
-    info = ZipInfo(entry.name, moment.timetuple()[:6])
+def _info(name: str, moment: datetime) -> ZipInfo:
+    info = ZipInfo(name, moment.timetuple()[:6])
     info.external_attr = _MODE
     return info
 
 
-def _size(entry: Entry) -> int:
-    return len(entry.content) if isinstance(entry.content, bytes) else entry.content.stat().st_size
-
-
-def _chunks(entry: Entry, source: BinaryIO | None) -> Iterator[bytes]:
-    if source is None:
-        yield cast("bytes", entry.content)
-        return
-    while chunk := source.read(_CHUNK):
-        yield chunk
+def _size(source: BinaryIO) -> int:
+    size = source.seek(0, SEEK_END)
+    source.seek(0)
+    return size

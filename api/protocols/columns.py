@@ -94,9 +94,8 @@ def examples_of(task: TaskName, texts: Mapping[str, Sequence[str]]) -> list[Any]
     """
     names = INPUTS[task]
     if set(texts) != set(names):
-        raise refused(
-            "inputs", f"a {task} model takes {' and '.join(names)}, not {', '.join(map(quoted, sorted(texts)))}"
-        )
+        sent = ", ".join(map(quoted, sorted(texts)))
+        raise refused("inputs", f"a {task} model takes {' and '.join(names)}, not {sent}")
     if len({len(rows) for rows in texts.values()}) > 1:
         raise refused("inputs", f"{' and '.join(names)} differ in their number of rows")
     if len(names) == 1:

@@ -115,6 +115,8 @@ def texts_of(body: EmbeddingsIn) -> list[str]:
             raise _refused(f"input{where} is not a text (a JSON string)")
         if not text.strip():
             raise _refused(f"input{where} is empty")
+        if not _is_whole(text):
+            raise _refused(f"input{where} holds half a surrogate pair, which is no character")
     return texts
 
 
@@ -142,6 +144,15 @@ def _encoded(vector: Vector, encoding_format: EncodingFormat) -> list[float] | s
         numbers: list[float] = vector.tolist()
         return numbers
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def _is_whole(text: str) -> bool:
+    """JSON can escape half a surrogate pair; it is no character, and no tokenizer reads it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refused(message: str) -> InvalidInputError:

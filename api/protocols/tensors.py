@@ -133,9 +133,8 @@ def _texts(tensor: InputTensor, chunk: bytes | None, where: str) -> list[str]:
     else:
         texts = [_decoded(value, where) for value in islice(_values(chunk, where), rows + 1)]
     if len(texts) != rows:
-        raise refused(
-            where, f"its shape promises {rows} texts, and it has {'more' if len(texts) > rows else len(texts)}"
-        )
+        there = "more" if len(texts) > rows else f"{len(texts)}"
+        raise refused(where, f"its shape promises {rows} texts, and there are {there}")
     return texts
 
 
