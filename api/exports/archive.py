@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from io import SEEK_END, BytesIO
@@ -58,26 +59,28 @@ def stream_zip(entries: Sequence[Entry], moment: datetime) -> Iterator[bytes]:
     Raises:
         OSError: A file cannot be read.
     """
-    return _written([(entry.name, _opened(entry)) for entry in entries], moment)
+    parts = _written(entries, moment)
+    next(parts)  # begun, so that it closes what it opened whatever becomes of it
+    return parts
+
+
+def _written(entries: Sequence[Entry], moment: datetime) -> Iterator[bytes]:
+    sink = _Sink()
+    with ExitStack() as stack:
+        files = [(entry.name, stack.enter_context(_opened(entry))) for entry in entries]
+        yield b""
+        archive = stack.enter_context(ZipFile(cast("BinaryIO", sink), "w", ZIP_STORED))
+        for name, source in files:
+            with archive.open(_info(name, moment), "w", force_zip64=_size(source) > _ZIP64) as target:
+                while chunk := source.read(_CHUNK):
+                    target.write(chunk)
+                    yield sink.drain()
+        archive.close()
+        yield sink.drain()
 
 
 def _opened(entry: Entry) -> BinaryIO:
     return BytesIO(entry.content) if isinstance(entry.content, bytes) else entry.content.open("rb")
-
-
-def _written(files: Sequence[tuple[str, BinaryIO]], moment: datetime) -> Iterator[bytes]:
-    sink = _Sink()
-    try:
-        with ZipFile(cast("BinaryIO", sink), "w", ZIP_STORED) as archive:
-            for name, source in files:
-                with archive.open(_info(name, moment), "w", force_zip64=_size(source) > _ZIP64) as target:
-                    while chunk := source.read(_CHUNK):
-                        target.write(chunk)
-                        yield sink.drain()
-        yield sink.drain()
-    finally:
-        for _, source in files:
-            source.close()
 
 
 def _info(name: str, moment: datetime) -> ZipInfo:

@@ -138,6 +138,13 @@ def test_what_is_served_in_8_bits_is_exported_so(service: Service) -> None:
     assert 'InferenceSession("model.int8.onnx")' in files.read("USAGE.md").decode()
 
 
+def test_the_headers_can_be_asked_for_alone(service: Service) -> None:
+    answer = service.client.head("/models/tiny-graded/versions/1/export")
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "application/zip"
+
+
 def test_the_same_version_makes_the_same_archive(service: Service) -> None:
     first, second = (service.client.get("/models/tiny-graded/versions/1/export").content for _ in range(2))
 

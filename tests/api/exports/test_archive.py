@@ -7,6 +7,7 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from api.exports.archive import Entry, stream_zip
@@ -40,6 +41,19 @@ def test_a_file_that_is_deleted_meanwhile_is_sent_all_the_same(tmp_path: Path) -
 
     with zipfile.ZipFile(io.BytesIO(b"".join(parts))) as archive:
         assert archive.read("file") == b"content"
+
+
+def test_what_was_opened_is_closed_though_nobody_reads(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+
+    def is_open() -> bool:
+        return any(file.path == str(tmp_path / "file") for file in psutil.Process().open_files())
+
+    parts = stream_zip([Entry("file", tmp_path / "file")], MOMENT)
+    assert is_open()
+    del parts
+
+    assert not is_open()
 
 
 def test_a_file_that_is_missing_is_told_before_anything_is_sent(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_header_that_is_no_length_of_the_body_is_refused(length: str) -> None:
 def test_a_name_of_megabytes_does_not_come_back() -> None:
     long = "x" * 1_000_000
     twice = request(tensor([], long, data=[]), tensor([], long, data=[]))
-    unknown = request(tensor([], data=[], **{long: 1}))
+    unknown = request({**tensor([], data=[]), long: 1})
     for body, _ in (twice, unknown):
         with pytest.raises(InvalidInputError) as caught:
             read_request(body, None)
