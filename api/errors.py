@@ -1,4 +1,7 @@
-"""Exceptions → RFC 9457 problem documents: one table from the domain's errors to HTTP."""
+"""Exceptions → RFC 9457 problem documents: one table from the domain's errors to HTTP.
+
+Where another protocol is spoken (`api.protocols`), the document is written as that protocol writes its errors.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from sqlalchemy.exc import DataError, ProgrammingError, SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from api.protocols.errors import Failure, dialect_of, rendered
 from models_store.database import DATABASE_AWAY, explain
 from models_store.errors import (
     ArtifactCorruptError,
@@ -42,14 +46,18 @@ STATUS_OF_ERROR: dict[type[ThawlineError], HTTPStatus] = {
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")  # pydantic speaks of dictionaries and instances
 
 
-class ProblemResponse(JSONResponse):
+class ErrorResponse(JSONResponse):
     """An error body."""
-
-    media_type = "application/problem+json"
 
     def render(self, content: Any) -> bytes:
         """ASCII only: a message may quote a half of a surrogate pair, which UTF-8 cannot hold."""
         return json.dumps(content).encode()
+
+
+class ProblemResponse(ErrorResponse):
+    """An error body of our own."""
+
+    media_type = "application/problem+json"
 
 
 def problem(
@@ -60,8 +68,13 @@ def problem(
     code: str | None = None,
     headers: dict[str, str] | None = None,
     **members: Any,
-) -> ProblemResponse:
-    """A problem document about this request."""
+) -> ErrorResponse:
+    """A problem document about this request, or what stands for one in the protocol that the request speaks."""
+    if (dialect := dialect_of(request.url.path)) is not None:
+        first: dict[str, object] = next(iter(members.get("errors", [])), {})
+        place = str(first["column"]) if "column" in first else None
+        status, content = rendered(dialect, Failure(status, detail, code, place))
+        return ErrorResponse(content, status_code=status, headers=headers)
     body = {
         "type": f"urn:thawline:error:{code}" if code else "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -84,12 +97,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DataError, _unstorable)
 
 
-async def _domain_error(request: Request, error: Exception) -> ProblemResponse:
+async def _domain_error(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, ThawlineError)  # noqa: S101
     return domain_error(request, error)
 
 
-def domain_error(request: Request, error: ThawlineError) -> ProblemResponse:
+def domain_error(request: Request, error: ThawlineError) -> ErrorResponse:
     """The answer to an error of ours."""
     status = next((s for kind, s in STATUS_OF_ERROR.items() if isinstance(error, kind)), None)
     if status is None:
@@ -101,7 +114,7 @@ def domain_error(request: Request, error: ThawlineError) -> ProblemResponse:
     return problem(request, status, error.message, code=error.code, headers=headers, **members)
 
 
-async def _invalid_request(request: Request, error: Exception) -> ProblemResponse:
+async def _invalid_request(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     if (wanted := _other_media_type(request, error.body)) is not None:
         detail = f"send the body as {wanted}, with the Content-Type to match"
@@ -154,25 +167,25 @@ def _fields(path: list[Any], body: object) -> list[str]:
     return fields
 
 
-async def _http_error(request: Request, error: Exception) -> ProblemResponse:
+async def _http_error(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     headers = dict(error.headers) if error.headers else None
     code = "too_large" if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
     return problem(request, error.status_code, str(error.detail), code=code, headers=headers)
 
 
-async def _database_error(request: Request, error: Exception) -> ProblemResponse:
+async def _database_error(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, SQLAlchemyError)  # noqa: S101
     log.error("database error", error=str(error), path=request.url.path)
     return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, explain(error), code="unavailable")
 
 
-async def _unstorable(request: Request, error: Exception) -> ProblemResponse:
+async def _unstorable(request: Request, error: Exception) -> ErrorResponse:
     detail = "the request holds a value that the database cannot take, such as a NUL character"
     return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, code="invalid_input", errors=[], error_count=0)
 
 
-def unexpected(request: Request, error: Exception) -> ProblemResponse:
+def unexpected(request: Request, error: Exception) -> ErrorResponse:
     """The answer to an exception that nobody foresaw."""
     log.error("unexpected error", path=request.url.path, exc_info=error)
     detail = "an unexpected error; the server's log has it under this request_id"

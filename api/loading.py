@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from api.batching import Engines, MicroBatcher
+from api.batching import Engines, Logits, MicroBatcher
 from api.figures import ModelFigures
 from api.throughput import Throughput
 from models_store import golden
 from models_store.artifacts import ArtifactStore
 from models_store.precision import ONNX_FILES, Precision
-from models_store.predictor import CONFIG_FILE, Predictor, served_precision
+from models_store.predictor import CONFIG_FILE, Interrupt, Predictor, served_precision
 from models_store.process import usable_cores
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
@@ -38,12 +38,30 @@ class LoadedModel:
     batcher: MicroBatcher
     figures: ModelFigures
     size_bytes: int
+    embedder: MicroBatcher | None = None  # of a model that is a sentence encoder
     used_at: float = field(default_factory=time.monotonic)
 
     def close(self) -> None:
         """Finish what waits, and end the threads."""
-        self.batcher.close()
+        for batcher in self.batchers:
+            batcher.close()
         self.figures.flush()
+
+    @property
+    def batchers(self) -> list[MicroBatcher]:
+        """All that run it."""
+        return [self.batcher, *([self.embedder] if self.embedder else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class _EmbeddingEngine:
+    """Gives vectors in place of logits."""
+
+    predictor: Predictor
+
+    def infer(self, batch: Sequence[Encoded], interrupt: Interrupt) -> Sequence[Logits]:
+        """The vector of each text."""
+        return self.predictor.embed(batch, interrupt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +99,14 @@ class Loader:
         engines = self._engines(folder, predictor)
         figures = ModelFigures(version.model, version.version)
         batcher = MicroBatcher(engines, batch_tokens=self._batch_tokens, figures=figures)
-        return LoadedModel(predictor, batcher, figures, predictor.size_bytes * (1 + (engines.wide is not None)))
+        size = predictor.size_bytes * (1 + (engines.wide is not None))
+        return LoadedModel(predictor, batcher, figures, size, self._embedder(predictor, figures))
+
+    def _embedder(self, predictor: Predictor, figures: ModelFigures) -> MicroBatcher | None:
+        if predictor.embedding_width is None:
+            return None
+        engines = Engines(_EmbeddingEngine(predictor), None, self._runners)
+        return MicroBatcher(engines, batch_tokens=self._batch_tokens, figures=figures)
 
     def _engines(self, folder: Path, narrow: Predictor) -> Engines:
         measured = self._measured.get((folder, narrow.precision))

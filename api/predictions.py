@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from api import steps
 from api.admission import Admission
-from api.batching import Results
+from api.batching import Logits, Results
 from api.figures import REFUSED_CALLS
-from api.predictors import Choice, PredictorPool, VersionResolver
+from api.predictors import Choice, PredictorPool, VersionResolver, embedding, no_embeddings
 from api.rollout import Rollout
 from api.timings import Timings
 from api.tracing import Tracing
 from models_store.errors import InvalidInputError, OverloadedError, Problem, UnavailableError
 from models_store.precision import Precision
+from models_store.predictor import Predictor
 from models_store.settings import Settings
+from models_store.specs import HeadName
 from models_store.tables import ModelVersion
-from models_store.tasks import Prediction, PredictOptions
+from models_store.tasks import Prediction, PredictOptions, TaskName
 
 DEFAULT_OPTIONS = PredictOptions()
 
@@ -55,6 +58,21 @@ class Asked:
     precision: Precision | None = None
     timeout: float | None = None
     listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """What a call for vectors is answered with.
+
+    Attributes:
+        version: Which version answered.
+        vectors: One for each text, in their order, of unit length.
+        pieces: Word pieces that were read, special tokens included.
+    """
+
+    version: ModelVersion
+    vectors: Sequence[Logits]
+    pieces: int
 
 
 class PredictionService:
@@ -92,15 +110,56 @@ class PredictionService:
             ModelFailedError: The model gave a usable answer to none of the inputs.
             UnavailableError: The answer took longer than allowed.
         """
-        if len(inputs) > self._most:
-            raise InvalidInputError(f"{len(inputs)} inputs are too many for one call; send at most {self._most}")
+        async with self._admitted(reference, len(inputs), asked.timeout) as deadline:
+            return await self._answer(reference, inputs, asked, deadline)
+
+    async def embed(self, reference: str, texts: Sequence[str]) -> Embeddings:
+        """Vectors of texts, each read by itself.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            InvalidInputError: The model is no sentence encoder, or there are too many texts.
+            OverloadedError: Too many texts wait already.
+            ArtifactCorruptError: The version's files cannot be loaded.
+            ModelFailedError: The model gave no vector to one of the texts.
+            UnavailableError: The answer took longer than allowed.
+        """
+        async with self._admitted(reference, len(texts)) as deadline:
+            version = await self.version(reference)
+            check_embeds(version)
+            model = await self._predictors.get(Choice(version))
+            encoded = await steps.encode_texts(model.predictor, texts)
+            seconds = deadline - time.monotonic()
+            results = await self._predictors.run(Choice(version), encoded, seconds, embedding)
+            return Embeddings(version, steps.all_given(results.outcomes), sum(map(len, encoded)))
+
+    async def loaded(self, reference: str, precision: Precision | None = None) -> tuple[ModelVersion, Predictor]:
+        """A version and its model, which can answer: it is loaded unless it is already.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            InvalidInputError: The version has no model in this precision.
+            OverloadedError: Too many texts wait already.
+            ArtifactCorruptError: The version's files cannot be loaded.
+            UnavailableError: It took longer than allowed.
+        """
+        async with self._admitted(reference, 0):
+            version = await self.version(reference)
+            wanted = await self._predictors.choose(version, precision)
+            return version, (await self._predictors.get(wanted)).predictor
+
+    @asynccontextmanager
+    async def _admitted(self, reference: str, texts: int, timeout: float | None = None) -> AsyncIterator[float]:  # noqa: ASYNC109
+        """Hold a permit for a call until its time is over, which is given as on the clock of `time.monotonic`."""
+        if texts > self._most:
+            raise InvalidInputError(f"{texts} inputs are too many for one call; send at most {self._most}")
         name = reference.partition("@")[0]
-        seconds = min(asked.timeout or self._longest, self._longest)
+        seconds = min(timeout or self._longest, self._longest)
         try:
             # Before anything that takes its time: while a model loads, calls must not pile up without bound.
             async with asyncio.timeout(seconds) as limit:
-                with self.admission.permit(name, len(inputs)):
-                    return await self._answer(reference, inputs, asked, time.monotonic() + seconds)
+                with self.admission.permit(name, texts):
+                    yield time.monotonic() + seconds
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -165,3 +224,19 @@ def _not_accepted(refused: Sequence[tuple[int, str]], *, listed: bool) -> Invali
         for index, message in refused
     ]
     return InvalidInputError(f"{errors[0].column}: {errors[0].message}", errors)
+
+
+def check_embeds(version: ModelVersion) -> None:
+    """Refuse a version that cannot be a sentence encoder, as far as the registry knows.
+
+    Raises:
+        InvalidInputError: Says why.
+    """
+    asked = f"{version.model}@{version.version}"
+    if version.task != TaskName.SIMILARITY:
+        raise no_embeddings(f"{asked} is a {version.task} model; only similarity models have embeddings")
+    if version.head != HeadName.SIAMESE:
+        raise no_embeddings(
+            f"{asked} reads the texts of a pair together (head {version.head}), so that one alone has no embedding; "
+            f"train it with head {HeadName.SIAMESE}"
+        )

@@ -6,12 +6,12 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from api.batching import Call, ClosedError, Done, Results
+from api.batching import Call, ClosedError, Done, MicroBatcher, Results
 from api.figures import LOADED_BYTES, LOADED_MODELS
 from api.loading import LoadedModel, Loader
 from models_store import registry
@@ -27,8 +27,10 @@ from models_store.tasks import Encoded
 
 _RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
 _PARALLEL_LOADS = 4
+TOO_OLD = "this version was exported before models had embeddings; train it again"
 
 Key = tuple[str, Precision | None]  # a version's artifact, and the precision if not the one that is served
+Batcher = Callable[[LoadedModel], MicroBatcher]  # of a model
 log = get_logger(__name__)
 
 
@@ -91,6 +93,26 @@ class _Offer:
     available: Sequence[str]
 
 
+def _predicting(model: LoadedModel) -> MicroBatcher:
+    return model.batcher
+
+
+def embedding(model: LoadedModel) -> MicroBatcher:
+    """What gives the vectors of a model.
+
+    Raises:
+        InvalidInputError: It is no sentence encoder.
+    """
+    if model.embedder is None:
+        raise no_embeddings(TOO_OLD)
+    return model.embedder
+
+
+def no_embeddings(message: str) -> InvalidInputError:
+    """What a model that is no sentence encoder answers a call for vectors with."""
+    return InvalidInputError(message, [Problem("no_embeddings", message, column="model")], code="no_embeddings")
+
+
 class PredictorPool:
     """Loads versions on demand and keeps them, within a budget of memory."""
 
@@ -150,7 +172,9 @@ class PredictorPool:
         """Whether it is loaded."""
         return wanted.key in self._loaded
 
-    async def run(self, wanted: Choice, encoded: Sequence[Encoded], seconds: float) -> Results:
+    async def run(
+        self, wanted: Choice, encoded: Sequence[Encoded], seconds: float, of: Batcher = _predicting
+    ) -> Results:
         """Run texts; see `MicroBatcher.submit`. Cancelled, it gives up what has not begun."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Results] = loop.create_future()
@@ -159,28 +183,30 @@ class PredictorPool:
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(_settle, future, results)
 
-        call = await self._submit(wanted, encoded, hand_over, seconds)
+        call = await self._submit(wanted, encoded, hand_over, seconds, of)
         try:
             return await future
         except asyncio.CancelledError:
             call.cancel()
             raise
 
-    async def _submit(self, wanted: Choice, encoded: Sequence[Encoded], done: Done, seconds: float) -> Call:
+    async def _submit(
+        self, wanted: Choice, encoded: Sequence[Encoded], done: Done, seconds: float, of: Batcher
+    ) -> Call:
         while True:
             try:
-                return (await self.get(wanted)).batcher.submit(encoded, done, seconds=seconds)
+                return of(await self.get(wanted)).submit(encoded, done, seconds=seconds)
             except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
                 continue
 
     def backlog_seconds(self) -> float:
         """How long the texts that wait will take, all models together."""
-        return sum(model.batcher.backlog_seconds() for model in self._loaded.values())
+        return sum(batcher.backlog_seconds() for model in self._loaded.values() for batcher in model.batchers)
 
     def trouble(self) -> str | None:
         """What is wrong with a loaded model at the moment."""
         for key, model in self._loaded.items():
-            if not model.batcher.healthy(self._settings.predict_timeout_seconds):
+            if not all(batcher.healthy(self._settings.predict_timeout_seconds) for batcher in model.batchers):
                 return f"a runner of {key[0]} died or hangs, and is about to be replaced"
         return None
 
@@ -188,7 +214,7 @@ class PredictorPool:
         """What is to be done once in a while: replace lost runners, unload what nobody asks for."""
         self.flush_figures()
         for key, model in list(self._loaded.items()):
-            if lost := model.batcher.tend(self._settings.predict_timeout_seconds):
+            if lost := sum(batcher.tend(self._settings.predict_timeout_seconds) for batcher in model.batchers):
                 log.error("runners replaced", artifact=key[0], runners=lost)
             idle = time.monotonic() - model.used_at
             if idle > self._settings.model_idle_seconds:

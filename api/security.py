@@ -10,17 +10,18 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import Scope
 
-from api.errors import ProblemResponse, problem
+from api.errors import ErrorResponse, problem
 
 # A dependency of every keyed route, so that the OpenAPI document tells of the key; `refusal` is what asks for it.
 bearer = HTTPBearer(auto_error=False, description="The value of THAWLINE_API_KEY, where one is set")
 
 # What needs no key: the page and the documentation (which show nothing by themselves) and the probes.
-_OPEN = ("/", "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
+_PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+_OPEN = (*_PROBES, "/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 _OPEN_FOLDERS = ("/web/", "/static-offline-docs/")
 
 
-def refusal(scope: Scope, authorization: str | None, key: SecretStr | None) -> ProblemResponse | None:
+def refusal(scope: Scope, authorization: str | None, key: SecretStr | None) -> ErrorResponse | None:
     """The 401 for a call without the key, compared in constant time; None where it may pass."""
     path = scope["path"]
     if key is None or path in _OPEN or path.startswith(_OPEN_FOLDERS):

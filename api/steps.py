@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from api.batching import Outcome, OverdueError, RunnerLostError
+from api.batching import Logits, Outcome, OverdueError, RunnerLostError
 from models_store.errors import InvalidInputError, ModelFailedError, Problem, ThawlineError, UnavailableError
 from models_store.logging import get_logger
 from models_store.predictor import Predictor
@@ -59,6 +59,25 @@ async def decode(inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOp
         UnavailableError: The same, because its runner was lost.
     """
     return await _off_loop(partial(_decode, inputs, outcomes, options), inputs.examples)
+
+
+async def encode_texts(predictor: Predictor, texts: Sequence[str]) -> list[Encoded]:
+    """Word pieces of texts that are to be embedded."""
+    return await _off_loop(predictor.encode_texts, texts)
+
+
+def all_given(outcomes: Sequence[Outcome]) -> list[Logits]:
+    """What the model gave to each text.
+
+    Raises:
+        ModelFailedError: It gave nothing to one of them.
+        UnavailableError: The same, because its runner was lost.
+    """
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            log.error("the model gave no answer", reason=repr(outcome), exc_info=outcome)
+            raise _told(outcome)
+    return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
 
 def check_options(task: Task[Any], options: PredictOptions) -> None:

@@ -18,13 +18,14 @@ from tokenizers import Tokenizer
 from models_store.errors import ArtifactCorruptError
 from models_store.precision import ONNX_FILES, Precision
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task, task_from_config
+from models_store.tasks.base import encoded_from
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 from models_store.windows import Logits, Window, Windowing, merge_all
 
 CONFIG_FILE = "model.json"
 DEFAULT_OPTIONS = PredictOptions()
 BATCH_TOKENS = 512  # padded, at a time; 4096 take half as long again on a CPU, having outgrown its caches
-_LOGITS = "logits"
+LOGITS, EMBEDDING = "logits", "embedding"  # what the models' outputs are called
 
 
 class UnexpectedOutputError(RuntimeError):
@@ -54,6 +55,8 @@ class Predictor:
         windowing: How it reads long texts.
         precision: The arithmetic it is run in.
         size_bytes: Of the file that was loaded.
+        embedding_width: Of the vectors of `embed`; None for a model that is no sentence encoder.
+        input_names: What is fed to the ONNX model.
     """
 
     def __init__(
@@ -65,15 +68,17 @@ class Predictor:
         windowing: Windowing,
         precision: Precision = Precision.FP32,
         size_bytes: int = 0,
+        embedding_width: int | None = None,
     ) -> None:
         self.task = task
         self.windowing = windowing
         self.precision = precision
         self.size_bytes = size_bytes
+        self.embedding_width = embedding_width
         self._tokenizer = tokenizer
         self._session = session
         self._pad_id = pad_id
-        self._input_names = {entry.name for entry in session.get_inputs()}
+        self.input_names = [entry.name for entry in session.get_inputs()]
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0, precision: Precision | None = None) -> Self:
@@ -94,9 +99,16 @@ class Predictor:
             tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
             precision = precision or served_precision(config)
             path = folder / ONNX_FILES[precision]
-            task = task_from_config(config["task"])
-            size = path.stat().st_size
-            return cls(task, tokenizer, _session(path, threads), config["pad_id"], windowing, precision, size)
+            return cls(
+                task_from_config(config["task"]),
+                tokenizer,
+                _session(path, threads),
+                config["pad_id"],
+                windowing,
+                precision,
+                path.stat().st_size,
+                embedding_width(config),
+            )
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
 
@@ -126,7 +138,7 @@ class Predictor:
             UnexpectedOutputError: The model gave something else.
         """
         feed = self._feed(batch)
-        logits = self._session.run([_LOGITS], feed, interrupt.run_options if interrupt else None)[0]
+        logits = self._session.run([LOGITS], feed, interrupt.run_options if interrupt else None)[0]
         width = (self.task.n_outputs,)
         expected = feed["input_ids"].shape + width if self.task.per_token else (len(batch), *width)
         if logits.shape != expected:
@@ -134,6 +146,28 @@ class Predictor:
         if self.task.per_token:
             return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
         return list(logits)
+
+    def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
+        """Word pieces of texts that are to be embedded, each by itself; what is too long is cut."""
+        return [encoded_from(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def embed(self, batch: Sequence[Encoded], interrupt: Interrupt | None = None) -> list[NDArray[np.float32]]:
+        """Run one batch of single texts through a model that is a sentence encoder.
+
+        Args:
+            batch: What to run.
+            interrupt: With which another thread may end it.
+
+        Returns:
+            The vector of each, of unit length: (`embedding_width`,).
+
+        Raises:
+            UnexpectedOutputError: The model gave something else.
+        """
+        vectors = self._session.run([EMBEDDING], self._feed(batch), interrupt.run_options if interrupt else None)[0]
+        if vectors.shape != (len(batch), self.embedding_width):
+            raise UnexpectedOutputError(f"the model's vectors have the shape {vectors.shape}")
+        return list(vectors)
 
     def decode(self, logits: Logits, example: Any, encoded: Encoded, options: PredictOptions) -> Prediction:
         """The answer for one example; says so when its text was cut."""
@@ -171,12 +205,18 @@ class Predictor:
             mask[row, :length] = 1
             types[row, :length] = encoded.type_ids
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        return {name: array for name, array in feed.items() if name in self._input_names}
+        return {name: array for name, array in feed.items() if name in self.input_names}
 
 
 def served_precision(config: Mapping[str, Any]) -> Precision:
     """Of what is in a version's `CONFIG_FILE`; versions from before there was a choice have single precision alone."""
     return Precision(config.get("precision", Precision.FP32))
+
+
+def embedding_width(config: Mapping[str, Any]) -> int | None:
+    """Of what is in a version's `CONFIG_FILE`: the width of its vectors; None where it is no sentence encoder."""
+    embedding = config.get("embedding")
+    return int(embedding["width"]) if embedding else None
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func
+from sqlalchemy import and_, delete, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -166,6 +166,20 @@ def list_models(session: Session, limit: int, after: str | None) -> list[Model]:
 def versions(session: Session, name: str) -> list[ModelVersion]:
     """All versions of a model, the newest first."""
     query = select(ModelVersion).where(ModelVersion.model == name).order_by(col(ModelVersion.version).desc())
+    return list(session.exec(query))
+
+
+def in_production(session: Session, head: str) -> list[ModelVersion]:
+    """The versions with this head that a bare model name means, by the models' names."""
+    query = (
+        select(ModelVersion)
+        .join(
+            ModelAlias,
+            and_(col(ModelAlias.model) == ModelVersion.model, col(ModelAlias.version) == ModelVersion.version),
+        )
+        .where(ModelAlias.alias == PRODUCTION, ModelVersion.head == head)
+        .order_by(col(ModelVersion.model))
+    )
     return list(session.exec(query))
 
 

@@ -324,7 +324,13 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
         ("GET", "/models/{name}/versions/{version}"), ("DELETE", "/models/{name}/versions/{version}"),
         ("GET", "/models/{name}/versions/{version}/report"),
         ("PUT", "/models/{name}/aliases/{alias}"), ("DELETE", "/models/{name}/aliases/{alias}"),
+        ("GET", "/models/{name}/versions/{version}/export"),
         ("POST", "/predict/{model}"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
+        ("GET", "/v2"), ("GET", "/v2/health/live"), ("GET", "/v2/health/ready"),
+        *((method, f"/v2/models/{{model}}{version}{what}")
+          for version in ("", "/versions/{version}")
+          for method, what in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"))),
+        ("POST", "/v1/embeddings"), ("GET", "/v1/models"), ("GET", "/v1/models/{model}"),
     }  # fmt: skip
     ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
     assert len(ids) == len(set(ids))
@@ -344,18 +350,31 @@ def test_the_report_is_documented_field_by_field(service: Service) -> None:
     assert {"classes", "confusion", "reliability", "worst_errors"} <= set(schemas["SplitReport"]["properties"])
 
 
+ERRORS = {"/v1": ("application/json", "OpenAIErrorOut"), "/v2": ("application/json", "OipErrorOut")}
+
+
 def test_documented_errors_are_problem_documents(service: Service) -> None:
     document = service.client.get("/openapi.json").json()
     problem = document["components"]["schemas"]["ProblemOut"]["required"]
 
     assert set(problem) == {"type", "title", "status", "detail", "instance", "request_id"}
-    for methods in document["paths"].values():
+    for path, methods in document["paths"].items():
+        kind, schema = ERRORS.get(path[:3], ("application/problem+json", "ProblemOut"))
         for operation in methods.values():
+            assert kind == "application/problem+json" or "422" not in operation["responses"]
             for status, answer in operation["responses"].items():
                 if status.startswith("4"):
                     (content,) = answer["content"].items()
-                    assert content[0] == "application/problem+json", operation["operationId"]
-                    assert content[1]["schema"] == {"$ref": "#/components/schemas/ProblemOut"}
+                    assert content[0] == kind, operation["operationId"]
+                    assert content[1]["schema"] == {"$ref": f"#/components/schemas/{schema}"}
+
+
+def test_every_schema_that_is_referred_to_is_there(service: Service) -> None:
+    document = service.client.get("/openapi.json")
+
+    assert set(re.findall(r'"#/components/schemas/(\w+)"', document.text)) <= set(
+        document.json()["components"]["schemas"]
+    )
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/"])

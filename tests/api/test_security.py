@@ -16,7 +16,7 @@ from tests.api.conftest import AppFactory
 from tests.fixtures.servers import ROOT, Service, wait_for
 
 KEY = "a-long-random-secret"
-OPEN = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def test_the_right_key_opens(keyed: TestClient, path: str) -> None:
         assert keyed.get(path, headers={"Authorization": f"{scheme} {KEY}"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/web/app.js", "/docs", "/redoc", "/openapi.json", "/healthz"])
+@pytest.mark.parametrize(
+    "path", ["/", "/web/app.js", "/docs", "/redoc", "/openapi.json", "/healthz", "/v2/health/live"]
+)
 def test_the_page_its_files_and_the_probes_need_no_key(keyed: TestClient, path: str) -> None:
     assert keyed.get(path).status_code == 200
 

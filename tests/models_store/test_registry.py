@@ -190,6 +190,20 @@ def test_promotion_moves_an_alias(db: Database) -> None:
     assert resolve(db, "intent@2") == 2
 
 
+def test_what_is_in_production_can_be_asked_for_by_its_head(db: Database) -> None:
+    for name in ("b", "intent", "a"):
+        publish(db, name)
+    publish(db)
+    promote(db, 1, PRODUCTION)
+    promote(db, 2, "staging")
+
+    with db.reading() as session:
+        found = [(row.model, row.version) for row in registry.in_production(session, VERSION.head)]
+        assert registry.in_production(session, "siamese") == []
+
+    assert found == [("a", 1), ("b", 1), ("intent", 1)]
+
+
 def test_a_job_may_leave_production_where_it_is(db: Database) -> None:
     publish(db)
 

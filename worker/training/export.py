@@ -7,6 +7,7 @@ optimiser recognises; docs/decisions/0003-onnx-export.md has the measurements.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import warnings
@@ -19,9 +20,10 @@ import onnx
 import torch
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
+from torch import nn
 
 from models_store.precision import ONNX_FILES, Precision
-from models_store.predictor import CONFIG_FILE, Predictor
+from models_store.predictor import CONFIG_FILE, EMBEDDING, LOGITS, Predictor
 from models_store.tasks import Encoded, Task
 from models_store.tokenizer import TOKENIZER_FILE
 from worker.training.data import Split
@@ -30,10 +32,13 @@ from worker.training.ensemble import Ensemble
 from worker.training.errors import ParityError
 from worker.training.model import TaskModel
 from worker.training.objectives import learnt_task
+from worker.training.sentences import SentenceEncoder, vectors_of, width_of
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-3
 _PARITY_LONG_ROWS = 4
+# It warns that the rows of a slice may be fewer than the batch; they are.
+logging.getLogger("symbolic_shape_infer").setLevel(logging.ERROR)
 _MAX_FILE_BYTES = 2 * 1024**3 - 1  # a protobuf ends here; larger weights would need external data
 
 
@@ -57,21 +62,23 @@ def export_model(
         stride: Step of the windows in which longer texts are read; None cuts them.
     """
     model.eval().to("cpu")
+    width = width_of(model)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.onnx"
-        _trace(model, task, raw)
+        _trace(model if width is None else SentenceEncoder(model), task, raw, embeds=width is not None)
         _fuse(raw, folder / ONNX_FILES[Precision.FP32], model)
     config = {
         "task": learnt_task(model, task).to_config(),
         "max_length": max_length,
         "stride": stride,
         "pad_id": encoder.pad_id,
+        **({"embedding": {"width": width}} if width is not None else {}),
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")
     shutil.copyfile(encoder.tokenizer_path, folder / TOKENIZER_FILE)
 
 
-def _trace(model: TaskModel | Ensemble, task: Task[Any], path: Path) -> None:
+def _trace(model: nn.Module, task: Task[Any], path: Path, *, embeds: bool) -> None:
     ids = torch.ones((2, 9), dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 7:] = 0  # real padding, so that nothing is traced as constant
@@ -79,7 +86,8 @@ def _trace(model: TaskModel | Ensemble, task: Task[Any], path: Path) -> None:
     types[:, 5:7] = 1  # and a second text
     names = ["input_ids", "attention_mask", "token_type_ids"]
     tokens = {0: "batch", 1: "length"}
-    axes = dict.fromkeys(names, tokens) | {"logits": tokens if task.per_token else {0: "batch"}}
+    outputs = [LOGITS, EMBEDDING] if embeds else [LOGITS]
+    axes = dict.fromkeys(names, tokens) | dict.fromkeys(outputs, tokens if task.per_token else {0: "batch"})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated, and tracing warns of every shape it reads
         torch.onnx.export(
@@ -87,7 +95,7 @@ def _trace(model: TaskModel | Ensemble, task: Task[Any], path: Path) -> None:
             (ids, mask, types),
             str(path),
             input_names=names,
-            output_names=["logits"],
+            output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
@@ -122,27 +130,46 @@ def check_parity(model: TaskModel | Ensemble, predictor: Predictor, split: Split
     """Compare the production predictor with torch on real rows, single and batched, long ones among them.
 
     Returns:
-        The largest absolute difference of a logit, before the temperature makes it smaller.
+        The largest absolute difference of a logit, before the temperature makes it smaller, or of an embedding.
 
     Raises:
         ParityError: It is above `PARITY_TOLERANCE`.
     """
     rows = [split.rows[i] for i in _sample(split, limit)]
-    encoded = predictor.encode([predictor.task.example(row) for row in rows])
+    examples = [predictor.task.example(row) for row in rows]
+    worst = max(_logits_apart(model, predictor, examples), _embeddings_apart(model, predictor, examples))
+    if not worst <= PARITY_TOLERANCE:
+        raise ParityError(
+            f"what the exported model answers differs from the trained one's by {worst:.2g} "
+            f"(allowed: {PARITY_TOLERANCE:g})"
+        )
+    return worst
+
+
+def _logits_apart(model: TaskModel | Ensemble, predictor: Predictor, examples: Sequence[Any]) -> float:
+    encoded = predictor.encode(examples)
     owned = [predictor.windows(e) for e in encoded]
     apart = [_torch_logits(model, window.encoded) for windows in owned for window in windows]
     expected = predictor.merge(owned, apart)
     single = [window.encoded for windows in owned for window in windows][:8]
     # As it was before the temperature made all logits smaller: calibration must not loosen the gate.
-    worst = float(model.temperature) * max(
+    return float(model.temperature) * max(
         _difference(expected, predictor.logits(encoded)),
         _difference(apart[:8], [predictor.infer([e])[0] for e in single]),
     )
-    if not worst <= PARITY_TOLERANCE:
-        raise ParityError(
-            f"the exported model's logits differ from the trained one's by {worst:.2g} (allowed: {PARITY_TOLERANCE:g})"
-        )
-    return worst
+
+
+def _embeddings_apart(model: TaskModel | Ensemble, predictor: Predictor, pairs: Sequence[Any]) -> float:
+    """Both texts of each pair, each by itself and all in one batch; 0 for a model that has no embeddings."""
+    if predictor.embedding_width is None:
+        return 0.0
+    encoded = predictor.encode_texts([text for pair in pairs for text in pair])
+    with torch.inference_mode():
+        expected = [vectors_of(model, torch.tensor([e.input_ids]))[0].numpy() for e in encoded]
+    return max(
+        _difference(expected, predictor.embed(encoded)),
+        _difference(expected[:8], [predictor.embed([e])[0] for e in encoded[:8]]),
+    )
 
 
 def _sample(split: Split, limit: int) -> list[int]:

@@ -53,10 +53,11 @@ class TaskModel(nn.Module):
     def encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Ids, mask and segments (batch, length) → last hidden states (batch, length, width)."""
         if self.reads == "apart":
-            return encode_apart(self._encode, input_ids, attention_mask, token_type_ids)
-        return self._encode(input_ids, attention_mask, token_type_ids)
+            return encode_apart(self.encode_one, input_ids, attention_mask, token_type_ids)
+        return self.encode_one(input_ids, attention_mask, token_type_ids)
 
-    def _encode(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    def encode_one(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """The same of inputs that the encoder reads as they are, whatever the head."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.uses_types:
             inputs["token_type_ids"] = token_type_ids

@@ -39,6 +39,10 @@ class SiameseHead(nn.Module):
         """(batch, length, width) → (batch, n_outputs)."""
         first = masked_mean(hidden_states, attention_mask * (1 - token_type_ids))
         second = masked_mean(hidden_states, attention_mask * token_type_ids)
+        return self.compare(first, second)
+
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """Means of both texts, (batch, width) each → (batch, n_outputs)."""
         compared = torch.cat([(first - second).abs(), first * second], dim=-1)
         cosine = functional.cosine_similarity(first, second, dim=-1).unsqueeze(-1)
         logits: Tensor = self.cosine(cosine) + self.layers(compared)

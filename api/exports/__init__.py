@@ -1,0 +1,1 @@
+"""A version's files as an archive for use elsewhere: by hand with onnxruntime, or mounted by Triton."""

@@ -1,0 +1,184 @@
+"""``/v2``: the Open Inference Protocol, as KServe, Triton and their clients speak it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import JSONResponse
+
+from api.artifacts import config_of
+from api.predictions import Asked
+from api.protocols.columns import INPUTS, Column, chosen, columns_of, examples_of
+from api.protocols.oip import (
+    InferIn,
+    InferOut,
+    LiveOut,
+    ModelMetadataOut,
+    ModelReadyOut,
+    OipErrorOut,
+    ReadyOut,
+    ServerMetadataOut,
+    TensorOut,
+)
+from api.protocols.tensors import HEADER_LENGTH, Tensor, read_request, refused, write_answer
+from api.readiness import check_parts, is_ready
+from api.services import Services, ServicesDep
+from models_store import registry
+from models_store.tasks import Prediction, PredictOptions, TaskName, task_from_config
+
+probes = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+ModelReference = Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])]
+ModelName = Annotated[str, Path(examples=["support-intent"])]
+VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{InferIn.__name__}"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": OipErrorOut, "description": "An error"} for status in statuses}
+
+
+@probes.get("/live", operation_id="oipLive")
+async def live() -> LiveOut:
+    """The process is alive."""
+    return LiveOut(live=True)
+
+
+@probes.get("/ready", operation_id="oipReady", response_model=ReadyOut, responses={503: {"model": ReadyOut}})
+def ready(request: Request) -> Response:
+    """The service can do its work; ``/readyz`` says what is amiss if it cannot."""
+    answer = is_ready(check_parts(request))
+    return JSONResponse({"ready": answer}, status_code=200 if answer else 503)
+
+
+@router.get("", operation_id="oipServer")
+async def server() -> ServerMetadataOut:
+    """Name, version and extensions of the service."""
+    version = importlib.metadata.version("thawline")
+    return ServerMetadataOut(name="thawline", version=version, extensions=["binary_tensor_data"])
+
+
+@router.get("/models/{model}", operation_id="oipModel", responses=_errors(404, 503))
+def metadata(model: ModelReference, services: ServicesDep) -> ModelMetadataOut:
+    """What a model takes and answers with; a bare name means its production version."""
+    return _metadata(services, model, versions=None)
+
+
+@router.get("/models/{model}/versions/{version}", operation_id="oipModelVersion", responses=_errors(400, 404, 503))
+def version_metadata(model: ModelName, version: VersionNumber, services: ServicesDep) -> ModelMetadataOut:
+    """The same of one version."""
+    return _metadata(services, f"{model}@{version}", versions=[str(version)])
+
+
+@router.get("/models/{model}/ready", operation_id="oipModelReady", responses=_errors(404, 429, 503))
+async def model_ready(model: ModelReference, services: ServicesDep) -> ModelReadyOut:
+    """The model can answer: it is loaded unless it is already, so the next call finds it warm."""
+    return await _ready(services, model)
+
+
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    operation_id="oipModelVersionReady",
+    responses=_errors(400, 404, 429, 503),
+)
+async def version_ready(model: ModelName, version: VersionNumber, services: ServicesDep) -> ModelReadyOut:
+    """The same of one version."""
+    return await _ready(services, f"{model}@{version}")
+
+
+@router.post(
+    "/models/{model}/infer",
+    operation_id="oipInfer",
+    response_model=InferOut,
+    responses=_errors(400, 404, 413, 429, 503),
+    openapi_extra=_BODY,
+)
+async def infer(
+    model: ModelReference,
+    request: Request,
+    services: ServicesDep,
+    header_length: Annotated[str | None, Header(alias=HEADER_LENGTH)] = None,
+) -> Response:
+    """Ask a model; a bare name means its production version."""
+    return await _infer(services, model, request, header_length)
+
+
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    operation_id="oipInferVersion",
+    response_model=InferOut,
+    responses=_errors(400, 404, 413, 429, 503),
+    openapi_extra=_BODY,
+)
+async def infer_version(
+    model: ModelName,
+    version: VersionNumber,
+    request: Request,
+    services: ServicesDep,
+    header_length: Annotated[str | None, Header(alias=HEADER_LENGTH)] = None,
+) -> Response:
+    """The same of one version."""
+    return await _infer(services, f"{model}@{version}", request, header_length)
+
+
+def _metadata(services: Services, reference: str, versions: list[str] | None) -> ModelMetadataOut:
+    with services.db.reading() as session:
+        version = registry.resolve(session, reference)
+        known = versions or [str(row.version) for row in registry.versions(session, version.model)]
+    task = task_from_config(config_of(services.store, version)["task"])
+    return ModelMetadataOut(
+        name=version.model,
+        versions=known,
+        platform="thawline_onnx",
+        inputs=[TensorOut(name=name, datatype="BYTES", shape=[-1]) for name in INPUTS[task.name]],
+        outputs=[column.describe() for column in columns_of(task)],
+    )
+
+
+async def _ready(services: Services, reference: str) -> ModelReadyOut:
+    version, _ = await services.predictions.loaded(reference)
+    return ModelReadyOut(name=version.model, ready=True)
+
+
+async def _infer(services: Services, reference: str, request: Request, header_length: str | None) -> Response:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise refused("Content-Encoding", "compressed bodies are not taken")
+    wanted, texts = read_request(await request.body(), header_length)
+    options = wanted.parameters
+    version, predictor = await services.predictions.loaded(reference, options.precision)
+    names = None if wanted.outputs is None else [output.name for output in wanted.outputs]
+    columns = chosen(predictor.task, names, options.top_k)
+    answer = await services.predictions.answer(
+        f"{version.model}@{version.version}",
+        examples_of(TaskName(version.task), texts),
+        Asked(PredictOptions(top_k=options.top_k), options.precision),
+    )
+    head = {"model_name": version.model, "model_version": str(version.version)}
+    head |= {"id": wanted.id} if wanted.id is not None else {}
+    return _answer(head, _tensors(wanted, columns, answer.predictions))
+
+
+def _tensors(wanted: InferIn, columns: list[Column], predictions: list[Prediction]) -> list[tuple[Tensor, bool]]:
+    """The outputs, each with whether it is wanted behind the JSON."""
+    asked = {output.name: output.parameters.binary_data for output in wanted.outputs or []}
+    everywhere = wanted.parameters.binary_data_output
+    binary = {name: everywhere if own is None else own for name, own in asked.items()}
+    return [(column.tensor(predictions), binary.get(column.name, everywhere)) for column in columns]
+
+
+def _answer(head: dict[str, Any], tensors: list[tuple[Tensor, bool]]) -> Response:
+    body, json_bytes = write_answer(head, tensors)
+    if json_bytes is None:
+        return Response(body, media_type="application/json")
+    return Response(body, media_type="application/octet-stream", headers={HEADER_LENGTH: str(json_bytes)})
