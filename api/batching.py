@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from api.figures import Batch, ModelFigures
 from api.throughput import Throughput
 from models_store.errors import OverloadedError
+from models_store.execution import Interrupt
 from models_store.logging import get_logger
-from models_store.predictor import Interrupt
 from models_store.tasks import Encoded
 
 Logits = NDArray[np.floating[Any]]
@@ -35,7 +35,6 @@ Outcome = Logits | Exception
 Done = Callable[["Results"], None]
 
 _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then wastes little
-_MAX_ITEMS = 64
 _due = operator.attrgetter("due")
 log = get_logger(__name__)
 
@@ -72,6 +71,8 @@ class Engines:
         wide: Run while nothing else is; None where it would be no quicker.
         wide_from: How many word pieces a batch must have for the wide one to be quicker.
         runners: How many run the narrow one.
+        batch_tokens: Most padded tokens of a batch.
+        batch_texts: Most texts of a batch.
         throughput: Of these runners; begun with what was measured.
     """
 
@@ -79,6 +80,8 @@ class Engines:
     wide: Engine | None
     runners: int
     wide_from: int = 0
+    batch_tokens: int = 512
+    batch_texts: int = 64
     throughput: Throughput = field(default_factory=Throughput)
 
 
@@ -165,9 +168,8 @@ class _Runner:
 class MicroBatcher:
     """Runs a model on threads of its own, for calls of one text or many."""
 
-    def __init__(self, engines: Engines, *, batch_tokens: int, figures: ModelFigures) -> None:
+    def __init__(self, engines: Engines, figures: ModelFigures) -> None:
         self._engines = engines
-        self._batch_tokens = batch_tokens
         self._figures = figures
         self._throughput = engines.throughput
         self._waiting: list[_Waiting] = []  # by when each is due
@@ -302,12 +304,12 @@ class MicroBatcher:
     def _cut(self) -> list[_Waiting]:
         """Take texts out of the queue. The first is always among them; runners that are idle get their share."""
         batch: list[_Waiting] = []
-        most = min(_MAX_ITEMS, math.ceil(len(self._waiting) / max(1, self._idle)))
+        most = min(self._engines.batch_texts, math.ceil(len(self._waiting) / max(1, self._idle)))
         longest = shortest = looked_at = 0
         left: list[_Waiting] = []
         for item in self._waiting:
             # Whatever joins is padded to the longest, so past this budget nothing fits and nothing need be looked at.
-            if len(batch) == most or (batch and longest * (len(batch) + 1) > self._batch_tokens):
+            if len(batch) == most or (batch and longest * (len(batch) + 1) > self._engines.batch_tokens):
                 break
             looked_at += 1
             length = len(item.encoded)
@@ -315,7 +317,7 @@ class MicroBatcher:
             if not item.call.wanted:
                 self._tokens -= length
                 item.call.finish(item.index, OverdueError(), started=time.perf_counter(), seconds=0)
-            elif not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._batch_tokens):
+            elif not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._engines.batch_tokens):
                 batch.append(item)
                 self._tokens -= length
                 longest, shortest = high, low

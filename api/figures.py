@@ -84,6 +84,7 @@ class ModelFigures:
 
 
 WAITING_TEXTS = Gauge("thawline_predict_waiting_texts", "Texts waiting for their prediction or being run")
+PREDICT_DEVICE = Counter("thawline_loaded_on_total", "Models loaded, by the device they run on", ["device"])
 LOADED_MODELS = Gauge("thawline_loaded_models", "Model versions in memory")
 LOADED_BYTES = Gauge("thawline_loaded_bytes", "Size of the files of the model versions in memory")
 

@@ -6,17 +6,20 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
 from api.batching import Engines, Logits, MicroBatcher
-from api.figures import ModelFigures
+from api.figures import PREDICT_DEVICE, ModelFigures
 from api.throughput import Throughput
 from models_store import golden
 from models_store.artifacts import ArtifactStore
+from models_store.errors import UnavailableError
+from models_store.execution import Device, Interrupt, gpu_offered
+from models_store.logging import get_logger
 from models_store.precision import ONNX_FILES, Precision
-from models_store.predictor import CONFIG_FILE, Interrupt, Predictor, served_precision
+from models_store.predictor import CONFIG_FILE, Predictor, served_precision
 from models_store.process import usable_cores
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
@@ -28,6 +31,9 @@ _TIMED_LENGTHS = (16, 32, 64, 128)
 _TIMED_ROUNDS = 5
 _WORTH_IT = 0.9  # of the narrow engine's time, or the wide one is not kept: it doubles the memory
 _MOST_THREADS = 8
+_CPU_BATCH_TOKENS = 512
+_GPU_BATCH_TOKENS = 16_384
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -78,9 +84,11 @@ class Loader:
 
     def __init__(self, store: ArtifactStore, settings: Settings) -> None:
         self._store = store
+        self._device = _device(settings.predict_device)
         self._runners = settings.predict_runners or usable_cores()
         self._threads = min(_MOST_THREADS, usable_cores())
         self._batch_tokens = settings.predict_batch_tokens
+        self._may_fall_back = settings.predict_device == "auto"
         self._measured: dict[tuple[Path, Precision], _Measured] = {}  # a version is measured once
 
     def load(self, version: ModelVersion, precision: Precision | None) -> LoadedModel:
@@ -89,26 +97,40 @@ class Loader:
         Raises:
             NotFoundError: Its files are gone.
             ArtifactCorruptError: They differ from what was published, or give other answers.
+            UnavailableError: The GPU that is to be used cannot be.
         """
+        try:
+            return self._load(version, precision, self._device)
+        except UnavailableError as error:
+            if not self._may_fall_back or self._device is Device.CPU:
+                raise
+            log.error("models run on the CPU, for the GPU cannot be used", reason=error.message)
+            self._device = Device.CPU
+            return self._load(version, precision, Device.CPU)
+
+    def _load(self, version: ModelVersion, precision: Precision | None, device: Device) -> LoadedModel:
         config = json.loads(self._store.read(version.artifact, CONFIG_FILE) or b"{}")
-        chosen = precision or served_precision(config)
+        chosen = precision or served_precision(config, device)
         others = {name for other, name in ONNX_FILES.items() if other is not chosen}
         folder = self._store.verified_path(version.artifact, but=others)
-        predictor = Predictor.load(folder, 1, chosen)
+        predictor = Predictor.load(folder, 1, chosen, device)
         golden.check(folder, predictor)
-        engines = self._engines(folder, predictor)
+        engines = self._on_gpu(predictor) if device is Device.CUDA else self._on_cpu(folder, predictor)
         figures = ModelFigures(version.model, version.version)
-        batcher = MicroBatcher(engines, batch_tokens=self._batch_tokens, figures=figures)
+        PREDICT_DEVICE.labels(device.value).inc()
         size = predictor.size_bytes * (1 + (engines.wide is not None))
-        return LoadedModel(predictor, batcher, figures, size, self._embedder(predictor, figures))
+        embedder = None
+        if predictor.embedding_width is not None:
+            vectors = replace(engines, narrow=_EmbeddingEngine(predictor), wide=None, throughput=Throughput())
+            embedder = MicroBatcher(vectors, figures)
+        return LoadedModel(predictor, MicroBatcher(engines, figures), figures, size, embedder)
 
-    def _embedder(self, predictor: Predictor, figures: ModelFigures) -> MicroBatcher | None:
-        if predictor.embedding_width is None:
-            return None
-        engines = Engines(_EmbeddingEngine(predictor), None, self._runners)
-        return MicroBatcher(engines, batch_tokens=self._batch_tokens, figures=figures)
+    def _on_gpu(self, predictor: Predictor) -> Engines:
+        """One runner, which the GPU is busy with; batches form meanwhile, and may be large."""
+        _warm_up(predictor)
+        return Engines(predictor, None, 1, batch_tokens=self._batch_tokens or _GPU_BATCH_TOKENS, batch_texts=512)
 
-    def _engines(self, folder: Path, narrow: Predictor) -> Engines:
+    def _on_cpu(self, folder: Path, narrow: Predictor) -> Engines:
         measured = self._measured.get((folder, narrow.precision))
         wide = None
         if self._threads > 1 and (measured is None or measured.wide_from is not None):
@@ -118,9 +140,21 @@ class Loader:
             measured = self._measured[folder, narrow.precision] = _measure(narrow, wide)
         throughput = Throughput()
         throughput.learn(measured.tokens, measured.seconds, self._runners)
-        if measured.wide_from is None:
-            return Engines(narrow, None, self._runners, throughput=throughput)
-        return Engines(narrow, wide, self._runners, measured.wide_from, throughput)
+        return Engines(
+            narrow,
+            wide if measured.wide_from is not None else None,
+            self._runners,
+            wide_from=measured.wide_from or 0,
+            batch_tokens=self._batch_tokens or _CPU_BATCH_TOKENS,
+            throughput=throughput,
+        )
+
+
+def _device(asked: str) -> Device:
+    """Where to run: on a GPU if it is asked for, or offered."""
+    if asked == "auto":
+        return Device.CUDA if gpu_offered() else Device.CPU
+    return Device(asked)
 
 
 def _measure(narrow: Predictor, wide: Predictor | None) -> _Measured:

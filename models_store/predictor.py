@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models_store.errors import ArtifactCorruptError
+from models_store.errors import ArtifactCorruptError, UnavailableError
+from models_store.execution import Device, Executor, Interrupt, executor_for
 from models_store.precision import ONNX_FILES, Precision
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task, task_from_config
 from models_store.tasks.base import encoded_from
@@ -30,21 +30,6 @@ LOGITS, EMBEDDING = "logits", "embedding"  # what the models' outputs are called
 
 class UnexpectedOutputError(RuntimeError):
     """The model's output is not of the shape that its task needs."""
-
-
-class Interrupt:
-    """Ends an inference that is under way, from another thread: it raises as soon as the operator at hand is done."""
-
-    def __init__(self) -> None:
-        self.run_options = ort.RunOptions()
-
-    def set(self) -> None:
-        """End it."""
-        self.run_options.terminate = True
-
-    def is_set(self) -> bool:
-        """Whether it was told to end."""
-        return bool(self.run_options.terminate)
 
 
 class Predictor:
@@ -63,7 +48,7 @@ class Predictor:
         self,
         task: Task[Any],
         tokenizer: Tokenizer,
-        session: ort.InferenceSession,
+        executor: Executor,
         pad_id: int,
         windowing: Windowing,
         precision: Precision = Precision.FP32,
@@ -76,39 +61,45 @@ class Predictor:
         self.size_bytes = size_bytes
         self.embedding_width = embedding_width
         self._tokenizer = tokenizer
-        self._session = session
+        self._executor = executor
         self._pad_id = pad_id
-        self.input_names = [entry.name for entry in session.get_inputs()]
+        self.input_names = executor.input_names
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 0, precision: Precision | None = None) -> Self:
+    def load(
+        cls, folder: Path, threads: int = 0, precision: Precision | None = None, device: Device = Device.CPU
+    ) -> Self:
         """Load the files of one version.
 
         Args:
             folder: Holds ``model.json``, ``tokenizer.json`` and the models themselves (`ONNX_FILES`).
             threads: CPU threads of one inference; 0 lets onnxruntime decide.
-            precision: Which of the models; that which is to be served unless given.
+            precision: Which of the models; that which is to be served on the device unless given.
+            device: Where to run it.
 
         Raises:
             ArtifactCorruptError: A file is missing or not what it should be.
+            UnavailableError: The device cannot be used.
         """
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             # Models from before there were windows have no stride: they cut texts, as they learnt them.
             windowing = Windowing(config["max_length"], config.get("stride"))
             tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
-            precision = precision or served_precision(config)
+            precision = precision or served_precision(config, device)
             path = folder / ONNX_FILES[precision]
             return cls(
                 task_from_config(config["task"]),
                 tokenizer,
-                _session(path, threads),
+                executor_for(path, threads, device),
                 config["pad_id"],
                 windowing,
                 precision,
                 path.stat().st_size,
                 embedding_width(config),
             )
+        except UnavailableError:
+            raise
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
 
@@ -138,14 +129,15 @@ class Predictor:
             UnexpectedOutputError: The model gave something else.
         """
         feed = self._feed(batch)
-        logits = self._session.run([LOGITS], feed, interrupt.run_options if interrupt else None)[0]
-        width = (self.task.n_outputs,)
-        expected = feed["input_ids"].shape + width if self.task.per_token else (len(batch), *width)
+        logits = self._executor.run(LOGITS, feed, interrupt)
+        shape = feed["input_ids"].shape
+        expected = (*(shape if self.task.per_token else shape[:1]), self.task.n_outputs)
         if logits.shape != expected:
             raise UnexpectedOutputError(f"the model's output has the shape {logits.shape}, not {expected}")
+        own = logits[: len(batch)]
         if self.task.per_token:
-            return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
-        return list(logits)
+            return [rows[: len(encoded)] for rows, encoded in zip(own, batch, strict=True)]
+        return list(own)
 
     def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
         """Word pieces of texts that are to be embedded, each by itself; what is too long is cut."""
@@ -164,10 +156,11 @@ class Predictor:
         Raises:
             UnexpectedOutputError: The model gave something else.
         """
-        vectors = self._session.run([EMBEDDING], self._feed(batch), interrupt.run_options if interrupt else None)[0]
-        if vectors.shape != (len(batch), self.embedding_width):
+        feed = self._feed(batch)
+        vectors = self._executor.run(EMBEDDING, feed, interrupt)
+        if vectors.shape != (len(feed["input_ids"]), self.embedding_width):
             raise UnexpectedOutputError(f"the model's vectors have the shape {vectors.shape}")
-        return list(vectors)
+        return list(vectors[: len(batch)])
 
     def decode(self, logits: Logits, example: Any, encoded: Encoded, options: PredictOptions) -> Prediction:
         """The answer for one example; says so when its text was cut."""
@@ -195,9 +188,10 @@ class Predictor:
         return [self.decode(values, example, e, options) for values, example, e in rows]
 
     def _feed(self, batch: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
-        shape = (len(batch), max(len(encoded) for encoded in batch))
+        shape = self._executor.padded(len(batch), max(len(encoded) for encoded in batch))
         ids = np.full(shape, self._pad_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
+        mask[len(batch) :, 0] = 1  # rows that only fill the batch: a softmax over nothing is no number
         types = np.zeros(shape, dtype=np.int64)
         for row, encoded in enumerate(batch):
             length = len(encoded)
@@ -208,9 +202,9 @@ class Predictor:
         return {name: array for name, array in feed.items() if name in self.input_names}
 
 
-def served_precision(config: Mapping[str, Any]) -> Precision:
+def served_precision(config: Mapping[str, Any], device: Device = Device.CPU) -> Precision:
     """Of what is in a version's `CONFIG_FILE`; versions from before there was a choice have single precision alone."""
-    return Precision(config.get("precision", Precision.FP32))
+    return Precision(config.get("gpu_precision" if device is Device.CUDA else "precision", Precision.FP32))
 
 
 def embedding_width(config: Mapping[str, Any]) -> int | None:
@@ -230,13 +224,3 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[lis
         batch.append(index)
     if batch:
         yield batch
-
-
-def _session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads would steal the cores that the web server and other models need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -77,15 +77,21 @@ class Calibration(BaseModel):
 
 
 class PrecisionFigures(BaseModel):
-    """What a model is worth in one precision, and what an answer to a text of middling length takes on one thread."""
+    """What a model is worth in one precision, and what an answer to a text of middling length takes on one thread.
+
+    There is no time where half precision was compared without a GPU.
+    """
 
     score: float
-    milliseconds: float
+    milliseconds: float | None
     size_bytes: int
 
 
 class PrecisionReport(BaseModel):
-    """In which precision the model is served, and why: ``agreement`` is the share of answers that are the same."""
+    """In which precision the model is served, and why: ``agreement`` is the share of answers that are the same.
+
+    ``gpu`` says the same of serving on a GPU, where that was measured or asked for.
+    """
 
     asked: str
     served: str
@@ -94,6 +100,7 @@ class PrecisionReport(BaseModel):
     agreement: float | None = None
     rows: Annotated[int | None, Field(description="Validation rows that were compared")] = None
     figures: Annotated[dict[str, PrecisionFigures], Field(description="By precision")] = {}
+    gpu: PrecisionReport | None = None
 
 
 class ClassFigures(BaseModel):

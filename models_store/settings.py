@@ -63,7 +63,10 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(900, gt=0, description="A training process without an event for so long is stopped")
 
     predict_runners: int = Field(0, ge=0, description="Inference threads per loaded model; 0: one per core")
-    predict_batch_tokens: int = Field(512, ge=1, description="Padded tokens of one inference batch")
+    predict_device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models answer")
+    predict_batch_tokens: int = Field(
+        0, ge=0, description="Padded tokens of one inference batch; 0: 512 on a CPU, 16,384 on a GPU"
+    )
     predict_queue_items: int = Field(1024, ge=1, description="Texts waiting or running before a call is refused (429)")
     predict_timeout_seconds: float = Field(30, gt=0, description="Longest wait for one prediction call")
     drain_seconds: float = Field(1, ge=0, description="Between being told to stop and taking no more connections")

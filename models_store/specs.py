@@ -413,9 +413,6 @@ def resolve_spec(request: JobRequest, task: Task[Any], train_rows: int, base_mod
     if request.base_model not in base_models:
         message = f"base_model {request.base_model!r} is not in the catalogue; choose one of: {', '.join(base_models)}"
         raise InvalidInputError(message, [Problem("unknown_base_model", message, column="base_model")])
-    if request.export.precision == "fp16":
-        message = "precision 'fp16' is not offered by this version; use auto, fp32 or int8"
-        raise InvalidInputError(message, [Problem("unsupported_precision", message, column="export.precision")])
     defaults = default_hyperparameters(request.strategy, train_rows)
     asked = request.hyperparameters.model_dump(exclude_none=True)
     if asked.get("batch_size") == "auto":

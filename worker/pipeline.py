@@ -35,7 +35,7 @@ from worker.training.long_texts import report_long, tokenise_all
 from worker.training.model import TaskModel
 from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
-from worker.training.precision import COMPARED_ROWS
+from worker.training.precision import COMPARED_ROWS, passes
 from worker.training.precision import choose as choose_precision
 from worker.training.scoring import logits_of
 from worker.training.selection import HYBRID_BUDGET, choose_head
@@ -142,7 +142,7 @@ def _choose_precision(
     request: PipelineRequest, original: Predictor, validation: Split
 ) -> Generator[Event, None, tuple[Predictor, PrecisionReport]]:
     work = choose_precision(request.output_dir, original, request.spec.export.precision, validation, request.threads)
-    total = 2 * min(len(validation), COMPARED_ROWS)  # by both models
+    total = passes(request.spec.export.precision) * min(len(validation), COMPARED_ROWS)
     return paced(work, lambda done: Working(stage="export", done=done, total=total))
 
 

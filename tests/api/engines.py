@@ -9,7 +9,7 @@ from typing import Any
 
 from api.batching import Call, Engines, Logits, MicroBatcher, Results
 from api.figures import ModelFigures
-from models_store.predictor import Interrupt
+from models_store.execution import Interrupt
 from models_store.tasks import Encoded
 
 FIGURES = ModelFigures("of-a-test", 1)
@@ -44,8 +44,8 @@ def start(
     runners: int = 1,
     batch_tokens: int = 512,
 ) -> MicroBatcher:
-    engines = Engines(FunctionEngine(narrow), FunctionEngine(wide) if wide else None, runners)
-    return MicroBatcher(engines, batch_tokens=batch_tokens, figures=FIGURES)
+    shared = FunctionEngine(wide) if wide else None
+    return MicroBatcher(Engines(FunctionEngine(narrow), shared, runners, batch_tokens=batch_tokens), FIGURES)
 
 
 def ask(running: MicroBatcher, texts: Sequence[Encoded], *, seconds: float = 60) -> Asked:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +104,7 @@ def test_while_a_model_loads_calls_do_not_pile_up(start_app: AppFactory, monkeyp
     publish(client.app.state.services.db)  # type: ignore[attr-defined]
     loading, go_on = threading.Event(), threading.Event()
 
-    def held(store: ArtifactStore, key: str) -> Path:
+    def held(store: ArtifactStore, key: str, name: str) -> bytes:
         loading.set()
         assert go_on.wait(20)
         raise ArtifactCorruptError("broken")
@@ -113,7 +112,7 @@ def test_while_a_model_loads_calls_do_not_pile_up(start_app: AppFactory, monkeyp
     def ask(texts: int, model: str = "intent") -> Any:
         return client.post(f"/predict/{model}", json={"inputs": ["x"] * texts})
 
-    monkeypatch.setattr(ArtifactStore, "verified_path", held)
+    monkeypatch.setattr(ArtifactStore, "read", held)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, 3)
         assert loading.wait(20)

@@ -20,7 +20,7 @@ from api.batching import (
 )
 from api.throughput import Throughput
 from models_store.errors import OverloadedError
-from models_store.predictor import Interrupt
+from models_store.execution import Interrupt
 from models_store.tasks import Encoded
 from tests.api.engines import FIGURES, Asked, FunctionEngine, ask, start, text
 from tests.fixtures.servers import wait_for
@@ -126,9 +126,7 @@ def test_no_texts_are_no_work(model: Model) -> None:
 def test_a_single_text_does_not_wait_for_the_many_of_another_call(model: Model) -> None:
     slow = Throughput()
     slow.learn(1, 1.0, runners=1)  # a second a token: the last of the many is due in minutes
-    running = MicroBatcher(
-        Engines(FunctionEngine(model.infer), None, 1, throughput=slow), batch_tokens=10, figures=FIGURES
-    )
+    running = MicroBatcher(Engines(FunctionEngine(model.infer), None, 1, batch_tokens=10, throughput=slow), FIGURES)
     hold(model, running)
     many = ask(running, [text(10)] * 20, seconds=math.inf)
     single = ask(running, [text(7)], seconds=math.inf)
@@ -206,7 +204,7 @@ def test_a_runner_that_hangs_is_replaced_and_its_text_fails() -> None:
                 assert go_on.wait(20)
             return [np.array([1]) for _ in batch]
 
-    running = MicroBatcher(Engines(Hanging(), None, 1), batch_tokens=512, figures=FIGURES)
+    running = MicroBatcher(Engines(Hanging(), None, 1), FIGURES)
     stuck = ask(running, [text(1, token=13)])
     assert began.wait(20)
     waiting = ask(running, [text(1)])
@@ -334,7 +332,7 @@ def test_a_caller_who_will_not_wait_so_long_is_told_at_once(model: Model) -> Non
     throughput = Throughput()
     throughput.learn(100, 1.0, runners=1)  # ten milliseconds a token
     engines = Engines(FunctionEngine(model.infer), None, 1, throughput=throughput)
-    running = MicroBatcher(engines, batch_tokens=512, figures=FIGURES)
+    running = MicroBatcher(engines, FIGURES)
     hold(model, running)
     waiting = ask(running, [text(500)])  # five seconds
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.onnx_model import OnnxModel
 
+from models_store.execution import Device, gpu_offered
 from models_store.precision import ONNX_FILES, Precision
 from models_store.predictor import CONFIG_FILE, DEFAULT_OPTIONS, Predictor
 from models_store.reports import PrecisionFigures, PrecisionReport
@@ -32,6 +34,11 @@ _SAME_SCORE = 0.02  # of the range of graded scores
 COMPARED_ROWS = 2_000  # at most
 _ROUNDS = 15  # timed of each
 _WARM_UP = 3
+_NAMES = {Precision.INT8: "8-bit arithmetic", Precision.FP16: "half precision"}
+_REASONS = {
+    "fp32": "single precision was asked for",
+    "fp16": "half precision was asked for, which is for GPUs",
+}
 _QUANTISED = ["MatMul", "Attention"]  # embeddings are looked up, which 8 bits would only make coarser
 
 
@@ -48,6 +55,31 @@ def quantise(folder: Path) -> None:
     )
 
 
+def halve(folder: Path) -> None:
+    """Write the model in half precision beside the other: the encoder's weights and arithmetic, not the head's.
+
+    Heads are a hundredth of the work, and some sum squares that half precision cannot hold.
+    """
+    model = OnnxModel(onnx.load(folder / ONNX_FILES[Precision.FP32]))
+    head = [node.name for node in _nodes(model.model.graph) if node.name.startswith("/head")]
+    model.convert_float_to_float16(use_symbolic_shape_infer=True, keep_io_types=True, node_block_list=head)
+    onnx.save_model(model.model, folder / ONNX_FILES[Precision.FP16])
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All of a graph, those of its branches among them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
+
+
+def passes(asked: PrecisionName) -> int:
+    """How many times `choose` answers all rows that it compares by."""
+    return 1 + (asked in ("auto", "int8")) + _half_wanted(asked) if asked != "fp32" else 0
+
+
 def choose(
     folder: Path, original: Predictor, asked: PrecisionName, split: Split, threads: int
 ) -> Generator[int, None, tuple[Predictor, PrecisionReport]]:
@@ -58,51 +90,88 @@ def choose(
         original: That model.
         asked: What the job asks for.
         split: Rows to compare by.
-        threads: Of the 8-bit predictor; what is timed has one.
+        threads: Of the predictors that are compared; what is timed on the CPU has one.
 
     Yields:
-        The number of rows done so far, those of both models together.
+        The number of rows done so far, those of all models together.
 
     Returns:
-        The predictor of what is served, and what was measured (``yield from``).
+        The predictor of what is served on the CPU, and what was measured (``yield from``).
     """
+    report = PrecisionReport(asked=asked, served=Precision.FP32.value, reason=_REASONS.get(asked, ""))
     if asked == "fp32":
-        return original, PrecisionReport(
-            asked=asked, served=Precision.FP32.value, reason="single precision was asked for"
+        return original, report
+    comparison = _Comparison(folder, original, asked, split, threads)
+    yield from comparison.answer_originally()
+    served, gpu_served = original, Precision.FP32
+    if asked in ("auto", "int8"):
+        quantise(folder)
+        served, report = yield from comparison.with_(Precision.INT8, Device.CPU)
+    if _half_wanted(asked):
+        halve(folder)
+        device = Device.CUDA if gpu_offered() else Device.CPU
+        half, gpu = yield from comparison.with_(Precision.FP16, device)
+        gpu_served = half.precision
+        report = report.model_copy(update={"gpu": gpu})
+    available = [precision for precision in Precision if (folder / ONNX_FILES[precision]).is_file()]
+    _note(folder, served.precision, gpu_served, available)
+    return served, report
+
+
+def _half_wanted(asked: PrecisionName) -> bool:
+    return asked == "fp16" or (asked == "auto" and gpu_offered())
+
+
+class _Comparison:
+    """The model in single precision, beside which others are put."""
+
+    def __init__(self, folder: Path, original: Predictor, asked: PrecisionName, split: Split, threads: int) -> None:
+        self._folder = folder
+        self._original = original
+        self._asked = asked
+        self._split = split
+        self._threads = threads
+        self._rows = split.rows[:COMPARED_ROWS]
+        self._done = 0
+
+    def answer_originally(self) -> Generator[int, None, None]:
+        """Answer the rows with the original, once for all comparisons."""
+        self._answers, self._score = yield from self._answer(self._original)
+
+    def with_(self, precision: Precision, device: Device) -> Generator[int, None, tuple[Predictor, PrecisionReport]]:
+        """Compare with another precision, whose file is there; it is removed if it is not to be served."""
+        other = Predictor.load(self._folder, self._threads, precision, device)
+        answers, score = yield from self._answer(other)
+        # Half precision is for GPUs: without one there is nothing to be timed.
+        timed = device is Device.CUDA or precision is not Precision.FP16
+        milliseconds = _time(self._folder, self._split, precision, device) if timed else None
+        same = agreement(self._original.task, self._answers, answers)
+        scores = {Precision.FP32: self._score, precision: score}
+        served, reason = _verdict(self._asked, precision, scores, milliseconds, same)
+        report = PrecisionReport(
+            asked=self._asked,
+            served=served.value,
+            reason=reason,
+            metric=self._original.task.primary_metric,
+            agreement=same,
+            rows=len(self._rows),
+            figures={
+                one.value: PrecisionFigures(
+                    score=scores[one],
+                    milliseconds=milliseconds[one] if milliseconds else None,
+                    size_bytes=(self._folder / ONNX_FILES[one]).stat().st_size,
+                )
+                for one in scores
+            },
         )
-    quantise(folder)
-    quantised = Predictor.load(folder, threads, Precision.INT8)
-    rows = split.rows[:COMPARED_ROWS]
-    answers: dict[Precision, list[Prediction]] = {}
-    scores: dict[Precision, float] = {}
-    for precision, predictor in ((Precision.FP32, original), (Precision.INT8, quantised)):
-        work = counted_on(_answers(predictor, rows), before=len(answers) * len(rows))
-        answers[precision], scores[precision] = yield from work
-    milliseconds = _time(folder, split)
-    figures = {
-        precision.value: PrecisionFigures(
-            score=scores[precision],
-            milliseconds=milliseconds[precision],
-            size_bytes=(folder / ONNX_FILES[precision]).stat().st_size,
-        )
-        for precision in scores
-    }
-    same = agreement(original.task, answers[Precision.FP32], answers[Precision.INT8])
-    served, reason = _verdict(asked, scores, milliseconds, same)
-    report = PrecisionReport(
-        asked=asked,
-        served=served.value,
-        reason=reason,
-        metric=original.task.primary_metric,
-        agreement=same,
-        rows=len(rows),
-        figures=figures,
-    )
-    available = [Precision.FP32, *([Precision.INT8] if served is Precision.INT8 else [])]
-    if served is Precision.FP32:
-        (folder / ONNX_FILES[Precision.INT8]).unlink()
-    _note(folder, served, available)
-    return (quantised if served is Precision.INT8 else original), report
+        if served is not precision:
+            (self._folder / ONNX_FILES[precision]).unlink()
+        return (other if served is precision else self._original), report
+
+    def _answer(self, predictor: Predictor) -> Generator[int, None, tuple[list[Prediction], float]]:
+        answered = yield from counted_on(_answers(predictor, self._rows), before=self._done)
+        self._done += len(self._rows)
+        return answered
 
 
 def agreement(task: Task[Any], first: Sequence[Prediction], second: Sequence[Prediction]) -> float:
@@ -132,41 +201,50 @@ def _answers(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, 
     return [predictor.decode(values, example, e, DEFAULT_OPTIONS) for values, example, e in parts], score
 
 
-def _time(folder: Path, split: Split) -> dict[Precision, float]:
+def _time(folder: Path, split: Split, precision: Precision, device: Device) -> dict[Precision, float]:
     """Milliseconds of one text of middling length on one thread: the median, both taking turns."""
     windows = sorted(split.windows, key=len)
     text = [windows[len(windows) // 2].encoded]
-    alone = {precision: Predictor.load(folder, 1, precision) for precision in Precision}
-    seconds: dict[Precision, list[float]] = {precision: [] for precision in alone}
+    alone = {one: Predictor.load(folder, 1, one, device) for one in (Precision.FP32, precision)}
+    seconds: dict[Precision, list[float]] = {one: [] for one in alone}
     for turn in range(_WARM_UP + _ROUNDS):
-        for precision, runner in alone.items():
+        for one, runner in alone.items():
             started = time.perf_counter()
             runner.infer(text)
             if turn >= _WARM_UP:
-                seconds[precision].append(time.perf_counter() - started)
-    return {precision: 1000 * statistics.median(values) for precision, values in seconds.items()}
+                seconds[one].append(time.perf_counter() - started)
+    return {one: 1000 * statistics.median(values) for one, values in seconds.items()}
 
 
 def _verdict(
-    asked: PrecisionName, scores: dict[Precision, float], milliseconds: dict[Precision, float], same: float
+    asked: PrecisionName,
+    other: Precision,
+    scores: dict[Precision, float],
+    milliseconds: dict[Precision, float] | None,
+    same: float,
 ) -> tuple[Precision, str]:
     """What is served, and why."""
-    if asked == "int8":
-        return Precision.INT8, "8 bits were asked for"
-    lost = scores[Precision.FP32] - scores[Precision.INT8]
-    ratio = milliseconds[Precision.FP32] / milliseconds[Precision.INT8]
+    bits = _NAMES[other]
+    if asked == other.value:
+        return other, f"{bits} was asked for"
+    lost = scores[Precision.FP32] - scores[other]
     if lost > TOLERANCE:
-        return Precision.FP32, f"8 bits would lose {100 * lost:.1f} points"
+        return Precision.FP32, f"{bits} would lose {100 * lost:.1f} points"
     if same < AGREEMENT:
-        return Precision.FP32, f"8 bits would change {100 * (1 - same):.1f} % of the answers"
+        return Precision.FP32, f"{bits} would change {100 * (1 - same):.1f} % of the answers"
+    ratio = milliseconds[Precision.FP32] / milliseconds[other] if milliseconds else 0.0
     if ratio <= 1:
-        return Precision.FP32, "8 bits are no faster on this machine"
-    return Precision.INT8, f"8 bits are {ratio:.1f} times as fast and as good"
+        return Precision.FP32, f"{bits} is no faster on this machine"
+    return other, f"{bits} is {ratio:.1f} times as fast and as good"
 
 
-def _note(folder: Path, served: Precision, available: Sequence[Precision]) -> None:
+def _note(folder: Path, served: Precision, gpu_served: Precision, available: Sequence[Precision]) -> None:
     """Write down what `Predictor.load` takes unless it is told otherwise, and what else there is."""
     path = folder / CONFIG_FILE
     config = json.loads(path.read_text(encoding="utf-8"))
-    config |= {"precision": served.value, "precisions": [precision.value for precision in available]}
+    config |= {
+        "precision": served.value,
+        "gpu_precision": gpu_served.value,
+        "precisions": [precision.value for precision in available],
+    }
     path.write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")

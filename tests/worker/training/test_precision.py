@@ -53,7 +53,7 @@ def test_every_legal_pair_can_be_quantised(kind: str, head: HeadName, encoders_d
 
     assert (report.served, report.rows) == ("int8", len(bench.data.validation))
     assert report.figures["int8"].size_bytes < report.figures["fp32"].size_bytes
-    assert all(figure.milliseconds > 0 for figure in report.figures.values())
+    assert all(figure.milliseconds and figure.milliseconds > 0 for figure in report.figures.values())
     assert (config_of(folder)["precision"], config_of(folder)["precisions"]) == ("int8", ["fp32", "int8"])
     original = Predictor.load(folder, 1, FP32)
     examples = [bench.task.example(row) for row in bench.data.validation.rows]
@@ -83,7 +83,7 @@ def test_auto_takes_8_bits_where_they_are_as_good_and_faster(
 
     _, report = chosen(bench, export(bench, tmp_path / "out"), "auto")
 
-    assert (report.served, report.reason) == ("int8", "8 bits are 2.0 times as fast and as good")
+    assert (report.served, report.reason) == ("int8", "8-bit arithmetic is 2.0 times as fast and as good")
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,38 @@ def tokens(*tags: str) -> dict[str, Any]:
 )
 def test_what_counts_as_the_same_answer(kind: str, first: list[Any], second: list[Any], same: float) -> None:
     assert agreement(TASKS[kind], first, second) == same
+
+
+# ---- half precision -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "head"), LEGAL_PAIRS)
+def test_every_legal_pair_can_be_halved(kind: str, head: HeadName, encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench(kind, encoders_dir, tmp_path)
+    folder = export(bench, tmp_path / "out", head)
+
+    served, report = chosen(bench, folder, "fp16")
+
+    assert (report.served, served.precision) == ("fp32", FP32)  # a processor gains nothing by it
+    assert report.gpu is not None
+    assert (report.gpu.served, report.gpu.reason) == ("fp16", "half precision was asked for")
+    assert report.gpu.figures["fp16"].size_bytes < report.gpu.figures["fp32"].size_bytes
+    config = config_of(folder)
+    assert (config["precision"], config["gpu_precision"], config["precisions"]) == ("fp32", "fp16", ["fp32", "fp16"])
+    half = Predictor.load(folder, 1, Precision.FP16)
+    for row in bench.data.validation.rows[:8]:
+        encoded = served.encode([bench.task.example(row)])
+        np.testing.assert_allclose(half.logits(encoded)[0], served.logits(encoded)[0], atol=0.05, rtol=0.05)
+
+
+def test_half_precision_is_not_tried_where_there_is_no_gpu(
+    encoders_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench("classification", encoders_dir, tmp_path)
+    folder = export(bench, tmp_path / "out")
+    times_are(monkeypatch, 2.0, 1.0)
+
+    _, report = chosen(bench, folder, "auto")
+
+    assert report.gpu is None
+    assert not (folder / ONNX_FILES[Precision.FP16]).exists()

@@ -33,7 +33,7 @@ def final_states(states: Tensor, mask: Tensor) -> Tensor:
     """States of `BiLstm` → what each direction knew at its end (batch, 2 × units)."""
     units = states.shape[-1] // 2
     last = (mask.sum(dim=1) - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, units)
-    return torch.cat([states[..., :units].gather(1, last).squeeze(1), states[:, 0, units:]], dim=-1)
+    return torch.cat([states[..., :units].gather(1, last)[:, 0], states[:, 0, units:]], dim=-1)
 
 
 def _mirror(mask: Tensor) -> Tensor:
