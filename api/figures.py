@@ -20,6 +20,16 @@ QUEUE_SECONDS = _stage_seconds.labels("queue")  # of a text, until a runner take
 INFER_SECONDS = _stage_seconds.labels("infer")  # of a batch
 BATCH_TEXTS = Histogram("thawline_predict_batch_texts", "Texts run together", buckets=(1, 2, 4, 8, 16, 32, 64))
 
+PREDICT_CALLS = Counter(
+    "thawline_predict_calls_total",
+    "Prediction calls by version, answered or failed",
+    ["model", "version", "outcome"],
+)
+_shadowed = ["model", "version", "shadow"]
+SHADOW_COMPARISONS = Counter("thawline_shadow_comparisons_total", "Texts that a shadow answered as well", _shadowed)
+SHADOW_DISAGREEMENTS = Counter("thawline_shadow_disagreements_total", "Of these, answered differently", _shadowed)
+SHADOW_SKIPPED = Counter("thawline_shadow_skipped_total", "Texts that were not compared", [*_shadowed, "reason"])
+
 WAITING_TEXTS = Gauge("thawline_predict_waiting_texts", "Texts waiting for their prediction or being run")
 LOADED_MODELS = Gauge("thawline_loaded_models", "Model versions in memory")
 LOADED_BYTES = Gauge("thawline_loaded_bytes", "Size of the files of the model versions in memory")

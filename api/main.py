@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import errors, openapi
 from api.middleware import RequestMiddleware
-from api.routes import datasets, jobs, models, predict, service
+from api.routes import aliases, datasets, jobs, models, predict, service
 from api.routes.common import known_parameters
 from api.security import bearer
 from api.services import Services
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(service.router, dependencies=[Depends(known_parameters)])
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed)
-    for module in (jobs, models, predict):
+    for module in (jobs, models, aliases, predict):
         app.include_router(module.router, dependencies=keyed)
     app.mount("/web", StaticFiles(directory=service.WEB), name="web")
     return app

@@ -11,7 +11,9 @@ from fastapi import Depends, Request
 from api.admission import Admission
 from api.batching import Throughput
 from api.predictions import PredictionService
-from api.predictors import PredictorPool, VersionResolver
+from api.predictors import PredictorPool
+from api.resolving import VersionResolver
+from api.shadowing import Shadows
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.queue import JobQueue
@@ -30,6 +32,7 @@ class Services:
     queue: JobQueue
     resolver: VersionResolver
     predictors: PredictorPool
+    shadows: Shadows
     predictions: PredictionService
     validations: asyncio.Semaphore
 
@@ -42,6 +45,7 @@ class Services:
         resolver = VersionResolver(db)
         predictors = PredictorPool(store, settings, throughput)
         admission = Admission(settings.predict_queue_items, throughput)
+        shadows = Shadows(db, settings)
         return cls(
             settings=settings,
             db=db,
@@ -49,12 +53,14 @@ class Services:
             queue=JobQueue(settings.broker_url),
             resolver=resolver,
             predictors=predictors,
-            predictions=PredictionService(resolver, admission, predictors, settings),
+            shadows=shadows,
+            predictions=PredictionService(resolver, admission, predictors, shadows, settings),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
 
     def close(self) -> None:
         """Let go of threads and connections."""
+        self.shadows.close()
         self.predictors.close()
         self.queue.close()
         self.db.dispose()

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     predict_timeout_seconds: float = Field(30, gt=0, description="Longest wait for one prediction call")
     model_cache_bytes: int = Field(2048 * MIB, ge=1, description="ONNX files kept loaded, least recently used out")
 
+    shadow_examples: int = Field(
+        0, ge=0, le=100, description="Disagreements of a shadow to store with the beginning of their texts"
+    )
+
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

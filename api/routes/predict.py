@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic_core import to_json
 
 from api.routes.common import problems
@@ -29,6 +29,10 @@ async def predict(
     precision: Annotated[
         Precision | None, Query(description="of the version's models, if not the one that is served by default")
     ] = None,
+    routing_key: Annotated[
+        str | None,
+        Header(max_length=256, description="such as a user's id: the same one gets the same version beside a canary"),
+    ] = None,
 ) -> Response:
     """Ask a model; a bare name means its production version."""
     listed = isinstance(body.inputs, list)
@@ -37,6 +41,7 @@ async def predict(
         body.inputs if listed else [body.inputs],
         PredictOptions(top_k=body.top_k),
         precision=precision,
+        routing_key=routing_key,
         listed=listed,
     )
     version = answer.version
