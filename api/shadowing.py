@@ -111,10 +111,12 @@ class Shadows:
         return error.code if isinstance(error, ThawlineError) else type(error).__name__
 
     def _tally(self, answered: Answered, others: Sequence[Prediction]) -> Tally:
-        pairs = list(zip(answered.inputs, answered.predictions, others, strict=True))
+        """Compare; an input that one of the two gave no answer to (``{"error": …}``) counts as failed."""
+        triples = list(zip(answered.inputs, answered.predictions, others, strict=True))
+        pairs = [(item, one, other) for item, one, other in triples if "error" not in one and "error" not in other]
         apart = [pair for pair in pairs if not decides_alike(answered.task, *pair[1:])]
         examples = [_example(*pair) for pair in apart] if self._keeps_examples else []
-        return Tally(compared=len(pairs), disagreed=len(apart), examples=examples)
+        return Tally(len(pairs), len(apart), failed=len(triples) - len(pairs), examples=examples)
 
     def _note(self, route: Route, tally: Tally) -> None:
         assert route.shadow is not None  # noqa: S101 (callers have checked)
