@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from api.batching import Throughput
-from api.figures import WAITING_TEXTS
 from models_store.errors import OverloadedError
+
+_SHARE = 4  # as many models may be full at a time; then all are refused
 
 
 class Admission:
     """Gives out permits. A call holds one from before its model is looked up until it is answered."""
 
-    def __init__(self, limit: int, throughput: Throughput) -> None:
+    def __init__(self, limit: int, backlog_seconds: Callable[[], float]) -> None:
+        """A bound for each model, so that one that is slow or overrun leaves room for the others.
+
+        `total` is how many texts are held, of all models.
+
+        Args:
+            limit: Texts of one model at a time.
+            backlog_seconds: How long what waits will take.
+        """
         self._limit = limit
-        self._throughput = throughput
-        self._held = 0
+        self._backlog_seconds = backlog_seconds
+        self._held: Counter[str] = Counter()
+        self.total = 0
 
     @contextmanager
-    def permit(self, texts: int) -> Iterator[None]:
+    def permit(self, model: str, texts: int) -> Iterator[None]:
         """Hold the places of so many texts.
 
         Raises:
             OverloadedError: Too many texts wait already.
         """
-        with self.more(max(1, texts)):  # a call without any waits for its model like every other
+        with self.more(model, max(1, texts)):  # a call without any waits for its model like every other
             yield
 
     @contextmanager
-    def more(self, windows: int) -> Iterator[None]:
+    def more(self, model: str, windows: int) -> Iterator[None]:
         """Hold further places for a call that has a permit: a long text takes one for each of its windows.
 
         Raises:
             OverloadedError: Too many texts wait already.
         """
-        if self._held and self._held + windows > self._limit:
-            seconds = max(1, math.ceil(self._throughput.seconds_for(self._held)))
-            raise OverloadedError(f"{self._held} texts are waiting; try again in {seconds} s", seconds)
-        self._hold(windows)
+        held = self._held[model]
+        if (held and held + windows > self._limit) or self.total + windows > _SHARE * self._limit:
+            seconds = max(1, math.ceil(self._backlog_seconds()))
+            raise OverloadedError(f"{held} texts are waiting; try again in {seconds} s", seconds)
+        self._hold(model, windows)
         try:
             yield
         finally:
-            self._hold(-windows)
+            self._hold(model, -windows)
 
-    def _hold(self, texts: int) -> None:
-        self._held += texts
-        WAITING_TEXTS.set(self._held)
+    def _hold(self, model: str, texts: int) -> None:
+        self._held[model] += texts
+        if not self._held[model]:
+            del self._held[model]  # names come from callers: none may be left behind
+        self.total += texts

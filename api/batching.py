@@ -2,31 +2,39 @@
 
 There is no timer. A runner thread that becomes free takes the oldest text and those of similar length behind it, up
 to a budget of padded tokens; under light load that is one text at once, under heavy load batches form by themselves.
+
+A runner runs the narrow engine, of one thread, beside the other runners: this gets most texts done. A text that comes
+while nothing else is to be done is run by the wide engine, whose threads share the work: this answers soonest.
+docs/decisions/0019-runners.md has the measurements.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.figures import BATCH_TEXTS, INFER_SECONDS, QUEUE_SECONDS
+from api.figures import Batch, ModelFigures
+from api.throughput import Throughput
+from models_store.errors import OverloadedError
+from models_store.logging import get_logger
+from models_store.predictor import Interrupt
 from models_store.tasks import Encoded
 
 Logits = NDArray[np.floating[Any]]
-Infer = Callable[[Sequence[Encoded]], Sequence[Logits]]
+Outcome = Logits | Exception
+Done = Callable[["Results"], None]
 
 _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then wastes little
 _MAX_ITEMS = 64
-_HALF_LIFE_TEXTS = 512  # after so many more texts, what was learnt before counts half
-_SECONDS_PER_TEXT = 0.01  # until something was learnt
+log = get_logger(__name__)
 
 
 class ClosedError(RuntimeError):
@@ -37,123 +45,297 @@ class NotFiniteError(RuntimeError):
     """The model answered with something that is no number."""
 
 
-class Throughput:
-    """How many texts the runners get done, learnt from the batches of late.
+class OverdueError(RuntimeError):
+    """Nobody waits for this answer any more."""
 
-    Only a runner's own time counts. The latency of a call holds waiting, tokenising and changes of thread besides,
-    which do not add up over the texts of a full queue.
+
+class RunnerLostError(RuntimeError):
+    """The thread that ran this text died, or came to no end."""
+
+
+class Engine(Protocol):
+    """What runs a batch."""
+
+    def infer(self, batch: Sequence[Encoded], interrupt: Interrupt) -> Sequence[Logits]:
+        """The logits of each text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """A model, ready to run.
+
+    Attributes:
+        narrow: Run by several runners at a time.
+        wide: Run while nothing else is; None where it would be no quicker.
+        wide_from: How many word pieces a batch must have for the wide one to be quicker.
+        runners: How many run the narrow one.
+        throughput: Of these runners; begun with what was measured.
     """
 
-    def __init__(self) -> None:
-        self._texts = self._seconds = 0.0  # both weighted exponentially
+    narrow: Engine
+    wide: Engine | None
+    runners: int
+    wide_from: int = 0
+    throughput: Throughput = field(default_factory=Throughput)
+
+
+@dataclass(slots=True)
+class Results:
+    """What became of the texts of a call.
+
+    Attributes:
+        outcomes: The logits of each text, or why there are none.
+        queue_seconds: How long the last of them waited for a runner.
+        infer_seconds: How long their batches ran: the longest.
+    """
+
+    outcomes: list[Outcome]
+    queue_seconds: float = 0.0
+    infer_seconds: float = 0.0
+
+
+class Call:
+    """The texts that were submitted together; they are run in any order and handed back as one."""
+
+    def __init__(self, texts: int, seconds: float, done: Done) -> None:
+        self.since = time.perf_counter()
+        self._deadline = self.since + seconds
+        self._done = done
+        self._cancelled = False
+        self._found: dict[int, Outcome] = {}
+        self._results = Results([])
+        self._texts = texts
         self._lock = threading.Lock()
 
-    def learn(self, texts: int, runner_seconds: float, runners: int) -> None:
-        """Take in a batch that one of the runners worked on for so long; the others can do as much meanwhile."""
-        kept = 0.5 ** (texts / _HALF_LIFE_TEXTS)
-        with self._lock:
-            self._texts = kept * self._texts + texts
-            self._seconds = kept * self._seconds + runner_seconds / runners
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return not self._cancelled and time.perf_counter() < self._deadline
 
-    def seconds_for(self, texts: int) -> float:
-        """Seconds in which all runners together get so many texts done."""
+    def cancel(self) -> None:
+        """Nobody waits any more: what has not begun is not run."""
+        self._cancelled = True
+
+    def finish(self, index: int, outcome: Outcome, *, started: float, seconds: float) -> None:
+        """Note what became of a text; what is said of it later, by a runner that was given up, does not count."""
         with self._lock:
-            return texts * (self._seconds / self._texts if self._texts else _SECONDS_PER_TEXT)
+            if index in self._found:
+                return
+            self._found[index] = outcome
+            self._results.queue_seconds = max(self._results.queue_seconds, started - self.since)
+            self._results.infer_seconds = max(self._results.infer_seconds, seconds)
+            if len(self._found) < self._texts:
+                return
+        self._results.outcomes = [self._found[i] for i in range(self._texts)]
+        self._done(self._results)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """A text in the queue."""
 
+    call: Call
+    index: int
     encoded: Encoded
-    future: Future[Logits] = field(default_factory=Future)
-    since: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(slots=True, eq=False)
+class _Runner:
+    """A thread, and what it is at."""
+
+    thread: threading.Thread | None = None
+    batch: Sequence[_Waiting] = ()
+    started: float = 0.0
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    given_up: bool = False
+
+    def overdue(self, patience: float) -> bool:
+        """Whether its batch has been running for too long."""
+        return bool(self.batch) and time.perf_counter() - self.started > patience
+
+    def lost(self, patience: float) -> bool:
+        """Whether it does no more work."""
+        return self.thread is None or not self.thread.is_alive() or self.overdue(patience)
 
 
 class MicroBatcher:
-    """Runs `infer` on its own threads; `submit` hands back a future per text."""
+    """Runs a model on threads of its own, for calls of one text or many."""
 
-    def __init__(self, infer: Infer, *, runners: int, batch_tokens: int, throughput: Throughput) -> None:
-        self._infer = infer
-        self._throughput = throughput
+    def __init__(self, engines: Engines, *, batch_tokens: int, figures: ModelFigures) -> None:
+        self._engines = engines
         self._batch_tokens = batch_tokens
+        self._figures = figures
+        self._throughput = engines.throughput
         self._waiting: deque[_Waiting] = deque()
+        self._tokens = 0  # of those that wait
         self._changed = threading.Condition()
+        self._idle = 0
         self._closed = False
-        self._threads = [threading.Thread(target=self._run, name=f"runner-{i}", daemon=True) for i in range(runners)]
-        for thread in self._threads:
-            thread.start()
+        self._runners = [self._new_runner() for _ in range(engines.runners)]
 
-    def submit(self, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
-        """Queue texts; each future ends with the logits of its text.
+    def submit(self, encoded: Sequence[Encoded], done: Done, *, seconds: float = math.inf) -> Call:
+        """Queue texts.
+
+        Args:
+            encoded: Their word pieces.
+            done: Called once with what became of them, in the thread of a runner.
+            seconds: For how long the caller will wait.
 
         Raises:
             ClosedError: `close` was called before.
+            OverloadedError: What waits already would take longer than the caller will.
         """
-        items = [_Waiting(one) for one in encoded]
+        call = Call(len(encoded), seconds, done)
+        if not encoded:
+            done(Results([]))
+            return call
         with self._changed:
             if self._closed:
                 raise ClosedError("the model was unloaded")
-            self._waiting.extend(items)
-            self._changed.notify(len(items))
-        return [item.future for item in items]
+            backlog = self._throughput.seconds_for(self._tokens)
+            if backlog > seconds:
+                wait = math.ceil(backlog - seconds) or 1
+                raise OverloadedError(f"{len(self._waiting)} texts wait for this model; try again in {wait} s", wait)
+            self._waiting.extend(_Waiting(call, index, one) for index, one in enumerate(encoded))
+            self._tokens += sum(map(len, encoded))
+            self._changed.notify(len(encoded))
+        return call
+
+    @property
+    def idle(self) -> int:
+        """How many runners wait for work."""
+        return self._idle
+
+    def backlog_seconds(self) -> float:
+        """How long the texts that wait will take."""
+        return self._throughput.seconds_for(self._tokens)
+
+    def healthy(self, patience: float) -> bool:
+        """Whether every runner works, none of them for longer than ``patience`` seconds on one batch."""
+        return self._closed or not any(runner.lost(patience) for runner in self._runners)
+
+    def tend(self, patience: float) -> int:
+        """Replace the runners that died or come to no end; their texts fail. How many there were."""
+        replaced = 0
+        with self._changed:
+            for place, runner in enumerate(self._runners):
+                if not self._closed and runner.lost(patience):
+                    self._runners[place] = self._new_runner()
+                    replaced += 1
+                    runner.given_up = True
+                    runner.interrupt.set()
+                    _fail(runner, RunnerLostError("the model takes too long for this text"))
+        if replaced:
+            self._figures.lost_runners(replaced)
+        return replaced
 
     def close(self) -> None:
         """Finish what waits, then end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+            runners = list(self._runners)
+        for runner in runners:
+            if runner.thread is not None:
+                runner.thread.join()
 
-    def _run(self) -> None:
-        while batch := self._next_batch():
-            wanted = [item for item in batch if item.future.set_running_or_notify_cancel()]
-            if not wanted:  # all were given up by their callers
-                continue
-            started = time.perf_counter()
-            self._infer_all(wanted)
-            seconds = time.perf_counter() - started
-            self._throughput.learn(len(wanted), seconds, len(self._threads))
-            INFER_SECONDS.observe(seconds)
-            BATCH_TEXTS.observe(len(wanted))
-            for item in wanted:
-                QUEUE_SECONDS.observe(started - item.since)
+    def _new_runner(self) -> _Runner:
+        runner = _Runner()
+        runner.thread = threading.Thread(target=self._run, args=[runner], name="runner", daemon=True)
+        runner.thread.start()
+        return runner
 
-    def _next_batch(self) -> list[_Waiting]:
-        """The next texts to run together; none once the batcher is closed and everything is done."""
+    def _run(self, runner: _Runner) -> None:
+        try:
+            while not runner.given_up and (taken := self._next_batch()):
+                self._work(runner, taken[0], self._engine(*taken))
+        except BaseException:
+            log.exception("a runner died")
+            _fail(runner, RunnerLostError("the thread that ran the model died"))
+
+    def _engine(self, batch: Sequence[_Waiting], alone: bool) -> Engine:
+        engines = self._engines
+        if alone and engines.wide and sum(len(item.encoded) for item in batch) >= engines.wide_from:
+            return engines.wide
+        return engines.narrow
+
+    def _work(self, runner: _Runner, batch: Sequence[_Waiting], engine: Engine) -> None:
+        runner.interrupt = Interrupt()
+        runner.started = time.perf_counter()
+        runner.batch = batch
+        outcomes = _infer(engine, [item.encoded for item in batch], runner.interrupt)
+        seconds = time.perf_counter() - runner.started
+        for item, outcome in zip(batch, outcomes, strict=True):
+            item.call.finish(item.index, outcome, started=runner.started, seconds=seconds)
+        runner.batch = ()
+        lengths = [len(item.encoded) for item in batch]
+        waited = [runner.started - item.call.since for item in batch]
+        self._figures.note(Batch(lengths, waited, seconds, sum(isinstance(one, Exception) for one in outcomes)))
+        if engine is self._engines.narrow:  # the wide one takes cores that other batches would have had
+            self._throughput.learn(len(batch) * max(lengths), seconds, self._engines.runners)
+
+    def _next_batch(self) -> tuple[list[_Waiting], bool] | None:
+        """The next texts to run together, and whether nothing else is to be done.
+
+        None once the batcher is closed and everything is done.
+        """
         with self._changed:
-            while not self._waiting and not self._closed:
-                self._changed.wait()
-            if not self._waiting:
-                return []
-            batch = [self._waiting.popleft()]
-            longest = shortest = len(batch[0].encoded)
-            left: deque[_Waiting] = deque()
-            # Whatever joins is padded to the longest, so past this budget nothing fits and nothing need be looked at.
-            while self._waiting and len(batch) < _MAX_ITEMS and longest * (len(batch) + 1) <= self._batch_tokens:
-                item = self._waiting.popleft()
-                high, low = max(longest, len(item.encoded)), min(shortest, len(item.encoded))
-                if high <= low * _SIMILAR and high * (len(batch) + 1) <= self._batch_tokens:
-                    batch.append(item)
-                    longest, shortest = high, low
-                else:
-                    left.append(item)
-            self._waiting.extendleft(reversed(left))
+            self._idle += 1
+            try:
+                while not (batch := self._cut()):
+                    if self._closed:
+                        return None
+                    self._changed.wait()
+                return batch, not self._waiting and self._idle == len(self._runners)
+            finally:
+                self._idle -= 1
+
+    def _cut(self) -> list[_Waiting]:
+        """Take texts out of the queue. The oldest is always among them; runners that are idle get their share."""
+        batch: list[_Waiting] = []
+        most = min(_MAX_ITEMS, math.ceil(len(self._waiting) / max(1, self._idle)))
+        longest = shortest = 0
+        left: deque[_Waiting] = deque()
+        # Whatever joins is padded to the longest, so past this budget nothing fits and nothing need be looked at.
+        while self._waiting and len(batch) < most and (longest * (len(batch) + 1) <= self._batch_tokens or not batch):
+            item = self._waiting.popleft()
+            length = len(item.encoded)
+            if not item.call.wanted:
+                self._tokens -= length
+                item.call.finish(item.index, OverdueError(), started=time.perf_counter(), seconds=0)
+                continue
+            high, low = max(longest, length), min(shortest or length, length)
+            if not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._batch_tokens):
+                batch.append(item)
+                self._tokens -= length
+                longest, shortest = high, low
+            else:
+                left.append(item)
+        self._waiting.extendleft(reversed(left))
         return batch
 
-    def _infer_all(self, items: Sequence[_Waiting]) -> None:
-        try:
-            results = self._infer([item.encoded for item in items])
-        except Exception as error:  # noqa: BLE001 (it belongs to the futures)
-            if len(items) == 1:
-                items[0].future.set_exception(error)
-                return
-            for item in items:  # the bad text must not fail its neighbours
-                self._infer_all([item])
-            return
-        for logits, item in zip(results, items, strict=True):
-            if np.isfinite(logits).all():
-                item.future.set_result(logits)
-            else:
-                item.future.set_exception(NotFiniteError("the model's answer is not finite"))
+
+def _infer(engine: Engine, texts: Sequence[Encoded], interrupt: Interrupt) -> list[Outcome]:
+    """What becomes of each text; a bad one must not fail its neighbours, so what fails together is run one by one."""
+    try:
+        outcomes = [_checked(values) for values in engine.infer(texts, interrupt)]
+        if len(outcomes) != len(texts):
+            raise NotFiniteError(f"the model gave {len(outcomes)} answers to {len(texts)} texts")
+    except Exception as error:  # noqa: BLE001 (it belongs to the texts)
+        outcomes = [error] * len(texts)
+    if len(texts) == 1 or interrupt.is_set():
+        return outcomes
+    # In 8 bits one scale serves the whole batch: a text that yields no number takes it from the others, too.
+    return [
+        _infer(engine, [text], interrupt)[0] if isinstance(outcome, Exception) else outcome
+        for text, outcome in zip(texts, outcomes, strict=True)
+    ]
+
+
+def _checked(logits: Logits) -> Outcome:
+    return logits if np.isfinite(logits).all() else NotFiniteError("the model's answer is not finite")
+
+
+def _fail(runner: _Runner, error: Exception) -> None:
+    for item in runner.batch:
+        item.call.finish(item.index, error, started=runner.started, seconds=time.perf_counter() - runner.started)

@@ -18,6 +18,7 @@ from models_store.errors import (
     ArtifactCorruptError,
     ConflictError,
     InvalidInputError,
+    ModelFailedError,
     NotFoundError,
     OverloadedError,
     Problem,
@@ -32,6 +33,7 @@ STATUS_OF_ERROR: dict[type[ThawlineError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ModelFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     OverloadedError: HTTPStatus.TOO_MANY_REQUESTS,
     ArtifactCorruptError: HTTPStatus.SERVICE_UNAVAILABLE,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -84,6 +86,11 @@ def install(app: FastAPI) -> None:
 
 async def _domain_error(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, ThawlineError)  # noqa: S101
+    return domain_error(request, error)
+
+
+def domain_error(request: Request, error: ThawlineError) -> ProblemResponse:
+    """The answer to an error of ours."""
     status = next((s for kind, s in STATUS_OF_ERROR.items() if isinstance(error, kind)), None)
     if status is None:
         return unexpected(request, error)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -12,13 +16,72 @@ REQUEST_SECONDS = Histogram(
     "thawline_http_request_seconds", "Time to answer a request", ["method", "route"], buckets=_REQUEST_SECONDS
 )
 
+_MODEL = ["model", "version"]
 _stage_seconds = Histogram(
-    "thawline_predict_stage_seconds", "Time a prediction spends in a stage", ["stage"], buckets=_STAGE_SECONDS
+    "thawline_predict_stage_seconds",
+    "Time a prediction spends in a stage: tokenise (of a call), queue (of a text), infer (of a batch)",
+    [*_MODEL, "stage"],
+    buckets=_STAGE_SECONDS,
 )
-TOKENISE_SECONDS = _stage_seconds.labels("tokenise")  # of a call
-QUEUE_SECONDS = _stage_seconds.labels("queue")  # of a text, until a runner takes it
-INFER_SECONDS = _stage_seconds.labels("infer")  # of a batch
-BATCH_TEXTS = Histogram("thawline_predict_batch_texts", "Texts run together", buckets=(1, 2, 4, 8, 16, 32, 64))
+_batch_texts = Histogram("thawline_predict_batch_texts", "Texts run together", _MODEL, buckets=(1, 2, 4, 8, 16, 32, 64))
+_tokens = Counter("thawline_predict_tokens_total", "Word pieces run, without and with padding", [*_MODEL, "kind"])
+_failed_texts = Counter("thawline_predict_failed_texts_total", "Texts that a model gave no answer to", _MODEL)
+_lost_runners = Counter("thawline_predict_lost_runners_total", "Runners that died or came to no end", _MODEL)
+
+REFUSED_CALLS = Counter("thawline_predict_refused_calls_total", "Calls refused for overload (429)", ["model"])
+SWITCH_FAILURES = Counter(
+    "thawline_model_switch_failures_total", "New versions that could not be loaded; the old one went on", ["model"]
+)
+
+
+class Batch(NamedTuple):
+    """What was run together: the length of each text in word pieces, how long each waited, how long all ran."""
+
+    lengths: Sequence[int]
+    waited: Sequence[float]
+    seconds: float
+    failed: int
+
+
+class ModelFigures:
+    """The figures of one version of a model; its labels are looked up once."""
+
+    def __init__(self, model: str, version: int) -> None:
+        labels = (model, str(version))
+        self.tokenise = _stage_seconds.labels(*labels, "tokenise")
+        self._queue = _stage_seconds.labels(*labels, "queue")
+        self._infer = _stage_seconds.labels(*labels, "infer")
+        self._batch_texts = _batch_texts.labels(*labels)
+        self._real = _tokens.labels(*labels, "text")
+        self._padding = _tokens.labels(*labels, "padding")
+        self._failed = _failed_texts.labels(*labels)
+        self._lost = _lost_runners.labels(*labels)
+        self._batches: deque[Batch] = deque()
+
+    def note(self, batch: Batch) -> None:
+        """Remember a batch until `flush`; a runner has no time to lose."""
+        self._batches.append(batch)
+
+    def flush(self) -> None:
+        """Take in what was noted."""
+        while self._batches:
+            self._take_in(self._batches.popleft())
+
+    def _take_in(self, batch: Batch) -> None:
+        lengths, waited, seconds, failed = batch
+        self._infer.observe(seconds)
+        self._batch_texts.observe(len(lengths))
+        self._real.inc(sum(lengths))
+        self._padding.inc(len(lengths) * max(lengths) - sum(lengths))
+        if failed:
+            self._failed.inc(failed)
+        for one in waited:
+            self._queue.observe(one)
+
+    def lost_runners(self, number: int) -> None:
+        """Take in runners that were replaced."""
+        self._lost.inc(number)
+
 
 PREDICT_CALLS = Counter(
     "thawline_predict_calls_total",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import tempfile
 from collections.abc import AsyncIterator
@@ -17,26 +18,34 @@ from api.routes import aliases, datasets, jobs, models, predict, service
 from api.routes.common import known_parameters
 from api.security import bearer
 from api.services import Services
+from api.short_way import ShortWay
+from api.tracing import Tracing, TracingMiddleware
 from models_store.settings import Settings, get_settings
 
 _DESCRIPTION = "Upload labelled text, start a job, watch it, and call the finished model. Errors are RFC 9457 problems."
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
     """An application with its own parts; nothing is connected before it starts."""
     settings = settings or get_settings()
     settings.check_consistency()
     settings.check_exposure()
+    if tracing is None and settings.otlp_endpoint:
+        tracing = Tracing(endpoint=settings.otlp_endpoint)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
         before, tempfile.tempdir = tempfile.tempdir, str(settings.scratch_dir)  # where uploads spool
-        app.state.services = Services.build(settings)
+        app.state.services = Services.build(settings, tracing)
+        upkeep = asyncio.create_task(app.state.services.upkeep.run())
         try:
             yield
         finally:
+            upkeep.cancel()
             app.state.services.close()
+            if tracing:
+                tracing.close()
             tempfile.tempdir = before
 
     app: FastAPI = FastAPIOffline(
@@ -46,14 +55,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect is no problem document, and a client may not send its body again
     )
+    app.state.draining = False
     errors.install(app)
     openapi.install(app)
+    app.add_middleware(ShortWay)
     app.add_middleware(RequestMiddleware, settings=settings)
+    if tracing:
+        app.add_middleware(TracingMiddleware, tracing=tracing)
     keyed = [Depends(bearer), Depends(known_parameters)]
+    app.include_router(predict.router, dependencies=keyed)  # first, for routes are looked through one by one
     app.include_router(service.router, dependencies=[Depends(known_parameters)])
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed)
-    for module in (jobs, models, aliases, predict):
+    for module in (jobs, models, aliases):
         app.include_router(module.router, dependencies=keyed)
     app.mount("/web", StaticFiles(directory=service.WEB), name="web")
     return app

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
+from collections.abc import Mapping
+from functools import cache
 
 import structlog
-from starlette.datastructures import MutableHeaders
+from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from api.errors import problem, unexpected
 from api.figures import REQUEST_SECONDS, REQUESTS
 from api.security import refusal
+from api.tracing import trace_id_of
 from models_store.settings import Settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-_PAGE_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_SAFE_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_POLICY = b"content-security-policy"
+_PAGE_POLICY = (_POLICY, b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 # The interactive documentation starts itself with an inline script; nothing else may.
 _DOCS_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    _POLICY,
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
 )
 _DOCS = ("/docs", "/redoc")
 _READING = ("GET", "OPTIONS")
 
 
 class RequestMiddleware:
-    """A plain ASGI middleware: no task and no copy of the body per request."""
+    """A plain ASGI middleware: no task and no copy of the body per request, and headers as the bytes that they are."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -51,11 +56,13 @@ class RequestMiddleware:
             return
         if head := scope["method"] == "HEAD":  # GET without the body (RFC 9110, section 9.3.2)
             scope = {**scope, "method": "GET"}
-        request = Request(scope)
-        asked = request.headers.get("x-request-id", "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else str(ULID()).lower()
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}  # the first one counts
+        asked = headers.get(b"x-request-id", "")
+        request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(13)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if (trace_id := trace_id_of(headers.get(b"traceparent"))) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
         started = time.perf_counter()
         status, begun = 500, False
 
@@ -63,13 +70,14 @@ class RequestMiddleware:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                response = MutableHeaders(scope=message)
-                response["X-Request-ID"] = request_id
-                response.update(_SAFE_HEADERS)
-                response["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
+                policy = _DOCS_POLICY if scope["path"] in _DOCS else _PAGE_POLICY
+                ours = [(b"x-request-id", request_id.encode()), policy, *_SAFE_HEADERS]
+                if scope["app"].state.draining:
+                    ours.append((b"connection", b"close"))  # the next request belongs to another process
+                message["headers"] = [*message["headers"], *ours]
             await send(message)
 
-        answer: ASGIApp = self._refusal(request) or self._app
+        answer: ASGIApp = self._refusal(scope, headers) or self._app
         if head:
             answer = _headers_only(answer)
         try:
@@ -77,24 +85,25 @@ class RequestMiddleware:
         except Exception as error:
             if begun:
                 raise
-            await unexpected(request, error)(scope, receive, send_with_headers)
+            await unexpected(Request(scope), error)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(scope["method"], route, status).inc()
-            REQUEST_SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
+            count, duration = _request_figures(scope["method"], route, status)
+            count.inc()
+            duration.observe(time.perf_counter() - started)
 
-    def _refusal(self, request: Request) -> ASGIApp | None:
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, str]) -> ASGIApp | None:
         """The answer to a request that is not looked into, before any of its body is read."""
-        if _hostname(request.headers.get("host", "")) not in self._hosts:
+        if _hostname(headers.get(b"host", "")) not in self._hosts:
             detail = "this Host is not served here; add it to THAWLINE_ALLOWED_HOSTS"
-            return problem(request, 400, detail, code="unknown_host")
-        if request.method not in _READING and request.headers.get("sec-fetch-site") == "cross-site":
+            return problem(Request(scope), 400, detail, code="unknown_host")
+        if scope["method"] not in _READING and headers.get(b"sec-fetch-site") == "cross-site":
             # Without a key, a form on any page that the user's browser has open could upload and delete.
-            return problem(request, 403, "a page of another site may not call this", code="cross_site")
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._limit(request.scope):
-            return problem(request, 413, self._too_large(request.scope), code="too_large")
-        return refusal(request, self._key)
+            return problem(Request(scope), 403, "a page of another site may not call this", code="cross_site")
+        length = headers.get(b"content-length", "")
+        if length.isdecimal() and int(length) > self._limit(scope):
+            return problem(Request(scope), 413, self._too_large(scope), code="too_large")
+        return refusal(scope, headers.get(b"authorization"), self._key)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """Stop reading a body that turns out too long; one that says its length is not even begun."""
@@ -116,6 +125,11 @@ class RequestMiddleware:
     def _too_large(self, scope: Scope) -> str:
         name = "THAWLINE_MAX_UPLOAD_BYTES" if _is_upload(scope) else "THAWLINE_MAX_REQUEST_BYTES"
         return f"the body is larger than {self._limit(scope)} bytes, the limit of this server ({name})"
+
+
+@cache
+def _request_figures(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)
 
 
 def _headers_only(app: ASGIApp) -> ASGIApp:

@@ -1,22 +1,29 @@
-"""One prediction from a reference and inputs to answers, whatever protocol it came by."""
+"""One prediction, from a reference and inputs to answers, whatever protocol it came by."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from api import steps
 from api.admission import Admission
-from api.figures import PREDICT_CALLS
-from api.predictors import Choice, Inputs, PredictorPool
+from api.batching import Results
+from api.figures import PREDICT_CALLS, REFUSED_CALLS
+from api.predictors import Choice, PredictorPool
 from api.resolving import VersionResolver, drawn
+from api.rollout import Rollout
 from api.shadowing import Answered, Shadows
-from models_store.errors import InvalidInputError, OverloadedError, Problem
+from api.timings import Timings
+from api.tracing import Tracing
+from models_store.errors import InvalidInputError, OverloadedError, Problem, UnavailableError
 from models_store.precision import Precision
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
-from models_store.tasks import Prediction, PredictOptions
+from models_store.tasks import Prediction, PredictOptions, Task
 
 DEFAULT_OPTIONS = PredictOptions()
 
@@ -28,10 +35,31 @@ class Answer:
     Attributes:
         version: Which version answered.
         predictions: One for each input, in their order.
+        timings: Where the time went.
     """
 
     version: ModelVersion
     predictions: list[Prediction]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a caller wants to be answered.
+
+    Attributes:
+        options: What of the answer.
+        precision: Of the version's models, if not the one that is served; such a call is never the canary's.
+        routing_key: Calls with the same one get the same version of an alias that has a canary.
+        timeout: Seconds that the caller will wait, if less than the server allows.
+        listed: Whether the caller sent a list, so that a problem's place has a number.
+    """
+
+    options: PredictOptions = DEFAULT_OPTIONS
+    precision: Precision | None = None
+    routing_key: str | None = None
+    timeout: float | None = None
+    listed: bool = True
 
 
 class PredictionService:
@@ -40,74 +68,121 @@ class PredictionService:
     def __init__(
         self,
         resolver: VersionResolver,
-        admission: Admission,
+        rollout: Rollout,
         predictors: PredictorPool,
         shadows: Shadows,
         settings: Settings,
+        tracing: Tracing | None = None,
     ) -> None:
         self._shadows = shadows
+        self._tracing = tracing
         self._resolver = resolver
-        self._admission = admission
+        self._rollout = rollout
         self._predictors = predictors
         self._most = settings.predict_queue_items
+        self._longest = settings.predict_timeout_seconds
+        self.admission = Admission(self._most, predictors.backlog_seconds)
 
-    async def answer(
-        self,
-        reference: str,
-        inputs: Sequence[Any],
-        options: PredictOptions = DEFAULT_OPTIONS,
-        *,
-        precision: Precision | None = None,
-        routing_key: str | None = None,
-        listed: bool = True,
-    ) -> Answer:
+    async def answer(self, reference: str, inputs: Sequence[Any], asked: Asked = Asked()) -> Answer:
         """Ask a model.
 
         Args:
             reference: name, name@3 or name@alias.
             inputs: Texts, token lists or pairs, as the model's task takes them.
-            options: What else the caller wants to know.
-            precision: Of the version's models, if not the one that is served; such a call is never the canary's.
-            routing_key: Calls with the same one get the same version of an alias that has a canary.
-            listed: Whether the caller sent a list, so that a problem's place has a number.
+            asked: How to answer.
 
         Raises:
             NotFoundError: No such model, version or alias.
             InvalidInputError: An input is none for this model (the problem tells which), or there are too many.
-            OverloadedError: Too many texts wait already.
+            OverloadedError: Too many texts wait already, or they would take longer than the caller waits.
             ArtifactCorruptError: The version's files cannot be loaded.
+            ModelFailedError: The model gave a usable answer to none of the inputs.
             UnavailableError: The answer took longer than allowed.
         """
         if len(inputs) > self._most:
             raise InvalidInputError(f"{len(inputs)} inputs are too many for one call; send at most {self._most}")
-        # Before anything that takes its time: while a model loads, calls must not pile up without bound.
-        with self._admission.permit(len(inputs)):
-            route = await self._resolver.route(reference)
-            version = drawn(route, routing_key) if precision is None else route.primary
-            with _counted(version):
-                wanted = await self._predictors.choose(version, precision)
-                encoded = await self._encoded(wanted, inputs, options, listed=listed)
-                with self._admission.more(len(encoded.windows) - len(inputs)):
-                    predictions = await self._predictors.predict(wanted, encoded, options)
-        if precision is None and version is route.primary:
-            self._shadows.follow(Answered(route, encoded.predictor.task, inputs, predictions), self._ask_shadow)
-        return Answer(version, predictions)
+        name = reference.partition("@")[0]
+        seconds = min(asked.timeout or self._longest, self._longest)
+        try:
+            # Before anything that takes its time: while a model loads, calls must not pile up without bound.
+            async with asyncio.timeout(seconds) as limit:
+                with self.admission.permit(name, len(inputs)):
+                    return await self._answer(reference, inputs, asked, time.monotonic() + seconds)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise UnavailableError(f"no answer within {seconds:g} s", code="deadline_exceeded") from error
+        except OverloadedError:
+            REFUSED_CALLS.labels(name if self._rollout.knows(reference) else "").inc()
+            raise
+
+    async def version(self, reference: str) -> ModelVersion:
+        """The version that answers to a reference at the moment.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+        """
+        return self._rollout.answering(reference, await self._resolver.resolve(reference))
+
+    async def keep(self, reference: str) -> None:
+        """Have what answers to a reference in memory, as if it had just been asked.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+            ArtifactCorruptError: The version's files cannot be loaded.
+        """
+        await self._predictors.get(Choice(await self.version(reference)))
+
+    async def _answer(self, reference: str, inputs: Sequence[Any], asked: Asked, deadline: float) -> Answer:
+        route = await self._resolver.route(reference)
+        primary = self._rollout.answering(reference, route.primary)
+        version = primary if asked.precision else drawn(route, asked.routing_key)
+        if version is not route.canary or not self._rollout.ready(version):
+            version = primary
+        with _counted(version):
+            answer, task = await self._answer_with(version, inputs, asked, deadline)
+        if asked.precision is None and version is route.primary:
+            self._shadows.follow(Answered(route, task, inputs, answer.predictions), self._ask_shadow)
+        return answer
 
     async def _ask_shadow(self, version: ModelVersion, inputs: Sequence[Any]) -> list[Prediction]:
-        with self._admission.permit(len(inputs)):
+        with self.admission.permit(version.model, len(inputs)):
             pass  # there is room now; held on to, the places would be missing to the next caller
         wanted = Choice(version)
-        encoded = await self._encoded(wanted, inputs, DEFAULT_OPTIONS, listed=True)
-        return await self._predictors.predict(wanted, encoded, DEFAULT_OPTIONS)
-
-    async def _encoded(self, wanted: Choice, inputs: Sequence[Any], options: PredictOptions, *, listed: bool) -> Inputs:
-        examples, refused = await self._predictors.parse(wanted, inputs, options)
+        model = await self._predictors.get(wanted)
+        examples, refused = await steps.parse(model.predictor.task, inputs)
         if refused:
-            raise _not_accepted(refused, listed=listed)
-        encoded = await self._predictors.encode(wanted, examples)
-        if len(encoded.windows) > self._most:
-            raise _too_long(len(encoded.windows), self._most)
-        return encoded
+            raise _not_accepted(refused, listed=True)
+        encoded = await steps.encode(model.predictor, examples)
+        results = await self._predictors.run(wanted, encoded.windows, self._longest)
+        return await steps.decode(encoded, results.outcomes, DEFAULT_OPTIONS)
+
+    async def _answer_with(
+        self, version: ModelVersion, inputs: Sequence[Any], asked: Asked, deadline: float
+    ) -> tuple[Answer, Task[Any]]:
+        wanted = await self._predictors.choose(version, asked.precision)
+        model = await self._predictors.get(wanted)
+        steps.check_options(model.predictor.task, asked.options)
+        examples, refused = await steps.parse(model.predictor.task, inputs)
+        if refused:
+            raise _not_accepted(refused, listed=asked.listed)
+        started = time.perf_counter()
+        encoded = await steps.encode(model.predictor, examples)
+        tokenised = time.perf_counter() - started
+        model.figures.tokenise.observe(tokenised)
+        results = await self._run(wanted, encoded, len(inputs), deadline)
+        predictions = await steps.decode(encoded, results.outcomes, asked.options)
+        timings = Timings(started, tokenised, results.queue_seconds, results.infer_seconds)
+        if self._tracing:
+            self._tracing.stages(timings, model=version.model, version=version.version, texts=len(inputs))
+        return Answer(version, predictions, timings), model.predictor.task
+
+    async def _run(self, wanted: Choice, inputs: steps.Inputs, permitted: int, deadline: float) -> Results:
+        windows = inputs.windows
+        if len(windows) > self._most:
+            raise _too_long(len(windows), self._most)
+        with self.admission.more(wanted.version.model, len(windows) - permitted):
+            return await self._predictors.run(wanted, windows, deadline - time.monotonic())
 
 
 @contextmanager

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
 
-from api.batching import ClosedError, Logits, MicroBatcher, Throughput
-from api.figures import LOADED_BYTES, LOADED_MODELS, TOKENISE_SECONDS
+from api.batching import Call, ClosedError, Done, Results
+from api.figures import LOADED_BYTES, LOADED_MODELS
+from api.loading import LoadedModel, Loader
 from models_store.artifacts import ArtifactStore
-from models_store.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
+from models_store.errors import InvalidInputError, NotFoundError, Problem
 from models_store.logging import get_logger
 from models_store.precision import Precision
-from models_store.predictor import CONFIG_FILE, Predictor, served_precision
+from models_store.predictor import CONFIG_FILE, served_precision
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
-from models_store.tasks import Encoded, Prediction, PredictOptions, Task
-from models_store.windows import Window
+from models_store.tasks import Encoded
 
-_INLINE_CHARACTERS = 2_000  # tokenising less than this is quicker than a change of thread
+_PARALLEL_LOADS = 4
 
-T = TypeVar("T")
 Key = tuple[str, Precision | None]  # a version's artifact, and the precision if not the one that is served
 log = get_logger(__name__)
 
@@ -58,42 +55,11 @@ class _Offer:
     available: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A predictor with the threads that run it."""
-
-    predictor: Predictor
-    batcher: MicroBatcher
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Examples as a model takes them.
-
-    Attributes:
-        predictor: The model.
-        examples: As they were parsed.
-        encoded: Word pieces of each.
-        owned: What is run for each: one window, or several for a long text.
-        windows: All of them, example by example.
-    """
-
-    predictor: Predictor
-    examples: Sequence[Any]
-    encoded: Sequence[Encoded]
-    owned: Sequence[Sequence[Window]]
-    windows: Sequence[Encoded]
-
-
 class PredictorPool:
-    """Loads versions on demand and answers with them, within a budget of memory.
+    """Loads versions on demand and keeps them, within a budget of memory."""
 
-    A caller holds a permit (`api.admission`) for all of it: loading, parsing and predicting.
-    """
-
-    def __init__(self, store: ArtifactStore, settings: Settings, throughput: Throughput) -> None:
-        self._throughput = throughput
+    def __init__(self, store: ArtifactStore, settings: Settings) -> None:
+        self._loader = Loader(store, settings)
         self._store = store
         self._settings = settings
         self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
@@ -101,6 +67,8 @@ class PredictorPool:
         self._retiring: set[asyncio.Task[None]] = set()
         self._gone: set[str] = set()
         self._offers: dict[str, _Offer] = {}
+        # Threads of its own: a disk that hangs must not take those in which other calls tokenise.
+        self._threads = ThreadPoolExecutor(_PARALLEL_LOADS, thread_name_prefix="load")
 
     async def choose(self, version: ModelVersion, precision: Precision | None) -> Choice:
         """The model of a version in the precision that is asked for, if in any.
@@ -120,52 +88,80 @@ class PredictorPool:
             raise InvalidInputError(message, [Problem("precision_not_available", message, column="precision")])
         return Choice(version, None if precision is offer.served else precision)
 
-    async def predict(self, wanted: Choice, inputs: Inputs, options: PredictOptions) -> list[Prediction]:
-        """Answer for encoded examples.
-
-        Raises:
-            NotFoundError: The version was deleted meanwhile.
-            ArtifactCorruptError: The version's files cannot be loaded.
-            UnavailableError: The answer took longer than allowed.
-        """
-        logits = await self._gather(await self._submit(wanted, inputs.windows))
-        return await _off_loop(partial(_decode, inputs, logits, options), inputs.examples)
-
-    async def encode(self, wanted: Choice, examples: Sequence[Any]) -> Inputs:
-        """Word pieces of parsed examples, long ones in windows.
-
-        Raises:
-            NotFoundError: The version was deleted meanwhile.
-            ArtifactCorruptError: The version's files cannot be loaded.
-        """
-        predictor = (await self.get(wanted)).predictor
-        with TOKENISE_SECONDS.time():
-            return await _off_loop(partial(_encode, predictor), examples)
-
-    async def parse(
-        self, wanted: Choice, items: Sequence[Any], options: PredictOptions
-    ) -> tuple[list[Any], list[tuple[int, str]]]:
-        """Examples of the items, and (index, message) of each item that is none.
-
-        Raises:
-            InvalidInputError: The model cannot do what the options ask.
-        """
-        task = (await self.get(wanted)).predictor.task
-        _check_options(task, options)
-        return await _off_loop(partial(_parse, task), items)
-
     async def get(self, wanted: Choice) -> LoadedModel:
-        """The loaded model; parallel callers share one load."""
-        key = wanted.key
+        """The loaded model; parallel callers share one load.
+
+        Raises:
+            NotFoundError: The version was deleted meanwhile.
+            ArtifactCorruptError: The version's files cannot be loaded, or give other answers than they should.
+        """
         self._check_there(wanted.version.artifact)
-        if (model := self._loaded.get(key)) is not None:
-            self._loaded.move_to_end(key)
+        if (model := self._loaded.get(wanted.key)) is not None:
+            self._loaded.move_to_end(wanted.key)
+            model.used_at = time.monotonic()
             return model
-        task = self._loading.get(key)
+        return await asyncio.shield(self.load(wanted))
+
+    def load(self, wanted: Choice) -> asyncio.Task[LoadedModel]:
+        """Begin to load a model, unless that is under way."""
+        task = self._loading.get(wanted.key)
         if task is None:
-            task = self._loading[key] = asyncio.create_task(self._load(key, wanted.version.size_bytes))
-            task.add_done_callback(lambda _: self._loading.pop(key, None))
-        return await asyncio.shield(task)
+            task = self._loading[wanted.key] = asyncio.create_task(self._load(wanted))
+            task.add_done_callback(lambda _: self._loading.pop(wanted.key, None))
+        return task
+
+    def has(self, wanted: Choice) -> bool:
+        """Whether it is loaded."""
+        return wanted.key in self._loaded
+
+    async def run(self, wanted: Choice, encoded: Sequence[Encoded], seconds: float) -> Results:
+        """Run texts; see `MicroBatcher.submit`. Cancelled, it gives up what has not begun."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Results] = loop.create_future()
+
+        def hand_over(results: Results) -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(_settle, future, results)
+
+        call = await self._submit(wanted, encoded, hand_over, seconds)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    async def _submit(self, wanted: Choice, encoded: Sequence[Encoded], done: Done, seconds: float) -> Call:
+        while True:
+            try:
+                return (await self.get(wanted)).batcher.submit(encoded, done, seconds=seconds)
+            except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
+                continue
+
+    def backlog_seconds(self) -> float:
+        """How long the texts that wait will take, all models together."""
+        return sum(model.batcher.backlog_seconds() for model in self._loaded.values())
+
+    def trouble(self) -> str | None:
+        """What is wrong with a loaded model at the moment."""
+        for key, model in self._loaded.items():
+            if not model.batcher.healthy(self._settings.predict_timeout_seconds):
+                return f"a runner of {key[0]} died or hangs, and is about to be replaced"
+        return None
+
+    def tend(self) -> None:
+        """What is to be done once in a while: replace lost runners, unload what nobody asks for."""
+        self.flush_figures()
+        for key, model in list(self._loaded.items()):
+            if lost := model.batcher.tend(self._settings.predict_timeout_seconds):
+                log.error("runners replaced", artifact=key[0], runners=lost)
+            idle = time.monotonic() - model.used_at
+            if idle > self._settings.model_idle_seconds:
+                self._retire(key, self._loaded.pop(key))
+
+    def flush_figures(self) -> None:
+        """Tell Prometheus what the runners did."""
+        for model in self._loaded.values():
+            model.figures.flush()
 
     async def unload(self, artifact: str) -> None:
         """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
@@ -177,12 +173,15 @@ class PredictorPool:
     def close(self) -> None:
         """Unload everything."""
         while self._loaded:
-            self._loaded.popitem()[1].batcher.close()
+            self._loaded.popitem()[1].close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, key: Key, size_bytes: int) -> LoadedModel:
-        started = time.monotonic()
-        model = await asyncio.to_thread(self._load_now, key, size_bytes)
-        log.info("model loaded", artifact=key[0], precision=key[1], seconds=round(time.monotonic() - started, 2))
+    async def _load(self, wanted: Choice) -> LoadedModel:
+        key, started = wanted.key, time.monotonic()
+        loop = asyncio.get_running_loop()
+        model = await loop.run_in_executor(self._threads, self._loader.load, wanted.version, wanted.precision)
+        seconds = round(time.monotonic() - started, 2)
+        log.info("model loaded", artifact=key[0], precision=model.predictor.precision, seconds=seconds)
         if key[0] in self._gone:
             self._retire(key, model)
         self._check_there(key[0])
@@ -201,8 +200,8 @@ class PredictorPool:
 
     def _retire(self, key: Key, model: LoadedModel) -> None:
         """Let its threads finish what waits, and end."""
-        log.info("model unloaded", artifact=key[0], precision=key[1])
-        closing = asyncio.create_task(asyncio.to_thread(model.batcher.close))
+        log.info("model unloaded", artifact=key[0], precision=model.predictor.precision)
+        closing = asyncio.create_task(asyncio.to_thread(model.close))
         self._retiring.add(closing)
         closing.add_done_callback(self._retiring.discard)
         self._count()
@@ -211,82 +210,12 @@ class PredictorPool:
         LOADED_MODELS.set(len(self._loaded))
         LOADED_BYTES.set(sum(m.size_bytes for m in self._loaded.values()))
 
-    def _load_now(self, key: Key, size_bytes: int) -> LoadedModel:
-        artifact, precision = key
-        predictor = Predictor.load(self._store.verified_path(artifact), threads=1, precision=precision)
-        runners = self._settings.predict_runners or len(os.sched_getaffinity(0))
-        batcher = MicroBatcher(
-            predictor.infer,
-            runners=runners,
-            batch_tokens=self._settings.predict_batch_tokens,
-            throughput=self._throughput,
-        )
-        return LoadedModel(predictor, batcher, size_bytes)
-
     def _offer(self, artifact: str) -> _Offer:
         config = json.loads(self._store.read(artifact, CONFIG_FILE) or b"{}")
         served = served_precision(config)
         return _Offer(served, config.get("precisions", [served]))
 
-    async def _submit(self, wanted: Choice, encoded: Sequence[Encoded]) -> list[Future[Logits]]:
-        while True:
-            try:
-                return (await self.get(wanted)).batcher.submit(encoded)
-            except ClosedError:  # unloaded for another model while the texts were tokenised: load it again
-                continue
 
-    async def _gather(self, futures: list[Future[Logits]]) -> list[Logits]:
-        try:
-            async with asyncio.timeout(self._settings.predict_timeout_seconds):
-                return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"no answer within {self._settings.predict_timeout_seconds:g} s", code="deadline_exceeded"
-            ) from error
-
-
-async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> T:
-    """Do the work in a thread, unless it is so little that the change of thread would cost more."""
-    if len(items) == 1 and len(str(items[0])) < _INLINE_CHARACTERS:
-        return work(items)
-    return await asyncio.to_thread(work, items)
-
-
-def _encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:
-    encoded = predictor.encode(examples)
-    owned = [predictor.windows(e) for e in encoded]
-    return Inputs(predictor, examples, encoded, owned, [window.encoded for windows in owned for window in windows])
-
-
-def _decode(
-    inputs: Inputs, logits: Sequence[Logits], options: PredictOptions, examples: Sequence[Any]
-) -> list[Prediction]:
-    rows = zip(inputs.predictor.merge(inputs.owned, logits), examples, inputs.encoded, strict=True)
-    return [inputs.predictor.decode(values, example, e, options) for values, example, e in rows]
-
-
-def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
-    examples, problems = [], []
-    for index, item in enumerate(items):
-        try:
-            _check_characters(item)
-            examples.append(task.parse(item))
-        except ValueError as error:
-            problems.append((index, str(error)))
-    return examples, problems
-
-
-def _check_options(task: Task[Any], options: PredictOptions) -> None:
-    if options.top_k > 1 and not task.ranks_labels:
-        message = "only a model that answers with one label can list more of them; leave top_k out"
-        raise InvalidInputError(f"top_k: {message}", [Problem("invalid_input", message, column="top_k")])
-
-
-def _check_characters(item: Any) -> None:
-    """JSON can escape half a surrogate pair; it is no character, and no tokenizer reads it."""
-    texts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
-    for text in texts:
-        try:
-            _ = isinstance(text, str) and text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"character {error.start + 1} is half a surrogate pair, which is no character") from error
+def _settle(future: asyncio.Future[Results], results: Results) -> None:
+    if not future.done():
+        future.set_result(results)

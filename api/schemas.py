@@ -272,8 +272,19 @@ class TokenOut(BaseModel):
     score: float
 
 
+class PredictionError(BaseModel):
+    """Why one of several inputs has no answer."""
+
+    code: str
+    message: str
+
+
 class PredictionOut(BaseModel):
     """One answer; which members it has depends on the task."""
+
+    error: PredictionError | None = Field(
+        None, description="Present, and alone, where the model gave no answer to this input but did to others"
+    )
 
     label: str | None = None
     score: float | None = None

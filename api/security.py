@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import SecretStr
 from starlette.requests import Request
+from starlette.types import Scope
 
 from api.errors import ProblemResponse, problem
 
@@ -19,13 +20,13 @@ _OPEN = ("/", "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc",
 _OPEN_FOLDERS = ("/web/", "/static-offline-docs/")
 
 
-def refusal(request: Request, key: SecretStr | None) -> ProblemResponse | None:
+def refusal(scope: Scope, authorization: str | None, key: SecretStr | None) -> ProblemResponse | None:
     """The 401 for a call without the key, compared in constant time; None where it may pass."""
-    path = request.scope["path"]
+    path = scope["path"]
     if key is None or path in _OPEN or path.startswith(_OPEN_FOLDERS):
         return None
-    scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
+    scheme, given = get_authorization_scheme_param(authorization)
     if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
         return None
     detail = "a valid API key is needed: send the header 'Authorization: Bearer <THAWLINE_API_KEY>'"
-    return problem(request, 401, detail, code="api_key_needed", headers={"WWW-Authenticate": "Bearer"})
+    return problem(Request(scope), 401, detail, code="api_key_needed", headers={"WWW-Authenticate": "Bearer"})

@@ -8,12 +8,13 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from api.admission import Admission
-from api.batching import Throughput
 from api.predictions import PredictionService
 from api.predictors import PredictorPool
 from api.resolving import VersionResolver
+from api.rollout import Rollout
 from api.shadowing import Shadows
+from api.tracing import Tracing
+from api.upkeep import Upkeep
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.queue import JobQueue
@@ -32,20 +33,22 @@ class Services:
     queue: JobQueue
     resolver: VersionResolver
     predictors: PredictorPool
+    rollout: Rollout
     shadows: Shadows
     predictions: PredictionService
+    upkeep: Upkeep
     validations: asyncio.Semaphore
 
     @classmethod
-    def build(cls, settings: Settings) -> Services:
+    def build(cls, settings: Settings, tracing: Tracing | None = None) -> Services:
         """Connect the parts that the settings name."""
         db = Database(settings.resolved_database_url)
         store = ArtifactStore(settings.artifacts_dir)
-        throughput = Throughput()
         resolver = VersionResolver(db)
-        predictors = PredictorPool(store, settings, throughput)
-        admission = Admission(settings.predict_queue_items, throughput)
+        predictors = PredictorPool(store, settings)
+        rollout = Rollout(predictors)
         shadows = Shadows(db, settings)
+        predictions = PredictionService(resolver, rollout, predictors, shadows, settings, tracing)
         return cls(
             settings=settings,
             db=db,
@@ -53,8 +56,10 @@ class Services:
             queue=JobQueue(settings.broker_url),
             resolver=resolver,
             predictors=predictors,
+            rollout=rollout,
             shadows=shadows,
-            predictions=PredictionService(resolver, admission, predictors, shadows, settings),
+            predictions=predictions,
+            upkeep=Upkeep(predictors, predictions, settings.preload_models),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
 
@@ -66,9 +71,13 @@ class Services:
         self.db.dispose()
 
 
-def get_services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     """The services of the application that answers this request."""
     return cast("Services", request.app.state.services)
 
 
-ServicesDep = Annotated[Services, Depends(get_services)]
+async def _get_services(request: Request) -> Services:  # async: what is not, FastAPI runs in a thread
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_get_services)]

@@ -8,6 +8,7 @@ ThawlineError
 │   └── UnreadableFileError  … because an uploaded file cannot be decoded or parsed at all
 ├── LeaseLostError           this attempt no longer owns the job; whatever it wanted to write is void
 ├── ArtifactCorruptError     files on disk differ from their manifest
+├── ModelFailedError         the model gave no usable answer to a text
 ├── OverloadedError          the bounded queue of predictions is full
 ├── UnavailableError         a part the service needs does not answer
 └── ConfigurationError       the settings contradict each other; the process must not start
@@ -131,6 +132,12 @@ class ArtifactCorruptError(ThawlineError):
     """Files on disk differ from their manifest."""
 
     code = "artifact_corrupt"
+
+
+class ModelFailedError(ThawlineError):
+    """The model gave no usable answer to a text: an error, something that is no number, or of another shape."""
+
+    code = "model_failed"
 
 
 class OverloadedError(ThawlineError):

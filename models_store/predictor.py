@@ -27,8 +27,34 @@ BATCH_TOKENS = 512  # padded, at a time; 4096 take half as long again on a CPU, 
 _LOGITS = "logits"
 
 
+class UnexpectedOutputError(RuntimeError):
+    """The model's output is not of the shape that its task needs."""
+
+
+class Interrupt:
+    """Ends an inference that is under way, from another thread: it raises as soon as the operator at hand is done."""
+
+    def __init__(self) -> None:
+        self.run_options = ort.RunOptions()
+
+    def set(self) -> None:
+        """End it."""
+        self.run_options.terminate = True
+
+    def is_set(self) -> bool:
+        """Whether it was told to end."""
+        return bool(self.run_options.terminate)
+
+
 class Predictor:
-    """A finished model, ready to answer. `encode`, `infer` and `decode` are separate so that a server can batch."""
+    """A finished model, ready to answer. `encode`, `infer` and `decode` are separate so that a server can batch.
+
+    Attributes:
+        task: What it answers.
+        windowing: How it reads long texts.
+        precision: The arithmetic it is run in.
+        size_bytes: Of the file that was loaded.
+    """
 
     def __init__(
         self,
@@ -37,9 +63,13 @@ class Predictor:
         session: ort.InferenceSession,
         pad_id: int,
         windowing: Windowing,
+        precision: Precision = Precision.FP32,
+        size_bytes: int = 0,
     ) -> None:
         self.task = task
         self.windowing = windowing
+        self.precision = precision
+        self.size_bytes = size_bytes
         self._tokenizer = tokenizer
         self._session = session
         self._pad_id = pad_id
@@ -62,8 +92,11 @@ class Predictor:
             # Models from before there were windows have no stride: they cut texts, as they learnt them.
             windowing = Windowing(config["max_length"], config.get("stride"))
             tokenizer = load_tokenizer(folder / TOKENIZER_FILE, windowing.truncation)
-            session = _session(folder / ONNX_FILES[precision or served_precision(config)], threads)
-            return cls(task_from_config(config["task"]), tokenizer, session, config["pad_id"], windowing)
+            precision = precision or served_precision(config)
+            path = folder / ONNX_FILES[precision]
+            task = task_from_config(config["task"])
+            size = path.stat().st_size
+            return cls(task, tokenizer, _session(path, threads), config["pad_id"], windowing, precision, size)
         except Exception as error:  # the libraries raise bare Exceptions of their own
             raise ArtifactCorruptError(f"the model's files cannot be loaded: {error}") from error
 
@@ -79,13 +112,25 @@ class Predictor:
         """The logits of each example from those of all windows, which follow each other example by example."""
         return merge_all(windows, logits, per_token=self.task.per_token)
 
-    def infer(self, batch: Sequence[Encoded]) -> list[NDArray[np.float32]]:
+    def infer(self, batch: Sequence[Encoded], interrupt: Interrupt | None = None) -> list[NDArray[np.float32]]:
         """Run one batch of windows.
+
+        Args:
+            batch: What to run.
+            interrupt: With which another thread may end it.
 
         Returns:
             The logits of each: (n_outputs,), or (length, n_outputs) for a task per token.
+
+        Raises:
+            UnexpectedOutputError: The model gave something else.
         """
-        logits = self._session.run([_LOGITS], self._feed(batch))[0]
+        feed = self._feed(batch)
+        logits = self._session.run([_LOGITS], feed, interrupt.run_options if interrupt else None)[0]
+        width = (self.task.n_outputs,)
+        expected = feed["input_ids"].shape + width if self.task.per_token else (len(batch), *width)
+        if logits.shape != expected:
+            raise UnexpectedOutputError(f"the model's output has the shape {logits.shape}, not {expected}")
         if self.task.per_token:
             return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
         return list(logits)

@@ -1,4 +1,4 @@
-"""Processes that die with their parent, so that no failure leaves an orphan behind.
+"""This process: how many cores it has, and that it dies with its parent, so that no failure leaves an orphan behind.
 
 ``python -m models_store.process PROGRAM ARG …`` becomes PROGRAM, which the kernel then ends with the parent.
 """
@@ -6,11 +6,24 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container that is given a share of the cores
+
+
+def usable_cores() -> int:
+    """How many cores this process may use: those it may run on, within the container's share of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores
 
 
 def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:

@@ -66,16 +66,24 @@ class Settings(BaseSettings):
     predict_batch_tokens: int = Field(512, ge=1, description="Padded tokens of one inference batch")
     predict_queue_items: int = Field(1024, ge=1, description="Texts waiting or running before a call is refused (429)")
     predict_timeout_seconds: float = Field(30, gt=0, description="Longest wait for one prediction call")
+    drain_seconds: float = Field(1, ge=0, description="Between being told to stop and taking no more connections")
+    preload_models: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Models to have in memory from the start, separated by commas"
+    )
+    model_idle_seconds: float = Field(3600, gt=0, description="A model that nobody asks for so long is unloaded")
     model_cache_bytes: int = Field(2048 * MIB, ge=1, description="ONNX files kept loaded, least recently used out")
 
     shadow_examples: int = Field(
         0, ge=0, le=100, description="Disagreements of a shadow to store with the beginning of their texts"
     )
 
+    otlp_endpoint: str | None = Field(
+        None, description="Collector of OpenTelemetry traces (OTLP over HTTP), such as http://localhost:4318"
+    )
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "preload_models", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

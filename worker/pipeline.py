@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from models_store import golden
 from models_store.datasets import read_split
 from models_store.predictor import Predictor
 from models_store.reports import PrecisionReport, Report, SplitReport
@@ -114,7 +115,10 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     predictor = Predictor.load(request.output_dir, request.threads)
     difference = check_parity(trained, predictor, prepared.data.validation)
     yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
-    predictor, precision = yield from _choose_precision(request, predictor, prepared.data.validation)
+    original = predictor
+    predictor, precision = yield from _choose_precision(request, original, prepared.data.validation)
+    by_precision = {one.precision: one for one in (original, predictor)}
+    golden.record(request.output_dir, by_precision, prepared.data.validation.rows)
     yield Message(message=f"served in {precision.served}: {precision.reason}", data=precision.model_dump())
 
     yield StageStarted(stage="evaluate")

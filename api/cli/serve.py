@@ -22,7 +22,7 @@ from models_store.logging import get_logger
 from models_store.process import guarded
 from models_store.settings import Settings
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 20.0  # beyond what the API gives to the requests it is answering
 _RESTART_SECONDS = 2.0
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes (unix(7))
 
@@ -41,12 +41,12 @@ class _Part:
         # Its own session: a Ctrl-C reaches the supervisor alone, which then stops the parts in order.
         self.process = subprocess.Popen(guarded(self.command), env=environment, start_new_session=True)
 
-    def stop(self) -> None:
+    def stop(self, seconds: float) -> None:
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
         try:
-            self.process.wait(_STOP_SECONDS)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             log.warning("part did not stop; killing it", part=self.name)
             self.process.kill()
@@ -79,7 +79,7 @@ class Supervisor:
             parts.append(_Part("worker", [sys.executable, "-m", "worker"]))
             parts.append(_Part("api", [sys.executable, "-m", "api"]))
             for part in parts:
-                stack.callback(part.stop)
+                stack.callback(part.stop, settings.drain_seconds + settings.predict_timeout_seconds + _STOP_SECONDS)
                 part.start(environment)
             self._watch(parts, environment)
         log.info("stopped")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from fastapi.concurrency import run_in_threadpool
 from sqlmodel import Session
 
 from api.alias_schemas import AliasIn, AliasOut, RollbackIn
@@ -25,13 +26,23 @@ def get_alias(name: str, alias: AliasName, services: ServicesDep) -> AliasOut:
         return _alias(session, name, alias)
 
 
-@router.put("", operation_id="setModelAlias", responses=problems(404, 422))
-def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
-    """Let an alias point at a version: ``production`` is what a bare model name means."""
-    with services.db.transaction() as session:
-        aliases.set_alias(session, name, alias, body.traffic())
-        row = registry.get_model(session, name)
-        model = ModelOut.of(row, aliases.states(session, name), registry.versions(session, name))
+@router.put("", operation_id="setModelAlias", responses=problems(404, 422, 503))
+async def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
+    """Let an alias point at a version: ``production`` is what a bare model name means.
+
+    Where the alias is being asked, the version is loaded and checked first: one that cannot be served does not take the
+    place of one that is.
+    """
+    if services.rollout.serves(name, alias):
+        await services.predictions.keep(f"{name}@{body.version}")
+
+    def put() -> ModelOut:
+        with services.db.transaction() as session:
+            aliases.set_alias(session, name, alias, body.traffic())
+            row = registry.get_model(session, name)
+            return ModelOut.of(row, aliases.states(session, name), registry.versions(session, name))
+
+    model = await run_in_threadpool(put)
     services.resolver.forget()
     return model
 

@@ -13,7 +13,7 @@ from models_store.errors import InvalidInputError, Problem
 Limit = Annotated[int, Field(ge=1, le=100, description="Items to list")]
 
 
-def known_parameters(request: Request) -> None:
+async def known_parameters(request: Request) -> None:
     """A dependency of every route: a query parameter that is misspelt, or sent twice, is refused and not passed over.
 
     Raises:

@@ -91,5 +91,6 @@ async def _forget(services: Services, artifacts: list[str]) -> None:
     """After the rows: the names first, then the models in memory, the files last."""
     services.resolver.forget()
     for artifact in artifacts:
+        services.rollout.forget(artifact)
         await services.predictors.unload(artifact)
         await run_in_threadpool(services.store.delete, artifact)

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
+from api.disconnect import CallerGoneError, given_up_with_caller
+from api.predictions import Answer, Asked
 from api.routes.common import problems
 from api.schemas import PredictIn, PredictOut
-from api.services import ServicesDep
+from api.services import services_of
+from api.timings import Timings
 from models_store.precision import Precision
 from models_store.tasks import PredictOptions
 
+_CLIENT_CLOSED_REQUEST = 499  # nginx's; for the figures alone, nobody reads it
+
 router = APIRouter(tags=["predict"])
+
+
+@dataclass(frozen=True, slots=True)
+class JsonAnswer:
+    """An answer, ready to be sent."""
+
+    status: int
+    content: bytes
+    headers: list[tuple[bytes, bytes]]
 
 
 @router.post(
     "/predict/{model}",
     operation_id="predict",
     response_model=PredictOut,
-    responses=problems(404, 422, 429, 503),
+    responses=problems(404, 422, 429, 500, 503),
 )
 async def predict(
+    request: Request,
     model: Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])],
     body: PredictIn,
-    services: ServicesDep,
     precision: Annotated[
         Precision | None, Query(description="of the version's models, if not the one that is served by default")
+    ] = None,
+    timeout: Annotated[  # noqa: ASYNC109 (the caller's)
+        float | None, Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most")
     ] = None,
     routing_key: Annotated[
         str | None,
@@ -35,20 +54,48 @@ async def predict(
     ] = None,
 ) -> Response:
     """Ask a model; a bare name means its production version."""
+    answer = await answer_in_json(request, model, body, precision, timeout, routing_key)
+    response = Response(answer.content, answer.status, media_type="application/json")
+    response.raw_headers.extend(answer.headers)
+    return response
+
+
+ROUTE = next(route for route in router.routes if isinstance(route, APIRoute))
+
+
+async def answer_in_json(
+    request: Request,
+    model: str,
+    body: PredictIn,
+    precision: Precision | None = None,
+    seconds: float | None = None,
+    routing_key: str | None = None,
+) -> JsonAnswer:
+    """Ask a model, for as long as the caller is there."""
     listed = isinstance(body.inputs, list)
-    answer = await services.predictions.answer(
-        model,
-        body.inputs if listed else [body.inputs],
-        PredictOptions(top_k=body.top_k),
-        precision=precision,
-        routing_key=routing_key,
-        listed=listed,
-    )
+    asked = Asked(PredictOptions(top_k=body.top_k), precision, routing_key, seconds, listed)
+    predictions = services_of(request).predictions
+    try:
+        with given_up_with_caller(request):
+            answer = await predictions.answer(model, body.inputs if listed else [body.inputs], asked)
+    except CallerGoneError:
+        return JsonAnswer(_CLIENT_CLOSED_REQUEST, b"", [])
+    return JsonAnswer(200, to_json(_content(answer)), [(b"server-timing", _server_timing(answer.timings))])
+
+
+def _content(answer: Answer) -> dict[str, Any]:
     version = answer.version
-    content = {
+    return {
         "model": version.model,
         "version": version.version,
         "task": version.task,
         "predictions": answer.predictions,
     }
-    return Response(to_json(content), media_type="application/json")
+
+
+def _server_timing(timings: Timings) -> bytes:
+    """The value of the header of this name (W3C Server Timing): milliseconds of each stage."""
+    return (
+        f"tokenise;dur={1000 * timings.tokenise:.2f}, queue;dur={1000 * timings.queue:.2f}, "
+        f"infer;dur={1000 * timings.infer:.2f}"
+    ).encode()

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
-from api.figures import BROKER_MESSAGES, JOBS
+from api.figures import BROKER_MESSAGES, JOBS, WAITING_TEXTS
 from api.services import Services, ServicesDep
 from models_store import jobs
 from models_store.database import explain
@@ -35,9 +35,15 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", operation_id="readyz", responses={503: {"description": "A part does not answer"}})
-def readyz(services: ServicesDep) -> Response:
-    """The service can do its work: the database has its tables, and the broker answers."""
-    checks = {"database": _check(_database, services), "broker": _check(_broker, services)}
+def readyz(request: Request, services: ServicesDep) -> Response:
+    """The service can do its work: database and broker answer, the models are there, and it is not about to stop."""
+    checks = {
+        "database": _check(_database, services),
+        "broker": _check(_broker, services),
+        "models": services.upkeep.trouble() or "ok",
+    }
+    if request.app.state.draining:
+        checks["server"] = "it is about to stop"
     ready = all(check == "ok" for check in checks.values())
     body: dict[str, Any] = {"status": "ok" if ready else "unavailable", "checks": checks}
     return JSONResponse(body, status_code=200 if ready else 503)
@@ -46,6 +52,8 @@ def readyz(services: ServicesDep) -> Response:
 @metrics_router.get("/metrics", operation_id="metrics", response_class=Response)
 def metrics(services: ServicesDep) -> Response:
     """Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue."""
+    WAITING_TEXTS.set(services.predictions.admission.total)
+    services.predictors.flush_figures()
     with _best_effort("jobs"):
         for status, count in jobs.count_by_status(services.db).items():
             JOBS.labels(status).set(count)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.admission import Admission
-from api.batching import Throughput
 from api.main import create_app
+from api.throughput import Throughput
 from models_store.artifacts import ArtifactStore
 from models_store.errors import ArtifactCorruptError, OverloadedError
 from models_store.predictor import Predictor
@@ -26,25 +27,29 @@ from tests.fixtures.servers import Service
 from tests.models_store.samples import publish
 
 
-def test_texts_beyond_the_limit_are_refused_and_their_places_given_back() -> None:
-    admission = Admission(3, Throughput())
+def no_backlog() -> float:
+    return 0.0
 
-    with admission.permit(2):
-        with pytest.raises(OverloadedError), admission.permit(2):
+
+def test_texts_beyond_the_limit_are_refused_and_their_places_given_back() -> None:
+    admission = Admission(3, no_backlog)
+
+    with admission.permit("m", 2):
+        with pytest.raises(OverloadedError), admission.permit("m", 2):
             pass
-        with admission.permit(1):
+        with admission.permit("m", 1):
             pass
-    with pytest.raises(ValueError, match="broken"), admission.permit(3):
+    with pytest.raises(ValueError, match="broken"), admission.permit("m", 3):
         raise ValueError("broken")
 
-    with admission.permit(3):
+    with admission.permit("m", 3):
         pass
 
 
 def test_a_call_without_texts_takes_a_place_too() -> None:
-    admission = Admission(2, Throughput())
+    admission = Admission(2, no_backlog)
 
-    with admission.permit(0), admission.permit(0), pytest.raises(OverloadedError), admission.permit(0):
+    with admission.permit("m", 0), admission.permit("m", 0), pytest.raises(OverloadedError), admission.permit("m", 0):
         pass
 
 
@@ -52,22 +57,46 @@ def test_the_throughput_is_that_of_all_runners_and_of_late() -> None:
     throughput = Throughput()
 
     for _ in range(2000):
-        throughput.learn(1, 0.02, runners=2)
-    assert throughput.seconds_for(100) == pytest.approx(1.0)
+        throughput.learn(20, 0.02, runners=2)
+    assert throughput.seconds_for(1000) == pytest.approx(0.5)
     for _ in range(50):
-        throughput.learn(64, 0.128, runners=2)
-    assert throughput.seconds_for(100) == pytest.approx(0.1, rel=0.2)
+        throughput.learn(2000, 0.2, runners=2)
+    assert throughput.seconds_for(1000) == pytest.approx(0.05, rel=0.2)
+
+
+def test_a_model_that_is_full_leaves_room_for_the_others() -> None:
+    admission = Admission(2, lambda: 7.2)
+
+    with admission.permit("slow", 2):
+        with pytest.raises(OverloadedError) as refused, admission.permit("slow", 1):
+            pass
+        with admission.permit("quick", 2):
+            pass
+    assert refused.value.retry_after == 8
+
+
+def test_many_models_together_are_bounded_too() -> None:
+    admission = Admission(2, no_backlog)
+
+    with ExitStack() as held:
+        for name in "abcd":
+            held.enter_context(admission.permit(name, 2))
+        with pytest.raises(OverloadedError), admission.permit("e", 1):
+            pass
+    with admission.permit("e", 2):
+        pass
 
 
 def test_the_windows_of_a_long_text_take_places_too() -> None:
-    admission = Admission(4, Throughput())
+    admission = Admission(4, no_backlog)
 
-    with admission.permit(1), admission.more(2):
-        with admission.permit(1), pytest.raises(OverloadedError), admission.more(1):
+    with admission.permit("m", 1), admission.more("m", 2):
+        with admission.permit("m", 1), pytest.raises(OverloadedError), admission.more("m", 1):
             pass
-        with admission.permit(1), admission.more(0):  # a text that fits needs no further place, however full it is
+        # A text that fits needs no further place, however full it is.
+        with admission.permit("m", 1), admission.more("m", 0):
             pass
-    with admission.permit(1), admission.more(3):
+    with admission.permit("m", 1), admission.more("m", 3):
         pass
 
 
@@ -109,11 +138,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
     full = threading.Event()
     infer = Predictor.infer
 
-    def slowly(predictor: Predictor, batch: Sequence[Any]) -> Any:
+    def slowly(predictor: Predictor, batch: Sequence[Any], *others: Any) -> Any:
         if len(batch) > 32:
             full.set()
         time.sleep(0.004 * len(batch))
-        return infer(predictor, batch)
+        return infer(predictor, batch, *others)
 
     monkeypatch.setattr(Predictor, "infer", slowly)
     return lambda: full.wait(20)

@@ -10,20 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-from api.batching import Throughput
-from api.predictors import Choice, LoadedModel, PredictorPool
+from api import steps
+from api.loading import LoadedModel
+from api.main import create_app
+from api.predictors import Choice, PredictorPool
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.errors import ArtifactCorruptError, NotFoundError, UnavailableError
+from models_store.errors import ArtifactCorruptError, NotFoundError
 from models_store.precision import Precision
 from models_store.predictor import Predictor
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import PredictOptions
+from tests.api.checks import problem_of
 from tests.fixtures.models import TrainedModel
 from tests.fixtures.servers import Service, wait_for
 
@@ -55,28 +61,31 @@ def scores(store: ArtifactStore, versions: dict[str, ModelVersion]) -> Any:
 
 async def ask(running: PredictorPool, version: ModelVersion) -> list[dict[str, Any]]:
     wanted = Choice(version)
-    return await running.predict(wanted, await running.encode(wanted, TEXTS), ASK)
+    inputs = await steps.encode((await running.get(wanted)).predictor, TEXTS)
+    results = await running.run(wanted, inputs.windows, 20)
+    return await steps.decode(inputs, results.outcomes, ASK)
 
 
 @contextmanager
 def pool(store: ArtifactStore, **settings: Any) -> Iterator[PredictorPool]:
     chosen = Settings(_env_file=None, home=store.root, predict_runners=1, **settings)
-    running = PredictorPool(store, chosen, Throughput())
+    running = PredictorPool(store, chosen)
     yield running
     running.close()
 
 
 class Gate:
-    """Holds a method of the predictor until the test lets it go on."""
+    """Holds the next call of a method of the predictor until the test lets it go on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
         original: Callable[..., Any] = getattr(Predictor, method)
 
-        def held(predictor: Predictor, batch: Sequence[Any]) -> Any:
-            self.reached.set()
-            assert self.open.wait(20)
-            return original(predictor, batch)
+        def held(predictor: Predictor, batch: Sequence[Any], *others: Any) -> Any:
+            if not self.reached.is_set():
+                self.reached.set()
+                assert self.open.wait(20)
+            return original(predictor, batch, *others)
 
         monkeypatch.setattr(Predictor, method, held)
 
@@ -91,7 +100,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = Predictor.load
 
     def load(folder: Path, threads: int = 0, precision: Precision | None = None) -> Predictor:
-        loaded.append(folder.name)
+        if threads == 1:  # the wide one is another
+            loaded.append(folder.name)
         return original(folder, threads, precision)
 
     monkeypatch.setattr(Predictor, "load", load)
@@ -143,9 +153,9 @@ def test_a_model_larger_than_the_budget_is_served_all_the_same(
 def test_a_model_that_is_unloaded_between_two_steps_of_a_call_still_answers(
     store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch, scores: Any
 ) -> None:
-    tokenising = Gate(monkeypatch, "encode")
-
     async def overlap(running: PredictorPool) -> list[dict[str, Any]]:
+        await ask(running, versions["classification"])
+        tokenising = Gate(monkeypatch, "encode")
         asked = asyncio.create_task(ask(running, versions["classification"]))
         await tokenising.wait()
         unloaded = await running.get(Choice(versions["classification"]))
@@ -194,7 +204,7 @@ def test_a_version_that_is_deleted_while_it_loads_does_not_stay(
         return original(folder, threads, precision)
 
     def no_runner_is_left() -> bool:
-        return not any(thread.name.startswith("runner-") for thread in set(threading.enumerate()) - before)
+        return not any(thread.name == "runner" for thread in set(threading.enumerate()) - before)
 
     async def delete_meanwhile(running: PredictorPool) -> None:
         asked = asyncio.create_task(ask(running, version))
@@ -214,22 +224,19 @@ def test_a_version_that_is_deleted_while_it_loads_does_not_stay(
 
 
 def test_an_answer_that_takes_too_long_is_given_up(
-    store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch
+    service: Service, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running_now = Gate(monkeypatch, "infer")
-    version = versions["classification"]
+    settings = Settings(_env_file=None, home=service.home, predict_timeout_seconds=20)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        path, body = f"/predict/{versions['classification'].model}", {"inputs": TEXTS}
+        assert client.post(path, json=body).status_code == 200
+        running_now = Gate(monkeypatch, "infer")
 
-    async def too_slow(running: PredictorPool) -> UnavailableError:
-        with pytest.raises(UnavailableError) as given_up:
-            await ask(running, version)
+        late = client.post(path, json=body, params={"timeout": 0.2})
         running_now.open.set()
-        assert len(await ask(running, version)) == 2  # the next one is answered
-        return given_up.value
 
-    with pool(store, predict_timeout_seconds=0.2) as running:
-        given_up = asyncio.run(too_slow(running))
-
-    assert given_up.code == "deadline_exceeded"
+        assert problem_of(late, 503)["type"].endswith("deadline_exceeded")
+        assert client.post(path, json=body).status_code == 200  # the next one is answered
 
 
 def test_an_altered_model_is_not_served_and_a_repaired_one_is(
@@ -250,3 +257,84 @@ def test_an_altered_model_is_not_served_and_a_repaired_one_is(
 
     with pool(copy) as running:
         assert asyncio.run(ask_twice(running)) == 2
+
+
+# ---- callers who go away, and texts that fail -----------------------------------------------------------------------
+
+
+def test_what_a_caller_asked_who_went_away_is_not_run(
+    service: Service, trained_models: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(_env_file=None, home=service.home, predict_runners=1)
+    ran: list[int] = []
+    infer = Predictor.infer
+
+    def noted(predictor: Predictor, batch: Sequence[Any], *others: Any) -> Any:
+        ran.append(len(batch))
+        return infer(predictor, batch, *others)
+
+    async def go_away() -> int:
+        app = create_app(settings)
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            url = f"http://127.0.0.1/predict/{trained_models['classification'].name}"
+            assert (await client.post(url, json={"inputs": TEXTS})).status_code == 200
+            running_now = Gate(monkeypatch, "infer")
+            first = asyncio.create_task(client.post(url, json={"inputs": TEXTS[0]}))
+            await running_now.wait()
+            monkeypatch.setattr(Predictor, "infer", noted)
+            status = await _post_and_leave(app, url, b'{"inputs": "my refund"}')
+            running_now.open.set()
+            assert (await first).status_code == 200
+            assert (await client.post(url, json={"inputs": TEXTS[0]})).status_code == 200
+            return status
+
+    assert asyncio.run(go_away()) == 499
+    assert ran == [1]  # the last one alone
+
+
+async def _post_and_leave(app: Any, url: str, body: bytes) -> int:
+    """Post as a client who closes the connection right after; the status that goes into the figures."""
+    told: list[Any] = []
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": httpx.URL(url).path, "raw_path": b"", "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")], "http_version": "1.1",
+        "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "root_path": "",
+    }  # fmt: skip
+    await app(scope, receive, send)
+    status: int = told[0]["status"]
+    return status
+
+
+def test_a_text_that_the_model_gives_no_number_for_fails_alone(
+    service: Service, trained_models: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(_env_file=None, home=service.home)
+    infer = Predictor.infer
+
+    def spoil_long_ones(predictor: Predictor, batch: Sequence[Any], *others: Any) -> Any:
+        logits = infer(predictor, batch, *others)
+        return [values * np.nan if len(one) > 20 else values for values, one in zip(logits, batch, strict=True)]
+
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        path = f"/predict/{trained_models['classification'].name}"
+        assert client.post(path, json={"inputs": TEXTS}).status_code == 200
+        monkeypatch.setattr(Predictor, "infer", spoil_long_ones)
+
+        some = client.post(path, json={"inputs": [TEXTS[0], "parcel " * 30]})
+        none = client.post(path, json={"inputs": "parcel " * 30})
+        failed = 'thawline_predict_failed_texts_total{model="tiny-classification",version="1"}'
+        wait_for(lambda: f"{failed} 2.0" in client.get("/metrics").text, what="the failures being told")
+
+    good, bad = some.json()["predictions"]
+    assert good["label"] == "delivery"
+    assert (list(bad), bad["error"]["code"]) == (["error"], "model_failed")
+    assert problem_of(none, 500)["type"].endswith("model_failed")

@@ -75,7 +75,7 @@ def test_a_running_service_is_alive_and_ready(service: Service) -> None:
     assert service.client.get("/healthz").json() == {"status": "ok"}
     ready = service.client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"status": "ok", "checks": {"database": "ok", "broker": "ok"}}
+    assert ready.json() == {"status": "ok", "checks": {"database": "ok", "broker": "ok", "models": "ok"}}
 
 
 def test_without_a_broker_the_api_is_alive_but_not_ready(tmp_path: Path) -> None:
@@ -84,7 +84,8 @@ def test_without_a_broker_the_api_is_alive_but_not_ready(tmp_path: Path) -> None
         ready = api.client.get("/readyz")
 
     assert ready.status_code == 503
-    assert ready.json()["checks"] == {"database": "ok", "broker": "THAWLINE_BROKER_URL is not set"}
+    checks = {"database": "ok", "broker": "THAWLINE_BROKER_URL is not set", "models": "ok"}
+    assert ready.json()["checks"] == checks
 
 
 def exchange(service: Service, method: str, path: str) -> tuple[list[bytes], bytes]:
@@ -187,7 +188,12 @@ def enqueued(api: Service, job_id: str) -> bool:
 def test_figures_tell_of_loaded_models_and_of_each_stage_of_a_prediction(
     service: Service, trained_models: Trained
 ) -> None:
-    stages = [f"thawline_predict_stage_seconds_count{{stage={stage}}}" for stage in ("tokenise", "queue", "infer")]
+    labels = "model=tiny-classification,stage={},version=1"
+    stages = [
+        f"thawline_predict_stage_seconds_count{{{labels.format(stage)}}}" for stage in ("tokenise", "queue", "infer")
+    ]
+    texts = "thawline_predict_batch_texts_sum{model=tiny-classification,version=1}"
+    service.client.post("/predict/tiny-classification", json={"inputs": "loaded"})
     before = figures(service)
 
     answer = service.client.post("/predict/tiny-classification", json={"inputs": ["my parcel", "my refund"]})
@@ -201,7 +207,7 @@ def test_figures_tell_of_loaded_models_and_of_each_stage_of_a_prediction(
         return now if all(now[stage] >= before[stage] + more for stage, more in wanted.items()) else None
 
     after = wait_for(told, seconds=20, what="the stages of the prediction being told")
-    assert after["thawline_predict_batch_texts_sum"] >= before["thawline_predict_batch_texts_sum"] + 2
+    assert after[texts] >= before[texts] + 2
     assert after["thawline_loaded_models"] >= 1
     assert after["thawline_loaded_bytes"] > 1000
     assert after["thawline_predict_waiting_texts"] == 0

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from api import shadow_book
-from api.predictors import Choice, Inputs
+from api.batching import Results
+from api.predictors import Choice
 from api.shadowing import Answered, Shadows
 from models_store import aliases, registry, shadows
 from models_store.aliases import Traffic
@@ -21,7 +22,7 @@ from models_store.errors import ArtifactCorruptError, InvalidInputError, Overloa
 from models_store.registry import Route
 from models_store.settings import Settings
 from models_store.tables import ModelVersion, ShadowFigures
-from models_store.tasks import Prediction, PredictOptions
+from models_store.tasks import Encoded, Prediction
 from models_store.tasks.classification import ClassificationTask
 from tests.api.conftest import AppFactory
 from tests.api.test_models import publish as publish_with_folder
@@ -260,15 +261,15 @@ def test_a_shadow_that_hangs_takes_no_place_from_callers(
         shutil.copytree(trained, folder)
     client.put("/models/intent/aliases/production", json={"version": 2, "shadow": 1})
     pool, hanging = services(client).predictors, []
-    predict = pool.predict
+    go = pool.run
 
-    async def hang(wanted: Choice, inputs: Inputs, options: PredictOptions) -> list[Prediction]:
+    async def hang(wanted: Choice, encoded: Sequence[Encoded], seconds: float) -> Results:
         if wanted.version.version == 1:
             hanging.append(1)
             await asyncio.sleep(3600)
-        return await predict(wanted, inputs, options)
+        return await go(wanted, encoded, seconds)
 
-    monkeypatch.setattr(pool, "predict", hang)
+    monkeypatch.setattr(pool, "run", hang)
     body = {"inputs": ["where is my parcel"] * 8}  # all the places there are
 
     first = client.post("/predict/intent", json=body)

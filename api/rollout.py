@@ -1,0 +1,76 @@
+"""A name goes over to another version only when that is loaded and checked; until then the old one answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from api.figures import SWITCH_FAILURES
+from api.predictors import Choice, PredictorPool
+from models_store import registry
+from models_store.errors import ThawlineError
+from models_store.logging import get_logger
+from models_store.tables import ModelVersion
+
+_RETRY_SECONDS = 30.0  # a version that could not be loaded is tried again after so long
+log = get_logger(__name__)
+
+
+class Rollout:
+    """Remembers which version each name is answered by."""
+
+    def __init__(self, predictors: PredictorPool) -> None:
+        self._predictors = predictors
+        self._answers: dict[str, ModelVersion] = {}
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, float] = {}
+
+    def answering(self, reference: str, meant: ModelVersion) -> ModelVersion:
+        """The version to answer with, now that the reference means this one.
+
+        That is the one before as long as it is in memory and the new one is not; the new one is loaded meanwhile.
+        """
+        before = self._answers.get(reference)
+        if before is None or before.artifact == meant.artifact or not self._predictors.has(Choice(before)):
+            self._answers[reference] = meant
+        elif self._predictors.has(Choice(meant)):
+            log.info("switched", reference=reference, version=meant.version, before=before.version)
+            self._answers[reference] = meant
+        else:
+            self._prepare(meant)
+        return self._answers[reference]
+
+    def ready(self, version: ModelVersion) -> bool:
+        """Whether a version that another one can stand in for is in memory; if not, it is loaded meanwhile."""
+        if self._predictors.has(Choice(version)):
+            return True
+        self._prepare(version)
+        return False
+
+    def serves(self, name: str, alias: str) -> bool:
+        """Whether a model in memory answers to an alias."""
+        names = {f"{name}@{alias}", *([name] if alias == registry.PRODUCTION else [])}
+        return any(name in names and self._predictors.has(Choice(version)) for name, version in self._answers.items())
+
+    def knows(self, reference: str) -> bool:
+        """Whether the reference was answered before: others may be anything a caller thinks of."""
+        return reference in self._answers
+
+    def forget(self, artifact: str) -> None:
+        """A version was deleted: no name is answered by it any more."""
+        self._answers = {name: version for name, version in self._answers.items() if version.artifact != artifact}
+
+    def _prepare(self, version: ModelVersion) -> None:
+        if version.artifact in self._preparing or self._failed.get(version.artifact, 0) > time.monotonic():
+            return
+        task = self._preparing[version.artifact] = asyncio.create_task(self._load(version))
+        task.add_done_callback(lambda _: self._preparing.pop(version.artifact, None))
+
+    async def _load(self, version: ModelVersion) -> None:
+        try:
+            await self._predictors.load(Choice(version))
+        except (ThawlineError, OSError) as error:
+            self._failed[version.artifact] = time.monotonic() + _RETRY_SECONDS
+            SWITCH_FAILURES.labels(version.model).inc()
+            told = {"model": version.model, "version": version.version, "error": str(error)}
+            log.error("the new version cannot be loaded; the old one goes on", **told)

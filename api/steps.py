@@ -1,0 +1,132 @@
+"""What is done with the inputs of a call before and after the model: parse, tokenise, decode. Off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from api.batching import Outcome, OverdueError, RunnerLostError
+from models_store.errors import InvalidInputError, ModelFailedError, Problem, ThawlineError, UnavailableError
+from models_store.logging import get_logger
+from models_store.predictor import Predictor
+from models_store.tasks import Encoded, Prediction, PredictOptions, Task
+from models_store.windows import Window
+
+_INLINE_CHARACTERS = 2_000  # working on less than this is quicker than a change of thread
+
+T = TypeVar("T")
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Examples as a model takes them.
+
+    Attributes:
+        predictor: The model.
+        examples: As they were parsed.
+        encoded: Word pieces of each.
+        owned: What is run for each: one window, or several for a long text.
+        windows: All of them, example by example.
+    """
+
+    predictor: Predictor
+    examples: Sequence[Any]
+    encoded: Sequence[Encoded]
+    owned: Sequence[Sequence[Window]]
+    windows: Sequence[Encoded]
+
+
+async def parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
+    """Examples of the items, and (index, message) of each item that is none."""
+    return await _off_loop(partial(_parse, task), items)
+
+
+async def encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:
+    """Word pieces of examples, long ones in windows."""
+    return await _off_loop(partial(_encode, predictor), examples)
+
+
+async def decode(inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOptions) -> list[Prediction]:
+    """The answer to each example; where the model gave none to some of them, ``{"error": …}`` in its place.
+
+    Raises:
+        ModelFailedError: It gave none to any.
+        UnavailableError: The same, because its runner was lost.
+    """
+    return await _off_loop(partial(_decode, inputs, outcomes, options), inputs.examples)
+
+
+def check_options(task: Task[Any], options: PredictOptions) -> None:
+    """Raise InvalidInputError for what the task cannot do."""
+    if options.top_k > 1 and not task.ranks_labels:
+        message = "only a model that answers with one label can list more of them; leave top_k out"
+        raise InvalidInputError(f"top_k: {message}", [Problem("invalid_input", message, column="top_k")])
+
+
+async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> T:
+    """Do the work in a thread, unless it is so little that the change of thread would cost more."""
+    if len(items) == 1 and len(str(items[0])) < _INLINE_CHARACTERS:
+        return work(items)
+    return await asyncio.to_thread(work, items)
+
+
+def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
+    examples, problems = [], []
+    for index, item in enumerate(items):
+        try:
+            _check_characters(item)
+            examples.append(task.parse(item))
+        except ValueError as error:
+            problems.append((index, str(error)))
+    return examples, problems
+
+
+def _check_characters(item: Any) -> None:
+    """JSON can escape half a surrogate pair; it is no character, and no tokenizer reads it."""
+    texts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
+    for text in texts:
+        try:
+            _ = isinstance(text, str) and text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"character {error.start + 1} is half a surrogate pair, which is no character") from error
+
+
+def _encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:
+    encoded = predictor.encode(examples)
+    owned = [predictor.windows(e) for e in encoded]
+    return Inputs(predictor, examples, encoded, owned, [window.encoded for windows in owned for window in windows])
+
+
+def _decode(
+    inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOptions, examples: Sequence[Any]
+) -> list[Prediction]:
+    predictor, following = inputs.predictor, iter(outcomes)
+    answers: list[Prediction] = []
+    failures: list[Exception] = []
+    for example, encoded, windows in zip(examples, inputs.encoded, inputs.owned, strict=True):
+        own = list(islice(following, len(windows)))
+        logits = [outcome for outcome in own if not isinstance(outcome, Exception)]
+        if len(logits) == len(windows):
+            (merged,) = predictor.merge([windows], logits)
+            answers.append(predictor.decode(merged, example, encoded, options))
+        else:
+            failures.append(next(outcome for outcome in own if isinstance(outcome, Exception)))
+            told = _told(failures[-1])
+            answers.append({"error": {"code": told.code, "message": told.message}})
+    if failures:
+        log.error("the model gave no answer", texts=len(failures), reason=repr(failures[0]), exc_info=failures[0])
+        if len(failures) == len(answers):
+            raise _told(failures[0])
+    return answers
+
+
+def _told(failure: Exception) -> ThawlineError:
+    """What the caller is told; the log has the rest."""
+    if isinstance(failure, RunnerLostError | OverdueError):
+        return UnavailableError(f"{failure}; try again", code="runner_lost")
+    return ModelFailedError("the model gave no usable answer to this text; the server's log has the reason")
