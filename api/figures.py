@@ -83,6 +83,16 @@ class ModelFigures:
         self._lost.inc(number)
 
 
+PREDICT_CALLS = Counter(
+    "thawline_predict_calls_total",
+    "Prediction calls by version, answered or failed",
+    ["model", "version", "outcome"],
+)
+_shadowed = ["model", "version", "shadow"]
+SHADOW_COMPARISONS = Counter("thawline_shadow_comparisons_total", "Texts that a shadow answered as well", _shadowed)
+SHADOW_DISAGREEMENTS = Counter("thawline_shadow_disagreements_total", "Of these, answered differently", _shadowed)
+SHADOW_SKIPPED = Counter("thawline_shadow_skipped_total", "Texts that were not compared", [*_shadowed, "reason"])
+
 WAITING_TEXTS = Gauge("thawline_predict_waiting_texts", "Texts waiting for their prediction or being run")
 PREDICT_DEVICE = Counter("thawline_loaded_on_total", "Models loaded, by the device they run on", ["device"])
 LOADED_MODELS = Gauge("thawline_loaded_models", "Model versions in memory")

@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import errors, openapi
 from api.middleware import RequestMiddleware
-from api.routes import datasets, exports, jobs, models, oip, openai, predict, service
+from api.routes import aliases, datasets, exports, jobs, models, oip, openai, predict, service
 from api.routes.common import known_parameters
 from api.security import bearer
 from api.services import Services
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed)
     app.include_router(oip.probes, dependencies=[Depends(known_parameters)])
-    for module in (jobs, models, exports, oip, openai):
+    for module in (jobs, models, aliases, exports, oip, openai):
         app.include_router(module.router, dependencies=keyed)
     app.mount("/web", StaticFiles(directory=service.WEB), name="web")
     return app

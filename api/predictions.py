@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from api import steps
 from api.admission import Admission
 from api.batching import Logits, Results
-from api.figures import REFUSED_CALLS
-from api.predictors import Choice, PredictorPool, VersionResolver, embedding, no_embeddings
+from api.figures import PREDICT_CALLS, REFUSED_CALLS
+from api.predictors import Choice, PredictorPool, embedding, no_embeddings
+from api.resolving import VersionResolver, drawn
 from api.rollout import Rollout
+from api.shadowing import Answered, Shadows
 from api.timings import Timings
 from api.tracing import Tracing
 from models_store.errors import InvalidInputError, OverloadedError, Problem, UnavailableError
@@ -23,7 +25,7 @@ from models_store.predictor import Predictor
 from models_store.settings import Settings
 from models_store.specs import HeadName
 from models_store.tables import ModelVersion
-from models_store.tasks import Prediction, PredictOptions, TaskName
+from models_store.tasks import Prediction, PredictOptions, Task, TaskName
 
 DEFAULT_OPTIONS = PredictOptions()
 
@@ -36,11 +38,13 @@ class Answer:
         version: Which version answered.
         predictions: One for each input, in their order.
         timings: Where the time went.
+        task: That of the version.
     """
 
     version: ModelVersion
     predictions: list[Prediction]
     timings: Timings
+    task: Task[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,15 @@ class Asked:
 
     Attributes:
         options: What of the answer.
-        precision: Of the version's models, if not the one that is served.
+        precision: Of the version's models, if not the one that is served; such a call is never the canary's.
+        routing_key: Calls with the same one get the same version of an alias that has a canary.
         timeout: Seconds that the caller will wait, if less than the server allows.
         listed: Whether the caller sent a list, so that a problem's place has a number.
     """
 
     options: PredictOptions = DEFAULT_OPTIONS
     precision: Precision | None = None
+    routing_key: str | None = None
     timeout: float | None = None
     listed: bool = True
 
@@ -83,9 +89,11 @@ class PredictionService:
         resolver: VersionResolver,
         rollout: Rollout,
         predictors: PredictorPool,
+        shadows: Shadows,
         settings: Settings,
         tracing: Tracing | None = None,
     ) -> None:
+        self._shadows = shadows
         self._tracing = tracing
         self._resolver = resolver
         self._rollout = rollout
@@ -186,7 +194,30 @@ class PredictionService:
         await self._predictors.get(Choice(await self.version(reference)))
 
     async def _answer(self, reference: str, inputs: Sequence[Any], asked: Asked, deadline: float) -> Answer:
-        version = await self.version(reference)
+        route = await self._resolver.route(reference)
+        primary = self._rollout.answering(reference, route.primary)
+        version = primary if asked.precision else drawn(route, asked.routing_key)
+        if version is not route.canary or not self._rollout.ready(version):
+            version = primary
+        with _counted(version):
+            answer = await self._answer_with(version, inputs, asked, deadline)
+        if asked.precision is None and version is route.primary:
+            self._shadows.follow(Answered(route, answer.task, inputs, answer.predictions), self._ask_shadow)
+        return answer
+
+    async def _ask_shadow(self, version: ModelVersion, inputs: Sequence[Any]) -> list[Prediction]:
+        with self.admission.permit(version.model, len(inputs)):
+            pass  # there is room now; held on to, the places would be missing to the next caller
+        wanted = Choice(version)
+        model = await self._predictors.get(wanted)
+        examples, refused = await steps.parse(model.predictor.task, inputs)
+        if refused:
+            raise _not_accepted(refused, listed=True)
+        encoded = await steps.encode(model.predictor, examples)
+        results = await self._predictors.run(wanted, encoded.windows, self._longest)
+        return await steps.decode(encoded, results.outcomes, DEFAULT_OPTIONS)
+
+    async def _answer_with(self, version: ModelVersion, inputs: Sequence[Any], asked: Asked, deadline: float) -> Answer:
         wanted = await self._predictors.choose(version, asked.precision)
         model = await self._predictors.get(wanted)
         steps.check_options(model.predictor.task, asked.options)
@@ -202,7 +233,7 @@ class PredictionService:
         timings = Timings(started, tokenised, results.queue_seconds, results.infer_seconds)
         if self._tracing:
             self._tracing.stages(timings, model=version.model, version=version.version, texts=len(inputs))
-        return Answer(version, predictions, timings)
+        return Answer(version, predictions, timings, model.predictor.task)
 
     async def _run(self, wanted: Choice, inputs: steps.Inputs, permitted: int, deadline: float) -> Results:
         windows = inputs.windows
@@ -210,6 +241,20 @@ class PredictionService:
             raise _too_long(len(windows), self._most)
         with self.admission.more(wanted.version.model, len(windows) - permitted):
             return await self._predictors.run(wanted, windows, deadline - time.monotonic())
+
+
+@contextmanager
+def _counted(version: ModelVersion) -> Iterator[None]:
+    """Count a call by its version, so that a canary can be watched; not if it was refused for what it is."""
+    names = (version.model, str(version.version))
+    try:
+        yield
+    except (InvalidInputError, OverloadedError):
+        raise
+    except Exception:
+        PREDICT_CALLS.labels(*names, "failed").inc()
+        raise
+    PREDICT_CALLS.labels(*names, "answered").inc()
 
 
 def _too_long(windows: int, most: int) -> InvalidInputError:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from api.batching import Call, ClosedError, Done, MicroBatcher, Results
 from api.figures import LOADED_BYTES, LOADED_MODELS
 from api.loading import LoadedModel, Loader
-from models_store import registry
 from models_store.artifacts import ArtifactStore
-from models_store.database import Database
 from models_store.errors import InvalidInputError, NotFoundError, Problem
 from models_store.logging import get_logger
 from models_store.precision import Precision
@@ -25,46 +23,12 @@ from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import Encoded
 
-_RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
 _PARALLEL_LOADS = 4
 TOO_OLD = "this version was exported before models had embeddings; train it again"
 
 Key = tuple[str, Precision | None]  # a version's artifact, and the precision if not the one that is served
 Batcher = Callable[[LoadedModel], MicroBatcher]  # of a model
 log = get_logger(__name__)
-
-
-class VersionResolver:
-    """Remembers for a moment what ``name@alias`` means, so that a prediction costs no query."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._known: dict[str, tuple[float, ModelVersion]] = {}
-        self._changes = 0
-
-    async def resolve(self, reference: str) -> ModelVersion:
-        """The version meant.
-
-        Raises:
-            NotFoundError: No such model, version or alias.
-        """
-        found = self._known.get(reference)
-        if found and found[0] > time.monotonic():
-            return found[1]
-        changes = self._changes
-        version = await asyncio.to_thread(self._query, reference)
-        if changes == self._changes:  # else the answer may be older than the change
-            self._known[reference] = (time.monotonic() + _RESOLVE_SECONDS, version)
-        return version
-
-    def forget(self) -> None:
-        """Look everything up anew; for changes made by this process."""
-        self._changes += 1
-        self._known.clear()
-
-    def _query(self, reference: str) -> ModelVersion:
-        with self._db.reading() as session:
-            return registry.resolve(session, reference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,13 @@ class Rollout:
             self._prepare(meant)
         return self._answers[reference]
 
+    def ready(self, version: ModelVersion) -> bool:
+        """Whether a version that another one can stand in for is in memory; if not, it is loaded meanwhile."""
+        if self._predictors.has(Choice(version)):
+            return True
+        self._prepare(version)
+        return False
+
     def serves(self, name: str, alias: str) -> bool:
         """Whether a model in memory answers to an alias."""
         names = {f"{name}@{alias}", *([name] if alias == registry.PRODUCTION else [])}

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.alias_schemas import AliasDetail
+from models_store.aliases import AliasState
 from models_store.specs import TrainingSpec
 from models_store.tables import Dataset, JobEvent, JobStatus, Model, ModelVersion, TrainingJob
 from models_store.tasks import TaskName
@@ -203,27 +205,21 @@ class ModelOut(BaseModel):
     name: str
     task: TaskName
     aliases: dict[str, int]
+    alias_details: dict[str, AliasDetail]
     versions: list[VersionOut]
     created_at: datetime
 
     @classmethod
-    def of(cls, row: Model, aliases: dict[str, int], versions: list[ModelVersion]) -> ModelOut:
+    def of(cls, row: Model, aliases: list[AliasState], versions: list[ModelVersion]) -> ModelOut:
         """The model of table rows."""
         return cls(
             name=row.name,
             task=TaskName(row.task),
-            aliases=aliases,
+            aliases={state.row.alias: state.row.version for state in aliases},
+            alias_details={state.row.alias: AliasDetail.of(state) for state in aliases},
             versions=[VersionOut.of(version) for version in versions],
             created_at=row.created_at,
         )
-
-
-class AliasIn(BaseModel):
-    """The body of ``PUT /models/{name}/aliases/{alias}``."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    version: Annotated[int, Field(strict=True, ge=1, lt=2**31, description="The version to point at")]
 
 
 _TOP_K = "Labels to list with their scores; more than one only for a model that chooses among labels"

@@ -9,8 +9,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.predictions import PredictionService
-from api.predictors import PredictorPool, VersionResolver
+from api.predictors import PredictorPool
+from api.resolving import VersionResolver
 from api.rollout import Rollout
+from api.shadowing import Shadows
 from api.tracing import Tracing
 from api.upkeep import Upkeep
 from models_store.artifacts import ArtifactStore
@@ -32,6 +34,7 @@ class Services:
     resolver: VersionResolver
     predictors: PredictorPool
     rollout: Rollout
+    shadows: Shadows
     predictions: PredictionService
     upkeep: Upkeep
     validations: asyncio.Semaphore
@@ -44,7 +47,8 @@ class Services:
         resolver = VersionResolver(db)
         predictors = PredictorPool(store, settings)
         rollout = Rollout(predictors)
-        predictions = PredictionService(resolver, rollout, predictors, settings, tracing)
+        shadows = Shadows(db, settings)
+        predictions = PredictionService(resolver, rollout, predictors, shadows, settings, tracing)
         return cls(
             settings=settings,
             db=db,
@@ -53,6 +57,7 @@ class Services:
             resolver=resolver,
             predictors=predictors,
             rollout=rollout,
+            shadows=shadows,
             predictions=predictions,
             upkeep=Upkeep(predictors, predictions, settings.preload_models),
             validations=asyncio.Semaphore(_VALIDATIONS),
@@ -60,6 +65,7 @@ class Services:
 
     def close(self) -> None:
         """Let go of threads and connections."""
+        self.shadows.close()
         self.predictors.close()
         self.queue.close()
         self.db.dispose()

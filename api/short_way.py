@@ -59,6 +59,7 @@ def _usual(scope: Scope) -> bool:
         and "/" not in scope["path"][len(_PREFIX) :]
         and not scope["query_string"]
         and (b"content-type", _JSON) in scope["headers"]
+        and not any(name == b"routing-key" for name, _ in scope["headers"])
     )
 
 

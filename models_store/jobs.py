@@ -20,11 +20,12 @@ from sqlalchemy import ColumnElement, and_, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from models_store import registry
+from models_store import promotion, registry
 from models_store.database import Database, db_now
 from models_store.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
 from models_store.registry import NewVersion
-from models_store.specs import JobRequest, TrainingSpec
+from models_store.reports import Comparison
+from models_store.specs import JobRequest, Promotion, TrainingSpec
 from models_store.tables import (
     TERMINAL_STATUSES,
     Dataset,
@@ -281,7 +282,13 @@ def heartbeat(
 
 
 def succeed(db: Database, claim: Claim, *, result: dict[str, Any], version: NewVersion) -> ModelVersion:
-    """Publish the version and end the job, in one transaction.
+    """Publish the version, let ``production`` point at it if that is to be, and end the job, in one transaction.
+
+    Args:
+        db: The database.
+        claim: The attempt that ends.
+        result: What the job shows; ``promotion`` is the `Comparison` that was asked for, if one was.
+        version: What is published.
 
     Raises:
         LeaseLostError: The job is no longer this attempt's, or was cancelled; nothing is published.
@@ -290,10 +297,24 @@ def succeed(db: Database, claim: Claim, *, result: dict[str, Any], version: NewV
     with db.transaction() as session:
         job = _guarded(session, claim, _ended(JobStatus.SUCCEEDED, result=result), cancelled=False)
         published = registry.publish(session, job, version)
-        _update(session, col(J.id) == claim.job_id, {"version": published.version})
+        result = _promoted(session, job, published, result)
+        _update(session, col(J.id) == claim.job_id, {"version": published.version, "result": result})
         event = _status_event(JobStatus.SUCCEEDED, version=published.version)
         _add_event(session, claim.job_id, claim.attempt, event)
         return published
+
+
+def _promoted(session: Session, job: TrainingJob, version: ModelVersion, result: dict[str, Any]) -> dict[str, Any]:
+    """Promote the version or not; the result with what became of it, where the job left this open."""
+    compared = result.get("promotion")
+    comparison = Comparison.model_validate(compared) if compared else None
+    verdict = promotion.settle(session, job, version, comparison)
+    if job.spec.get("promote") != Promotion.IF_BETTER:
+        return result
+    told = promotion.outcome(Promotion.IF_BETTER, verdict, comparison)
+    message = f"version {version.version} was {'' if verdict.promoted else 'not '}promoted: {verdict.reason}"
+    _add_event(session, job.id, job.attempt, NewEvent("message", message, verdict.level, told))
+    return {**result, "promotion": told}
 
 
 def fail(db: Database, claim: Claim, *, code: str, message: str) -> None:

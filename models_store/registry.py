@@ -1,4 +1,4 @@
-"""Models, their versions and aliases: publish, resolve, promote, delete."""
+"""Models and their versions: publish, resolve, delete. `models_store.aliases` sets what an alias means."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, func
+from sqlalchemy import and_, delete, func, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from models_store.errors import ConflictError, NotFoundError
-from models_store.specs import Promotion
-from models_store.tables import TERMINAL_STATUSES, Model, ModelAlias, ModelVersion, TrainingJob, utc_now
+from models_store.tables import (
+    TERMINAL_STATUSES,
+    AliasChange,
+    Model,
+    ModelAlias,
+    ModelVersion,
+    ShadowFigures,
+    TrainingJob,
+)
 
 PRODUCTION = "production"
 ALIAS = r"[a-z][a-z0-9_-]{0,62}"
@@ -30,9 +37,9 @@ class NewVersion:
 
 
 def publish(session: Session, job: TrainingJob, new: NewVersion) -> ModelVersion:
-    """Add the job's version and, unless the job says otherwise, let ``production`` point at it.
+    """Add the job's version, and hold others off the model's versions and aliases until the transaction ends.
 
-    Belongs to the transaction that ends the job.
+    Belongs to the transaction that ends the job; `models_store.promotion` then decides what ``production`` becomes.
 
     Raises:
         ConflictError: The name already belongs to a model of another task.
@@ -56,8 +63,6 @@ def publish(session: Session, job: TrainingJob, new: NewVersion) -> ModelVersion
     )
     session.add(version)
     session.flush()
-    if job.spec.get("promote", Promotion.ALWAYS) == Promotion.ALWAYS:
-        promote(session, version, PRODUCTION)
     return version
 
 
@@ -77,19 +82,36 @@ def _model_to_publish(session: Session, job: TrainingJob) -> Model:
         return session.get_one(Model, job.model, with_for_update=True)
 
 
-def promote(session: Session, version: ModelVersion, alias: str) -> None:
-    """Let an alias point at a version, as a new alias or from now on."""
-    row = session.get(ModelAlias, (version.model, alias)) or ModelAlias(
-        model=version.model, alias=alias, version=version.version
-    )
-    row.version = version.version
-    row.updated_at = utc_now()
-    session.add(row)
-    session.flush()
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a reference means: the version that answers, and for an alias those beside it.
+
+    Attributes:
+        primary: Answers, but for the canary's share.
+        canary: Answers a share of the calls, ``weight``, if there is one.
+        weight: Between 0 and 1.
+        shadow: Is asked as well, and compared with the primary, if there is one.
+        change: The change of the alias by which it got its shadow (`AliasChange.id`).
+    """
+
+    primary: ModelVersion
+    canary: ModelVersion | None = None
+    weight: float = 0.0
+    shadow: ModelVersion | None = None
+    change: int | None = None
 
 
 def resolve(session: Session, reference: str) -> ModelVersion:
     """The version that ``name``, ``name@3`` or ``name@alias`` means; a bare name means ``name@production``.
+
+    Raises:
+        NotFoundError: No such model, version or alias; the message says which, and what is under way.
+    """
+    return route(session, reference).primary
+
+
+def route(session: Session, reference: str) -> Route:
+    """The version that a reference means, with the canary and the shadow that an alias may have.
 
     Raises:
         NotFoundError: No such model, version or alias; the message says which, and what is under way.
@@ -100,12 +122,36 @@ def resolve(session: Session, reference: str) -> ModelVersion:
     name = match["name"]
     get_model(session, name)
     if match["version"]:
-        return get_version(session, name, int(match["version"]))
-    alias = match["alias"] or PRODUCTION
+        return Route(get_version(session, name, int(match["version"])))
+    row = get_alias(session, name, match["alias"] or PRODUCTION)
+    return Route(
+        get_version(session, name, row.version),
+        canary=_beside(session, name, row.canary_version),
+        weight=row.canary_weight or 0.0,
+        shadow=_beside(session, name, row.shadow_version),
+        change=None if row.shadow_version is None else _newest_change(session, row),
+    )
+
+
+def _beside(session: Session, name: str, version: int | None) -> ModelVersion | None:
+    return None if version is None else session.get(ModelVersion, (name, version))
+
+
+def _newest_change(session: Session, row: ModelAlias) -> int | None:
+    query = select(func.max(AliasChange.id)).where(AliasChange.model == row.model, AliasChange.alias == row.alias)
+    return session.exec(query).one()
+
+
+def get_alias(session: Session, name: str, alias: str) -> ModelAlias:
+    """An alias of a model that exists.
+
+    Raises:
+        NotFoundError: It has no such alias; the message says what to ask for instead.
+    """
     row = session.get(ModelAlias, (name, alias))
     if row is None:
         raise _no_alias(session, name, alias)
-    return get_version(session, name, row.version)
+    return row
 
 
 def _no_alias(session: Session, name: str, alias: str) -> NotFoundError:
@@ -197,26 +243,27 @@ def delete_version(session: Session, name: str, version: int) -> str:
 
     Raises:
         NotFoundError: No such version.
-        ConflictError: An alias points at it.
+        ConflictError: An alias has it, be it as canary or shadow.
     """
     row = get_version(session, name, version)
-    holders = [alias for alias, number in aliases(session, name).items() if number == version]
-    if holders:
+    if holders := _holders(session, name, version):
         raise ConflictError(f"version {version} of {name!r} is in use as {', '.join(holders)}", code="version_in_use")
     session.delete(row)
     return row.artifact
 
 
-def delete_alias(session: Session, name: str, alias: str) -> None:
-    """Forget an alias; the version it pointed at stays.
-
-    Raises:
-        NotFoundError: No such alias.
-    """
-    row = session.get(ModelAlias, (name, alias))
-    if row is None:
-        raise _no_alias(session, name, alias)
-    session.delete(row)
+def _holders(session: Session, name: str, version: int) -> list[str]:
+    """The aliases that a version is in use for, and as what."""
+    a = ModelAlias
+    uses = or_(col(a.version) == version, col(a.canary_version) == version, col(a.shadow_version) == version)
+    rows = session.exec(select(a).where(a.model == name, uses).order_by(col(a.alias)))
+    roles = [
+        (row.alias, role)
+        for row in rows
+        for role, number in (("", row.version), ("canary of ", row.canary_version), ("shadow of ", row.shadow_version))
+        if number == version
+    ]
+    return [f"{role}{alias}" for alias, role in roles]
 
 
 def delete_model(session: Session, name: str) -> list[str]:
@@ -239,7 +286,9 @@ def delete_model(session: Session, name: str) -> list[str]:
             code="model_in_use",
         )
     artifacts = [version.artifact for version in versions(session, name)]
-    for table in (ModelAlias, ModelVersion):
+    changes = select(AliasChange.id).where(AliasChange.model == name)
+    session.execute(delete(ShadowFigures).where(col(ShadowFigures.change_id).in_(changes)))
+    for table in (AliasChange, ModelAlias, ModelVersion):
         session.execute(delete(table).where(col(table.model) == name))
     session.execute(delete(Model).where(col(Model.name) == name))
     return artifacts

@@ -103,6 +103,18 @@ class PrecisionReport(BaseModel):
     gpu: PrecisionReport | None = None
 
 
+class Comparison(BaseModel):
+    """A new version against the one in production, by the metric that counts and on the same rows."""
+
+    compared_with: Annotated[int | None, Field(description="The version in production when the training began")] = None
+    metric: str | None = None
+    new: float | None = None
+    old: Annotated[float | None, Field(description="null: it could not be compared, for `obstacle`")] = None
+    split: Annotated[Literal["test", "validation"] | None, Field(description="test, where there is one")] = None
+    rows: int | None = None
+    obstacle: str | None = None
+
+
 class ClassFigures(BaseModel):
     """Precision, recall and F1 of one label, tag or entity type; ``support`` is how often it is true."""
 
@@ -241,6 +253,9 @@ class Report(BaseModel):
     gain: Gain | None
     calibration: Calibration | None
     precision: Annotated[PrecisionReport | None, Field(description="null: from before there was a choice")] = None
+    comparison: Annotated[
+        Comparison | None, Field(description="With the version in production, where the job asked for it")
+    ] = None
     splits: Annotated[dict[str, SplitReport], Field(description="validation, and test where there is one")]
     durations: Annotated[dict[str, float], Field(description="Seconds, by stage")]
     libraries: Annotated[dict[str, str], Field(description="Versions of the libraries that made the model")]

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     model_idle_seconds: float = Field(3600, gt=0, description="A model that nobody asks for so long is unloaded")
     model_cache_bytes: int = Field(2048 * MIB, ge=1, description="ONNX files kept loaded, least recently used out")
 
+    shadow_examples: int = Field(
+        0, ge=0, le=100, description="Disagreements of a shadow to store with the beginning of their texts"
+    )
+
     otlp_endpoint: str | None = Field(
         None, description="Collector of OpenTelemetry traces (OTLP over HTTP), such as http://localhost:4318"
     )

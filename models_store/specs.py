@@ -128,9 +128,10 @@ class PhaseSpec(BaseModel):
 
 
 class Promotion(StrEnum):
-    """Whether a new version becomes ``production``."""
+    """Whether a new version becomes ``production``; `if_better` than the one that is, on the new test rows."""
 
     ALWAYS = "always"
+    IF_BETTER = "if_better"
     NEVER = "never"
 
 

@@ -153,12 +153,76 @@ class ModelVersion(SQLModel, table=True):
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
-class ModelAlias(SQLModel, table=True):
+class TrafficColumns(SQLModel):
+    """Where calls go: columns that an alias and each of its changes have.
+
+    Attributes:
+        version: Answers all calls but the canary's.
+        canary_version: Answers a share of the calls, if there is one.
+        canary_weight: That share, between 0 and 1.
+        shadow_version: Is asked as well, and compared; nobody gets its answers.
+    """
+
+    version: int
+    canary_version: int | None = None
+    canary_weight: float | None = None
+    shadow_version: int | None = None
+
+
+class ModelAlias(TrafficColumns, table=True):
     """A movable name for a version; a bare model name means the alias ``production``."""
 
     __tablename__: ClassVar[str] = "model_aliases"
 
     model: str = Field(primary_key=True, foreign_key="models.name")
     alias: str = Field(primary_key=True)
-    version: int
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class AliasChange(TrafficColumns, table=True):
+    """What an alias was set to; the newest row says what it is now. Rows are only ever added.
+
+    Attributes:
+        changed_by: ``api``, ``rollback``, ``job job_…``, or ``migration`` for what was there before there were changes.
+        back_to: The change before, to which a roll-back returns; a roll-back itself takes over that of its target.
+    """
+
+    __tablename__: ClassVar[str] = "alias_changes"
+    __table_args__ = (Index("ix_alias_changes_model_alias_id", "model", "alias", "id"),)
+
+    id: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    model: str = Field(foreign_key="models.name")
+    alias: str
+    changed_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    changed_by: str
+    back_to: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class ShadowFigures(SQLModel, table=True):
+    """How often a shadow agreed with the version that answered, since the alias was set to have it.
+
+    Attributes:
+        compared: Inputs that both have answered.
+        disagreed: Of these, those answered differently.
+        dropped: Inputs that were not compared because there was too much else to do.
+        failed: Inputs that the shadow could not answer; ``last_error`` is the code of the latest such error.
+        examples: Of the latest disagreements, where the operator lets texts be stored.
+    """
+
+    __tablename__: ClassVar[str] = "shadow_figures"
+
+    change_id: int = Field(
+        primary_key=True,
+        foreign_key="alias_changes.id",
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    compared: int = Field(default=0, sa_type=BigInteger)
+    disagreed: int = Field(default=0, sa_type=BigInteger)
+    dropped: int = Field(default=0, sa_type=BigInteger)
+    failed: int = Field(default=0, sa_type=BigInteger)
+    last_error: str | None = None
+    examples: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)

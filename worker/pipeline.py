@@ -18,6 +18,7 @@ from models_store.reports import PrecisionReport, Report, SplitReport
 from models_store.specs import Strategy
 from models_store.tasks import Row, Task, task_from_config
 from models_store.windows import Windowing
+from worker.comparing import compare
 from worker.fingerprint import fingerprint_of
 from worker.hub import fetch
 from worker.report import History, analyse, build_report, write_report
@@ -127,6 +128,8 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
         figures["test"] = yield from _evaluate(predictor, prepared.test)
     yield Message(message="evaluated", data={"seconds": round(time.monotonic() - started, 2)})
     report = build_report(request, task, model.head_name, history, prepared.splits, figures, windowing, precision)
+    if request.incumbent is not None:
+        report.comparison = yield from compare(request.incumbent, task, figures, prepared.splits, request.threads)
     write_report(report, request.output_dir)
     yield Finished(result=_result(report), manifest=_manifest(report, task, difference))
 
@@ -190,6 +193,7 @@ def _result(report: Report) -> dict[str, Any]:
         "metrics": _metrics(report),
         "calibration": report.calibration.model_dump() if report.calibration else None,
         "precision": report.precision.model_dump() if report.precision else None,
+        "promotion": report.comparison.model_dump() if report.comparison else None,
         "long_texts": _long_texts(report),
         "phases": [{**phase, "seconds": round(phase["seconds"], 2)} for phase in phases],
     }
@@ -208,6 +212,7 @@ def _manifest(report: Report, task: Task[Any], parity: float) -> dict[str, Any]:
         "long_texts": _long_texts(report),
         "parity_max_difference": parity,
         "precision": report.precision.model_dump() if report.precision else None,
+        "comparison": report.comparison.model_dump() if report.comparison else None,
         "libraries": report.libraries,
     }
 

@@ -11,6 +11,13 @@ from models_store.encoders import EncoderCatalogue
 from models_store.specs import TrainingSpec
 
 
+class Incumbent(BaseModel):
+    """The version in production when the training began; its files may be altered or gone by the end."""
+
+    version: int
+    folder: Path
+
+
 class PipelineRequest(BaseModel):
     """One job for `worker.pipeline.run`."""
 
@@ -25,3 +32,4 @@ class PipelineRequest(BaseModel):
     checkpoint_seconds: float = 60.0
     device: str
     threads: int
+    incumbent: Incumbent | None = None  # to be compared with, where the promotion hangs on it

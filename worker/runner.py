@@ -15,22 +15,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models_store import datasets, jobs
+from models_store import datasets, jobs, registry
 from models_store.artifacts import ArtifactStore, passing_folder
 from models_store.database import DATABASE_AWAY, Database
-from models_store.errors import LeaseLostError, ThawlineError
+from models_store.errors import LeaseLostError, NotFoundError, ThawlineError
 from models_store.housekeeping import attempt_folder
 from models_store.jobs import Claim, NewEvent
 from models_store.logging import get_logger
 from models_store.queue import JobQueue
 from models_store.registry import NewVersion
 from models_store.settings import Settings
-from models_store.specs import TrainingSpec
+from models_store.specs import Promotion, TrainingSpec
 from models_store.tables import TERMINAL_STATUSES, Dataset
 from worker.meanwhile import meanwhile
 from worker.process import TrainingProcess
 from worker.progress import ProgressMeter
-from worker.request import PipelineRequest
+from worker.request import Incumbent, PipelineRequest
 from worker.training.events import (
     Calibrated,
     EpochFinished,
@@ -155,8 +155,9 @@ class JobRunner:
             self._insist(lambda: jobs.mark_enqueued(self._db, claim.job_id))
 
     def _request(self, claim: Claim, dataset: Dataset, output: Path, scratch: Path) -> PipelineRequest:
+        spec = TrainingSpec.model_validate(claim.spec)
         return PipelineRequest(
-            spec=TrainingSpec.model_validate(claim.spec),
+            spec=spec,
             dataset_schema=dataset.schema_,
             dataset_sha256=dataset.sha256,
             dataset_dir=self._store.verified_path(datasets.dataset_key(dataset.id)),
@@ -167,7 +168,15 @@ class JobRunner:
             checkpoint_seconds=self._settings.checkpoint_seconds,
             device=self._settings.device,
             threads=self._settings.training_threads,
+            incumbent=self._insist(lambda: self._incumbent(spec)) if spec.promote is Promotion.IF_BETTER else None,
         )
+
+    def _incumbent(self, spec: TrainingSpec) -> Incumbent | None:
+        """The version that a new one would have to be better than; None where there is none."""
+        with self._db.reading() as session, contextlib.suppress(NotFoundError):
+            version = registry.resolve(session, f"{spec.model}@{registry.PRODUCTION}")
+            return Incumbent(version=version.version, folder=self._store.root / version.artifact)
+        return None
 
     def _watch(self, claim: Claim, spec: TrainingSpec, dataset: Dataset, process: TrainingProcess) -> Finished | None:
         """Follow the process to its end; None when the job has been settled otherwise."""

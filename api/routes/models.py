@@ -8,14 +8,13 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.routes.common import PageQuery, problems
-from api.schemas import AliasIn, ListOut, ModelOut, VersionOut
+from api.schemas import ListOut, ModelOut, VersionOut
 from api.services import Services, ServicesDep
-from models_store import registry
+from models_store import aliases, registry
 from models_store.reports import Report, read_report
 
 router = APIRouter(prefix="/models", tags=["models"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
-AliasName = Annotated[str, Path(pattern=f"^{registry.ALIAS}$", description="such as production or staging")]
 
 
 @router.get("", operation_id="listModels")
@@ -24,7 +23,7 @@ def list_models(services: ServicesDep, query: Annotated[PageQuery, Query()]) -> 
     with services.db.reading() as session:
         rows = registry.list_models(session, query.limit + 1, query.after)
         models = [
-            ModelOut.of(row, registry.aliases(session, row.name), registry.versions(session, row.name)) for row in rows
+            ModelOut.of(row, aliases.states(session, row.name), registry.versions(session, row.name)) for row in rows
         ]
     return ListOut.page(models, query.limit)
 
@@ -34,7 +33,7 @@ def get_model(name: str, services: ServicesDep) -> ModelOut:
     """One model with its versions, the newest first."""
     with services.db.reading() as session:
         row = registry.get_model(session, name)
-        return ModelOut.of(row, registry.aliases(session, name), registry.versions(session, name))
+        return ModelOut.of(row, aliases.states(session, name), registry.versions(session, name))
 
 
 @router.get("/{name}/versions/{version}", operation_id="getModelVersion", responses=problems(404))
@@ -67,7 +66,7 @@ def get_report(name: str, version: VersionNumber, services: ServicesDep) -> Resp
     responses=problems(404, 409),
 )
 async def delete_version(name: str, version: VersionNumber, services: ServicesDep) -> None:
-    """Delete a version that no alias points at."""
+    """Delete a version that no alias has, be it as canary or shadow."""
 
     def delete() -> str:
         with services.db.transaction() as session:
@@ -86,36 +85,6 @@ async def delete_model(name: str, services: ServicesDep) -> None:
             return registry.delete_model(session, name)
 
     await _forget(services, await run_in_threadpool(delete))
-
-
-@router.put("/{name}/aliases/{alias}", operation_id="setModelAlias", responses=problems(404, 422, 503))
-async def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
-    """Let an alias point at a version: ``production`` is what a bare model name means.
-
-    Where the alias is being asked, the version is loaded and checked first: one that cannot be served does not take the
-    place of one that is.
-    """
-    if services.rollout.serves(name, alias):
-        await services.predictions.keep(f"{name}@{body.version}")
-
-    def promote() -> ModelOut:
-        with services.db.transaction() as session:
-            row = registry.get_model(session, name, lock=True)
-            registry.promote(session, registry.get_version(session, name, body.version), alias)
-            return ModelOut.of(row, registry.aliases(session, name), registry.versions(session, name))
-
-    model = await run_in_threadpool(promote)
-    services.resolver.forget()
-    return model
-
-
-@router.delete("/{name}/aliases/{alias}", status_code=204, operation_id="deleteModelAlias", responses=problems(404))
-def delete_alias(name: str, alias: AliasName, services: ServicesDep) -> None:
-    """Delete an alias; the version it pointed at stays."""
-    with services.db.transaction() as session:
-        registry.get_model(session, name, lock=True)
-        registry.delete_alias(session, name, alias)
-    services.resolver.forget()
 
 
 async def _forget(services: Services, artifacts: list[str]) -> None:

@@ -156,14 +156,12 @@ async def _infer(services: Services, reference: str, request: Request, header_le
         raise refused("Content-Encoding", "compressed bodies are not taken")
     wanted, texts = read_request(await request.body(), header_length)
     options = wanted.parameters
-    version, predictor = await services.predictions.loaded(reference, options.precision)
+    version = await services.predictions.version(reference)
+    asked = Asked(PredictOptions(top_k=options.top_k), options.precision, request.headers.get("routing-key"))
+    answer = await services.predictions.answer(reference, examples_of(TaskName(version.task), texts), asked)
+    version = answer.version
     names = None if wanted.outputs is None else [output.name for output in wanted.outputs]
-    columns = chosen(predictor.task, names, options.top_k)
-    answer = await services.predictions.answer(
-        f"{version.model}@{version.version}",
-        examples_of(TaskName(version.task), texts),
-        Asked(PredictOptions(top_k=options.top_k), options.precision),
-    )
+    columns = chosen(answer.task, names, options.top_k)
     head = {"model_name": version.model, "model_version": str(version.version)}
     head |= {"id": wanted.id} if wanted.id is not None else {}
     return _answer(head, _tensors(wanted, columns, answer.predictions))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
@@ -48,9 +48,13 @@ async def predict(
     timeout: Annotated[  # noqa: ASYNC109 (the caller's)
         float | None, Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most")
     ] = None,
+    routing_key: Annotated[
+        str | None,
+        Header(max_length=256, description="such as a user's id: the same one gets the same version beside a canary"),
+    ] = None,
 ) -> Response:
     """Ask a model; a bare name means its production version."""
-    answer = await answer_in_json(request, model, body, precision, timeout)
+    answer = await answer_in_json(request, model, body, precision, timeout, routing_key)
     response = Response(answer.content, answer.status, media_type="application/json")
     response.raw_headers.extend(answer.headers)
     return response
@@ -65,10 +69,11 @@ async def answer_in_json(
     body: PredictIn,
     precision: Precision | None = None,
     seconds: float | None = None,
+    routing_key: str | None = None,
 ) -> JsonAnswer:
     """Ask a model, for as long as the caller is there."""
     listed = isinstance(body.inputs, list)
-    asked = Asked(PredictOptions(top_k=body.top_k), precision, seconds, listed)
+    asked = Asked(PredictOptions(top_k=body.top_k), precision, routing_key, seconds, listed)
     predictions = services_of(request).predictions
     try:
         with given_up_with_caller(request):

@@ -115,9 +115,15 @@ class MultiLabelTask(LabelledText):
         return {"labels": chosen, **ranked_prediction(ranking, options)}
 
     def score(self, logits: Sequence[FloatArray], rows: Sequence[Row], encoded: Sequence[Encoded]) -> dict[str, float]:
-        """Micro and macro F1, and the share of rows whose labels are all right."""
-        truth = np.asarray([self.target(row, e) for row, e in zip(rows, encoded, strict=True)]) > 0
-        return multi_label_metrics(truth, sigmoid(np.stack(logits)) > THRESHOLD)
+        """Micro and macro F1, and the share of rows whose labels are all right.
+
+        Rows of other data may have labels that this model does not know: it misses them.
+        """
+        given = [set(row["label"]) for row in rows]
+        unknown = sorted(set().union(*given) - set(self.labels))
+        truth = np.asarray([[label in labels for label in (*self.labels, *unknown)] for labels in given])
+        decided = sigmoid(np.stack(logits)) > THRESHOLD
+        return multi_label_metrics(truth, np.pad(decided, ((0, 0), (0, len(unknown)))))
 
     def to_config(self) -> dict[str, Any]:
         """The labels as JSON."""

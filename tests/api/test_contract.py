@@ -100,7 +100,7 @@ SPEC: Shape = {
     "seed": int,
     "hyperparameters": HYPERPARAMETERS,
     "export": {"precision": one_of("auto", "fp32", "int8", "fp16")},
-    "promote": one_of("always", "never"),
+    "promote": one_of("always", "never", "if_better"),
 }
 RESULT: Shape = {
     "head": str,
@@ -148,6 +148,15 @@ MODEL: Shape = {
     "name": str,
     "task": one_of("classification", "tagging", "similarity"),
     "aliases": {"production": int},
+    "alias_details": {
+        "production": {
+            "version": int,
+            "canary": optional({"version": int, "weight": float}),
+            "shadow": optional(int),
+            "updated_at": time,
+            "previous": optional(int),
+        }
+    },
     "versions": [lambda version: fits(version, VERSION)],
 }
 TOKEN: Shape = {"text": str, "start": int, "end": int, "tag": str, "score": float}
@@ -323,8 +332,9 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
         ("DELETE", "/models/{name}"),
         ("GET", "/models/{name}/versions/{version}"), ("DELETE", "/models/{name}/versions/{version}"),
         ("GET", "/models/{name}/versions/{version}/report"),
-        ("PUT", "/models/{name}/aliases/{alias}"), ("DELETE", "/models/{name}/aliases/{alias}"),
         ("GET", "/models/{name}/versions/{version}/export"),
+        ("GET", "/models/{name}/aliases/{alias}"), ("PUT", "/models/{name}/aliases/{alias}"),
+        ("DELETE", "/models/{name}/aliases/{alias}"), ("POST", "/models/{name}/aliases/{alias}/rollback"),
         ("POST", "/predict/{model}"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
         ("GET", "/v2"), ("GET", "/v2/health/live"), ("GET", "/v2/health/ready"),
         *((method, f"/v2/models/{{model}}{version}{what}")

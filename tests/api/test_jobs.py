@@ -166,7 +166,7 @@ def test_a_models_name_belongs_to_its_task(service: Service, trained_models: Tra
         ({"base_model": "roberta-enormous"}, "base_model", "minilm-l6, tiny"),
         ({"base_model": "../../etc"}, "base_model", "minilm-l6, tiny"),
         ({"export": {"precision": "fp16"}}, "export.precision", "auto, fp32 or int8"),
-        ({"promote": "perhaps"}, "promote", "'always' or 'never'"),
+        ({"promote": "perhaps"}, "promote", "'always', 'if_better' or 'never'"),
     ],
 )
 def test_what_cannot_be_had_names_what_can(

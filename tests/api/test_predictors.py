@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 from api import steps
 from api.loading import LoadedModel
 from api.main import create_app
-from api.predictors import Choice, PredictorPool, VersionResolver
+from api.predictors import Choice, PredictorPool
 from models_store import registry
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -32,7 +32,6 @@ from models_store.tasks import PredictOptions
 from tests.api.checks import problem_of
 from tests.fixtures.models import TrainedModel
 from tests.fixtures.servers import Service, wait_for
-from tests.models_store.samples import publish
 
 ASK = PredictOptions()
 TEXTS = ["where is my parcel", "the refund please"]
@@ -258,42 +257,6 @@ def test_an_altered_model_is_not_served_and_a_repaired_one_is(
 
     with pool(copy) as running:
         assert asyncio.run(ask_twice(running)) == 2
-
-
-# ---- which version a name means -------------------------------------------------------------------------------------
-
-
-def test_a_promotion_by_this_process_is_seen_at_once(db: Database) -> None:
-    publish(db)
-    resolver = VersionResolver(db)
-    assert asyncio.run(resolver.resolve("intent")).version == 1
-
-    publish(db)
-    resolver.forget()
-
-    assert asyncio.run(resolver.resolve("intent")).version == 2
-
-
-def test_a_name_that_was_looked_up_costs_no_query(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(db)
-    resolver = VersionResolver(db)
-    first = asyncio.run(resolver.resolve("intent"))
-
-    def no_query(*_: object) -> None:
-        raise AssertionError("asked the database again")
-
-    monkeypatch.setattr(db, "reading", no_query)
-    assert asyncio.run(resolver.resolve("intent")) is first
-
-
-def test_what_was_not_found_is_looked_for_again(db: Database) -> None:
-    resolver = VersionResolver(db)
-    with pytest.raises(NotFoundError):
-        asyncio.run(resolver.resolve("intent"))
-
-    publish(db)
-
-    assert asyncio.run(resolver.resolve("intent")).version == 1
 
 
 # ---- callers who go away, and texts that fail -----------------------------------------------------------------------

@@ -187,3 +187,33 @@ def test_models_that_are_named_are_there_from_the_start_and_stay(models: Registr
         assert answering(client) == new
         assert loaded(client) == 1
     assert first in ("ok", "being loaded: intent, nobody@staging")
+
+
+# ---- canaries -------------------------------------------------------------------------------------------------------
+
+
+def test_a_canary_answers_once_it_is_loaded_and_nobody_waits_for_it(models: Registry, client: TestClient) -> None:
+    models.publish()
+    models.publish(promote="never")
+    body = {"version": 1, "canary": {"version": 2, "weight": 0.5}}
+    assert client.put("/models/intent/aliases/production", json=body).status_code == 200
+    assert answering(client) == 1  # whatever was drawn: the canary is not there yet
+
+    wait_for(lambda: answering(client) == 2, what="the canary answering")
+    wait_for(lambda: answering(client) == 1, what="the other half of the calls")
+
+
+def test_a_broken_canary_costs_no_caller_an_answer(models: Registry, client: TestClient) -> None:
+    models.publish()
+    models.publish(broken=True, promote="never")
+    body = {"version": 1, "canary": {"version": 2, "weight": 0.9}}
+    assert client.put("/models/intent/aliases/production", json=body).status_code == 200
+    failures = 'thawline_model_switch_failures_total{model="intent"}'
+    before = client.get("/metrics").text.partition(failures)[2].partition("\n")[0]
+
+    def told() -> bool:
+        assert answering(client) == 1
+        return client.get("/metrics").text.partition(failures)[2].partition("\n")[0] != before
+
+    wait_for(told, what="the failure being told")
+    assert answering(client) == 1

@@ -18,6 +18,8 @@ from sqlmodel import SQLModel
 
 import models_store.tables  # noqa: F401 (fills the metadata)
 from migrations import alembic_config, upgrade
+from models_store import aliases
+from models_store.aliases import Traffic
 from models_store.database import Database
 from tests.fixtures.servers import ROOT, wait_for
 from tests.models_store.samples import publish
@@ -134,3 +136,29 @@ def waits(url: str) -> bool:
     with connected(url) as connection:
         query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         return bool(connection.execute(text(query)).scalar_one())
+
+
+def test_the_history_of_an_alias_begins_with_what_it_was_before_there_was_one(database_url: str) -> None:
+    command.upgrade(alembic_config(database_url), "0001")
+    with connected(database_url) as connection, connection.begin():
+        moment = "'2026-01-02 03:04:05'"
+        connection.execute(text(f"INSERT INTO models VALUES ('intent', 'classification', 2, {moment})"))
+        for alias, version in (("production", 2), ("staging", 1)):
+            values = f"('intent', '{alias}', {version}, {moment})"
+            connection.execute(text(f"INSERT INTO model_aliases (model, alias, version, updated_at) VALUES {values}"))
+
+    upgrade(database_url)
+
+    database = Database(database_url)
+    with database.reading() as session:
+        found = {state.row.alias: (state.traffic, state.previous) for state in aliases.states(session, "intent")}
+        (change,) = aliases.history(session, "intent", "production", 10)
+    assert found == {"production": (Traffic(2), None), "staging": (Traffic(1), None)}
+    assert (change.version, change.changed_by, change.changed_at.year) == (2, "migration", 2026)
+
+    command.downgrade(alembic_config(database_url), "0001")
+
+    with database.reading() as session:
+        kept = session.execute(text("SELECT alias, version FROM model_aliases ORDER BY alias")).all()
+    assert [tuple(row) for row in kept] == [("production", 2), ("staging", 1)]
+    database.dispose()

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
+from models_store import aliases as alias_store
 from models_store import jobs, registry
 from models_store.database import Database
 from models_store.errors import ConflictError, NotFoundError
@@ -25,7 +26,7 @@ def resolve(db: Database, reference: str) -> int:
 
 def promote(db: Database, version: int, alias: str) -> None:
     with db.transaction() as session:
-        registry.promote(session, registry.get_version(session, "intent", version), alias)
+        alias_store.promote(session, registry.get_version(session, "intent", version), alias)
 
 
 def delete(db: Database, version: int) -> str:
@@ -35,7 +36,7 @@ def delete(db: Database, version: int) -> str:
 
 def delete_alias(db: Database, name: str, alias: str) -> None:
     with db.transaction() as session:
-        registry.delete_alias(session, name, alias)
+        alias_store.delete_alias(session, name, alias)
 
 
 def delete_model(db: Database, name: str) -> list[str]:

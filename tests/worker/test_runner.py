@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
-from models_store import datasets, jobs
+from models_store import datasets, jobs, registry
 from models_store.artifacts import MANIFEST, children
 from models_store.predictor import Predictor
 from models_store.queue import JobQueue
@@ -30,7 +30,7 @@ from tests.models_store.samples import claim, event_messages
 from tests.models_store.samples import publish as publish_version
 from tests.worker.conftest import LONG, Workshop
 from worker import runner as runner_module
-from worker.request import PipelineRequest
+from worker.request import Incumbent, PipelineRequest
 from worker.runner import JobRunner
 from worker.training.events import Event, Failed, Finished, Message, StageStarted
 
@@ -176,6 +176,42 @@ def test_a_job_runs_to_one_published_version_and_leaves_nothing_behind(workshop:
     assert version.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
     assert Predictor.load(folder, threads=1).predict(["where is my parcel"])[0]["label"] in ("delivery", "money")
     assert_nothing_is_left(workshop)
+
+
+@pytest.mark.parametrize("promote", ["if_better", "always"])
+def test_what_a_version_must_be_better_than_is_handed_to_its_training(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch, promote: str
+) -> None:
+    told = []
+    for _ in range(2):  # the first has nothing to be compared with
+        process = script(monkeypatch, FINISHED)
+        runner.run(workshop.submit(promote=promote))
+        assert process.request is not None
+        told.append(process.request.incumbent)
+
+    first = next(version for version in versions(workshop) if version.version == 1)
+    folder = workshop.store.path(first.artifact)
+    assert told == [None, Incumbent(version=1, folder=folder) if promote == "if_better" else None]
+
+
+def test_a_version_that_is_as_good_as_the_one_in_production_does_not_take_its_place(
+    workshop: Workshop, runner: JobRunner
+) -> None:
+    ids = [workshop.submit(promote="if_better", strategy="frozen") for _ in range(2)]  # alike to the last bit
+
+    for job_id in ids:
+        runner.run(job_id)
+
+    first, second = (workshop.job(job_id).result for job_id in ids)
+    assert first is not None
+    assert second is not None
+    assert (first["promotion"]["promoted"], first["promotion"]["compared_with"]) == (True, None)
+    told = second["promotion"]
+    assert (told["promoted"], told["compared_with"], told["split"], told["rows"]) == (False, 1, "validation", 24)
+    assert told["old"] == told["new"] == second["metrics"]["validation"]["accuracy"]
+    assert f"version 2 was not promoted: {told['reason']}" in event_messages(workshop.db, ids[1])
+    with workshop.db.reading() as session:
+        assert registry.aliases(session, "model") == {"production": 1}
 
 
 def test_a_job_that_is_not_to_be_had_is_left_alone(

@@ -11,26 +11,24 @@ import statistics
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from models_store.agreement import agreement
 from models_store.execution import Device, gpu_offered
 from models_store.precision import ONNX_FILES, Precision
 from models_store.predictor import CONFIG_FILE, DEFAULT_OPTIONS, Predictor
 from models_store.reports import PrecisionFigures, PrecisionReport
 from models_store.specs import PrecisionName
-from models_store.tasks import Prediction, Row, Task
-from models_store.tasks.base import ObjectiveName
+from models_store.tasks import Prediction, Row
 from worker.training.data import Split
 from worker.training.pacing import counted_on
 from worker.training.scoring import logits_of
 
 TOLERANCE = 0.005  # of the metric that may be lost
 AGREEMENT = 0.99  # of the answers must be the same
-_SAME_SCORE = 0.02  # of the range of graded scores
 COMPARED_ROWS = 2_000  # at most
 _ROUNDS = 15  # timed of each
 _WARM_UP = 3
@@ -172,23 +170,6 @@ class _Comparison:
         answered = yield from counted_on(_answers(predictor, self._rows), before=self._done)
         self._done += len(self._rows)
         return answered
-
-
-def agreement(task: Task[Any], first: Sequence[Prediction], second: Sequence[Prediction]) -> float:
-    """The share of answers that are the same: labels, sets of labels, tags of words, or scores that are very near."""
-    same = [equal for one, other in zip(first, second, strict=True) for equal in _same(task, one, other)]
-    return sum(same) / max(1, len(same))
-
-
-def _same(task: Task[Any], one: Prediction, other: Prediction) -> list[bool]:
-    if task.objective is ObjectiveName.TOKEN_CROSS_ENTROPY:
-        return [a["tag"] == b["tag"] for a, b in zip(one["tokens"], other["tokens"], strict=True)]
-    if task.objective is ObjectiveName.MULTI_LABEL:
-        return [{entry["label"] for entry in one["labels"]} == {entry["label"] for entry in other["labels"]}]
-    if task.objective is ObjectiveName.GRADED:
-        low, high = task.to_config()["score_range"]
-        return [abs(one["score"] - other["score"]) <= _SAME_SCORE * (high - low)]
-    return [one["label"] == other["label"]]
 
 
 def _answers(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, tuple[list[Prediction], float]]:

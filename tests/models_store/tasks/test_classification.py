@@ -149,6 +149,19 @@ def test_score_of_several_labels() -> None:
     }
 
 
+def test_a_label_that_the_model_does_not_know_is_missed() -> None:
+    logits = [logits_of(0.9, 0.1, 0.1), logits_of(0.9, 0.1, 0.1)]
+    rows = [{"text": "x", "label": labels} for labels in (["angry", "new"], ["angry"])]
+
+    metrics = SEVERAL.score(logits, rows, [ANY] * 2)
+
+    assert metrics == {  # angry: 2 hits; new: 1 missed
+        "f1_micro": pytest.approx(2 * 2 / (2 * 2 + 1)),
+        "f1_macro": pytest.approx((1 + 0) / 2),
+        "accuracy": 0.5,
+    }
+
+
 def test_a_split_without_any_label_scores_nothing() -> None:
     metrics = SEVERAL.score([logits_of(0.1, 0.1, 0.1)], [{"text": "x", "label": []}], [ANY])
     assert metrics == {"f1_micro": 0.0, "f1_macro": 0.0, "accuracy": 1.0}

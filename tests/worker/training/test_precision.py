@@ -14,10 +14,10 @@ from models_store.precision import ONNX_FILES, Precision
 from models_store.predictor import CONFIG_FILE, Predictor
 from models_store.reports import PrecisionReport
 from models_store.specs import HeadName
-from tests.worker.conftest import LEGAL_PAIRS, TASKS, Bench, make_bench, run_to_end
+from tests.worker.conftest import LEGAL_PAIRS, Bench, make_bench, run_to_end
 from worker.training import precision as module
 from worker.training.export import export_model
-from worker.training.precision import agreement, choose
+from worker.training.precision import choose
 
 FP32, INT8 = Precision.FP32, Precision.INT8
 
@@ -121,23 +121,6 @@ def test_auto_keeps_single_precision_otherwise(
     assert not (folder / ONNX_FILES[INT8]).exists()
     assert config_of(folder)["precisions"] == ["fp32"]
     assert predictor.predict(["where is my parcel"])
-
-
-def tokens(*tags: str) -> dict[str, Any]:
-    return {"tokens": [{"tag": tag} for tag in tags]}
-
-
-@pytest.mark.parametrize(
-    ("kind", "first", "second", "same"),
-    [
-        ("classification", [{"label": "a"}, {"label": "b"}], [{"label": "a"}, {"label": "a"}], 0.5),
-        ("several labels", [{"labels": [{"label": "a"}, {"label": "b"}]}], [{"labels": [{"label": "a"}]}], 0.0),
-        ("tagging", [tokens("O", "O", "B-PERSON"), tokens("O")], [tokens("O", "O", "O"), tokens("O")], 0.75),
-        ("graded pairs", [{"score": 1.0}, {"score": 4.0}], [{"score": 1.09}, {"score": 4.11}], 0.5),
-    ],
-)
-def test_what_counts_as_the_same_answer(kind: str, first: list[Any], second: list[Any], same: float) -> None:
-    assert agreement(TASKS[kind], first, second) == same
 
 
 # ---- half precision -------------------------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""Which version answers: what a name means, remembered for a moment, and how an alias shares its calls out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+
+from models_store import registry
+from models_store.database import Database
+from models_store.registry import Route
+from models_store.tables import ModelVersion
+
+_RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
+_DIGEST_BYTES = 8
+
+
+class VersionResolver:
+    """Remembers for a moment what ``name@alias`` means, so that a prediction costs no query."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, tuple[float, Route]] = {}
+        self._changes = 0
+
+    async def resolve(self, reference: str) -> ModelVersion:
+        """The version meant; of an alias that shares its calls out, the one that answers most things.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+        """
+        return (await self.route(reference)).primary
+
+    async def route(self, reference: str) -> Route:
+        """The version meant, with the canary and the shadow that an alias may have.
+
+        Raises:
+            NotFoundError: No such model, version or alias.
+        """
+        found = self._known.get(reference)
+        if found and found[0] > time.monotonic():
+            return found[1]
+        changes = self._changes
+        route = await asyncio.to_thread(self._query, reference)
+        if changes == self._changes:  # else the answer may be older than the change
+            self._known[reference] = (time.monotonic() + _RESOLVE_SECONDS, route)
+        return route
+
+    def forget(self) -> None:
+        """Look everything up anew; for changes made by this process."""
+        self._changes += 1
+        self._known.clear()
+
+    def _query(self, reference: str) -> Route:
+        with self._db.reading() as session:
+            return registry.route(session, reference)
+
+
+def drawn(route: Route, key: str | None = None) -> ModelVersion:
+    """The version that answers one call: the canary for its share of them.
+
+    Args:
+        route: What the reference means.
+        key: Calls with the same one get the same version as long as the canary is the same, and those who had the
+            canary keep it when its share grows. Without a key chance decides.
+    """
+    if route.canary is None:
+        return route.primary
+    lot = random.random() if key is None else _lot(route.canary, key)  # noqa: S311 (no secret)
+    return route.canary if lot < route.weight else route.primary
+
+
+def _lot(canary: ModelVersion, key: str) -> float:
+    """A number from 0 up to 1 for a key; each canary draws anew, so that not always the same ones try it first."""
+    text = f"{canary.model}@{canary.version}:{key}"
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+    return float(int.from_bytes(digest) / 2 ** (8 * _DIGEST_BYTES))

@@ -1,0 +1,71 @@
+"""``/models/{name}/aliases``: what the movable names of a model mean."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.concurrency import run_in_threadpool
+from sqlmodel import Session
+
+from api.alias_schemas import AliasIn, AliasOut, RollbackIn
+from api.routes.common import problems
+from api.schemas import ModelOut
+from api.services import ServicesDep
+from models_store import aliases, registry, shadows
+
+router = APIRouter(prefix="/models/{name}/aliases/{alias}", tags=["models"])
+AliasName = Annotated[str, Path(pattern=f"^{registry.ALIAS}$", description="such as production or staging")]
+_HISTORY = 20  # changes that are shown
+
+
+@router.get("", operation_id="getModelAlias", responses=problems(404))
+def get_alias(name: str, alias: AliasName, services: ServicesDep) -> AliasOut:
+    """Where an alias sends its calls, how its shadow does, and its latest changes."""
+    with services.db.reading() as session:
+        return _alias(session, name, alias)
+
+
+@router.put("", operation_id="setModelAlias", responses=problems(404, 422, 503))
+async def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
+    """Let an alias point at a version: ``production`` is what a bare model name means.
+
+    Where the alias is being asked, the version is loaded and checked first: one that cannot be served does not take the
+    place of one that is.
+    """
+    if services.rollout.serves(name, alias):
+        await services.predictions.keep(f"{name}@{body.version}")
+
+    def put() -> ModelOut:
+        with services.db.transaction() as session:
+            aliases.set_alias(session, name, alias, body.traffic())
+            row = registry.get_model(session, name)
+            return ModelOut.of(row, aliases.states(session, name), registry.versions(session, name))
+
+    model = await run_in_threadpool(put)
+    services.resolver.forget()
+    return model
+
+
+@router.post("/rollback", operation_id="rollBackModelAlias", responses=problems(404, 409, 422))
+def roll_back(name: str, alias: AliasName, services: ServicesDep, body: RollbackIn | None = None) -> AliasOut:
+    """Let an alias point at what it pointed at before; again, at what it pointed at before that."""
+    with services.db.transaction() as session:
+        aliases.roll_back(session, name, alias, leaving=body.from_version if body else None)
+        answer = _alias(session, name, alias)
+    services.resolver.forget()
+    return answer
+
+
+@router.delete("", status_code=204, operation_id="deleteModelAlias", responses=problems(404))
+def delete_alias(name: str, alias: AliasName, services: ServicesDep) -> None:
+    """Delete an alias and its history; the versions it pointed at stay."""
+    with services.db.transaction() as session:
+        aliases.delete_alias(session, name, alias)
+    services.resolver.forget()
+
+
+def _alias(session: Session, name: str, alias: str) -> AliasOut:
+    state = aliases.state(session, name, alias)
+    changes = aliases.history(session, name, alias, _HISTORY)
+    return AliasOut.whole(state, changes, shadows.figures(session, changes[0].id if changes else None))
