@@ -120,11 +120,11 @@ class _Comparison:
         with ExitStack() as stack:
             targets: dict[str, Target] = {OURS: ServerTarget(self._ours(precision), client)}
             for name in peers:
-                if (server := self._enter(stack, name, precision)) is not None:
-                    targets[name] = ServerTarget(server, client)
+                if (target := self._enter(stack, name, precision, client)) is not None:
+                    targets[name] = target
             targets[LIMIT] = self._limit(precision)
             warm_up(targets, self.plan)
-            self.tell(f"{precision}: {_busy(_IDLE_SECONDS):.0%} of the CPU is busy while all servers are idle")
+            self.tell(f"{precision}: with no load, {_busy(_IDLE_SECONDS):.0%} of the CPU is busy with other work")
             yield from measure(targets, self.plan, precision)
 
     def _ours(self, precision: Precision) -> Server:
@@ -136,7 +136,7 @@ class _Comparison:
             parallel=Loop(self.published, precision, threads=CORES, intra=1),
         )
 
-    def _enter(self, stack: ExitStack, name: str, precision: Precision) -> Server | None:
+    def _enter(self, stack: ExitStack, name: str, precision: Precision, client: Wrk) -> ServerTarget | None:
         """A peer that was started for as long as the stack lasts, and whose answers are right; or nothing."""
         peer = PEERS[name]
         if self.model is None or peer.environment not in self.programs or precision not in peer.precisions:
@@ -148,7 +148,7 @@ class _Comparison:
         sample = [text for kind in self.plan.texts.values() for text in kind[:_COMPARED]]
         with ExitStack() as own:
             try:
-                own.enter_context(
+                group = own.enter_context(
                     running(
                         peer.command(start), environment(folder), folder / "log.txt", server.url + peer.ready, folder
                     )
@@ -158,8 +158,9 @@ class _Comparison:
                 self.tell(f"{name}, {precision}, is left out: {error}")
                 return None
             self.tell(f"{name}, {precision}: {said}")
+            group.pause()
             stack.push(own.pop_all())
-        return server
+        return ServerTarget(server, client, group)
 
 
 def _busy(seconds: float) -> float:

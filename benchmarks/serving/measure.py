@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import httpx
 from benchmarks.serving.limit import Loop
 from benchmarks.serving.load import Measured, Wrk
 from benchmarks.serving.peers import Answer, Api
-from benchmarks.serving.processes import ServerError
+from benchmarks.serving.processes import Group, ServerError
 from benchmarks.serving.results import Run
 from models_store.precision import Precision
 
@@ -53,16 +54,19 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerTarget:
-    """A server, under load from wrk."""
+    """A server, under load from wrk, and paused at other times where it is a peer."""
 
     server: Server
     client: Wrk
+    group: Group | None = None
 
     def run(self, texts: Sequence[str], connections: int, seconds: int) -> Measured:
         """A text a request."""
         api = self.server.api
         bodies = [json.dumps(api.body(text), ensure_ascii=False).encode() for text in texts]
-        return self.client.run(self.server.url + api.path, bodies, connections, seconds)
+        with self.group.awake() if self.group else nullcontext():
+            self.server.answers(texts[:1])  # it is awake
+            return self.client.run(self.server.url + api.path, bodies, connections, seconds)
 
 
 @dataclass(frozen=True, slots=True)

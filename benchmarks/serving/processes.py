@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -32,10 +33,30 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The processes of a running server, as long as none of them leaves for a group of its own."""
+
+    number: int
+
+    def pause(self) -> None:
+        """Stop them where they are, so that they take no time of the CPU."""
+        os.killpg(self.number, signal.SIGSTOP)
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let them go on for as long as the block lasts."""
+        os.killpg(self.number, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.pause()
+
+
 @contextlib.contextmanager
 def running(
     command: Sequence[str], environment: Mapping[str, str], log: Path, ready_url: str, cwd: Path
-) -> Iterator[None]:
+) -> Iterator[Group]:
     """A server for as long as the block lasts, entered once it says that it is ready.
 
     Args:
@@ -60,7 +81,7 @@ def running(
         )
     try:
         _wait_until_ready(process, ready_url, log)
-        yield
+        yield Group(process.pid)
     finally:
         _stop(process)
 
@@ -79,6 +100,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the server to stop, then end whatever is left of its group."""
     if process.poll() is None:
+        os.killpg(process.pid, signal.SIGCONT)  # a process that is paused cannot stop by itself
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_SECONDS)

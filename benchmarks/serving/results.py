@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,9 +69,10 @@ class Results:
         return list(self._runs[point].get(server, {}).values())
 
     def ratios(self, point: Point, server: str) -> list[float]:
-        """Thawline's answers a second over another's, for each round that both have."""
+        """Thawline's answers a second over another's, for each round that both have; infinite where there came none."""
         ours, other = (self._runs[point].get(name, {}) for name in (OURS, server))
-        return [ours[number].per_second / other[number].per_second for number in ours if number in other]
+        pairs = [(ours[number].per_second, other[number].per_second) for number in ours if number in other]
+        return [one / another if another else math.inf for one, another in pairs]
 
 
 Cell = Callable[[Results, Point, str], str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def test_ratios_are_made_within_a_round() -> None:
     assert "| fp32 | mixed | 16 | 300; 10.0, 20.0 | 100; 10.0, 20.0; 3 errors |" in lines
     assert "| fp32 | mixed | 1 | – |" in lines
     assert curves(Results(RUNS)) == {"mixed texts, fp32": {"thawline": {1: 90.0, 16: 300.0}, "litserve": {16: 100.0}}}
+
+
+def test_a_server_that_never_answered_is_no_reason_to_fail() -> None:
+    results = Results([run("thawline", 0, 5.0), run("litserve", 0, 0.0)])
+
+    assert results.ratios(("fp32", "mixed", 16), "litserve") == [math.inf]
 
 
 def test_runs_survive_the_file(tmp_path: Path) -> None:
