@@ -25,8 +25,8 @@ def main(folder: str, backend: str, port: str) -> None:
     classify = load(folder, backend)
     app = FastAPI()
 
-    @app.post("/predict")
-    async def predict(request: Request) -> Any:
+    @app.post("/predict")  # not `async`: FastAPI then calls it in threads, which is several times as fast here
+    def predict(request: Request) -> Any:
         return classify(request.text)[0]
 
     uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning")
