@@ -38,7 +38,10 @@ class Server:
             return [self._answer(client, text) for text in texts]
 
     def _answer(self, client: httpx.Client, text: str) -> Answer:
-        response = client.post(self.url + self.api.path, json=self.api.body(text))
+        try:
+            response = client.post(self.url + self.api.path, json=self.api.body(text))
+        except httpx.TransportError as error:
+            raise ServerError(f"does not answer: {error}") from error
         try:
             return self.api.answer(response.raise_for_status().json())
         except (httpx.HTTPStatusError, LookupError, TypeError, ValueError) as error:
@@ -66,7 +69,11 @@ class ServerTarget:
         bodies = [json.dumps(api.body(text), ensure_ascii=False).encode() for text in texts]
         with self.group.awake() if self.group else nullcontext():
             self.server.answers(texts[:1])  # it is awake
-            return self.client.run(self.server.url + api.path, bodies, connections, seconds)
+            found = self.client.run(self.server.url + api.path, bodies, connections, seconds)
+            self.server.answers(
+                texts[:1]
+            )  # and done with what the client left behind, which the next would suffer from
+            return found
 
 
 @dataclass(frozen=True, slots=True)
