@@ -133,7 +133,8 @@ def _mlserver(start: Start) -> list[str]:
             }
         },
     }
-    # Without parallel workers: one process more for each request to pass through would only cost time.
+    # Without parallel workers: one process more for each request to pass through would only cost time. And without
+    # adaptive batches: with these versions, requests of one text that met in a batch got errors alone.
     server = {
         "host": "127.0.0.1",
         "http_port": start.port,
