@@ -1,0 +1,143 @@
+"""The comparison of servers: what becomes of measurements, and of a model that others are to serve."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig
+
+from benchmarks.serving.conversion import read_weights
+from benchmarks.serving.load import Measured, parse
+from benchmarks.serving.measure import Plan, compare, measure
+from benchmarks.serving.peers import Answer
+from benchmarks.serving.processes import ServerError
+from benchmarks.serving.results import Results, Run, curves, read, tables
+from benchmarks.serving.servers.modeling_classifier import FirstAndMeanForSequenceClassification
+from benchmarks.serving.texts import Kind, make
+from models_store.precision import Precision
+from models_store.predictor import Predictor
+from models_store.specs import HeadName
+from tests.worker.conftest import make_bench, rows_of
+from worker.training.export import export_model
+
+PRINTED = """Running 2s test @ http://127.0.0.1:8000/predict/benchmark
+  1 threads and 16 connections
+  Requests/sec:    500.00
+RESULT {"requests": 1004, "microseconds": 2000000, "p50": 31250, "p99": 60500, "refused": 4, "broken": 1}
+"""
+
+
+def run(server: str, number: int, per_second: float, connections: int = 16, errors: int = 0) -> Run:
+    return Run("fp32", "mixed", connections, number, server, Measured(per_second, 10.0, 20.0, errors))
+
+
+RUNS = [
+    *(run("thawline", number, rate) for number, rate in enumerate((400.0, 200.0, 300.0))),
+    *(run("litserve", number, rate, errors=1) for number, rate in enumerate((100.0, 100.0, 50.0))),
+    run("thawline", 0, 90.0, connections=1),
+]
+
+
+def test_the_clients_result_counts_good_answers_alone() -> None:
+    assert parse(PRINTED) == Measured(per_second=500.0, p50=31.25, p99=60.5, errors=5)
+    with pytest.raises(ValueError, match="no result"):
+        parse("unable to connect")
+
+
+def test_ratios_are_made_within_a_round() -> None:
+    lines = list(tables(Results(RUNS)))
+
+    # 400/100, 200/100 and 300/50; the median of the rates alone would give 300/100.
+    assert "| fp32 | mixed | 16 | 4.00 (2.00 to 6.00) |" in lines
+    assert "| fp32 | mixed | 16 | 300; 10.0, 20.0 | 100; 10.0, 20.0; 3 errors |" in lines
+    assert "| fp32 | mixed | 1 | – |" in lines
+    assert curves(Results(RUNS)) == {"mixed texts, fp32": {"thawline": {1: 90.0, 16: 300.0}, "litserve": {16: 100.0}}}
+
+
+def test_a_server_that_never_answered_is_no_reason_to_fail() -> None:
+    results = Results([run("thawline", 0, 5.0), run("litserve", 0, 0.0)])
+
+    assert results.ratios(("fp32", "mixed", 16), "litserve") == [math.inf]
+
+
+def test_runs_survive_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_text("".join(f"{one.to_json()}\n" for one in RUNS), encoding="utf-8")
+
+    assert read(file) == RUNS
+
+
+def test_each_round_begins_with_another_server() -> None:
+    class Fast:
+        def run(self, texts: object, connections: int, seconds: int) -> Measured:
+            return Measured(1.0, 1.0, 1.0, 0)
+
+    runs = measure(dict.fromkeys("abc", Fast()), Plan({"mixed": ["text"]}, [1], 1, rounds=3), Precision.FP32)
+
+    assert [one.server for one in runs] == [*"abc", *"bca", *"cab"]
+
+
+def test_a_peer_that_serves_another_function_is_told_apart() -> None:
+    ours = [Answer("a", 0.9), Answer("b", 0.8)]
+
+    assert compare(ours, [Answer("a", 0.9), Answer("b", 0.8001)], Precision.FP32).startswith("2 of 2 labels")
+    assert compare(ours, [Answer("a", 0.9), Answer("a", 0.5)], Precision.INT8).startswith("1 of 2 labels")
+    with pytest.raises(ServerError, match="another function"):
+        compare(ours, [Answer("a", 0.9), Answer("b", 0.7)], Precision.FP32)
+
+
+def word_tokenizer() -> Tokenizer:
+    """Each word is as many pieces as it has letters."""
+    vocabulary = {piece: number for number, piece in enumerate(["[CLS]", "[SEP]", "x", "##x"])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[SEP]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 0), ("[SEP]", 1)])
+    return tokenizer
+
+
+def test_texts_have_the_lengths_asked_for() -> None:
+    words = ["x" * random.Random(number).randint(1, 12) for number in range(50)]
+    tokenizer = word_tokenizer()
+
+    texts = make(Kind(8, 14), [" ".join(words[:20]), " ".join(words[20:])], tokenizer, seed=7)
+
+    lengths = {len(tokenizer.encode(text).ids) for text in texts}
+    assert len(texts) == 256
+    assert min(lengths) >= 8
+    assert max(lengths) == 14
+    assert len(lengths) > 3
+
+
+def test_peers_get_the_very_function_that_was_published(encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench("classification", encoders_dir, tmp_path)
+    model = bench.model(HeadName.LINEAR)
+    with torch.no_grad():
+        for parameter in model.parameters():  # as after training: no two are equal, which the exporter would make one
+            parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    model.temperature.fill_(2.0)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    export_model(model, bench.encoder, bench.task, folder, max_length=bench.encoder.max_length)
+    config = json.loads((encoders_dir / "tiny" / "config.json").read_text(encoding="utf-8"))
+    labels = dict.fromkeys(range(bench.task.n_outputs), "label")
+    rebuilt = FirstAndMeanForSequenceClassification(BertConfig(**config, id2label=labels)).eval()
+
+    weights = {name: torch.from_numpy(values.copy()) for name, values in read_weights(folder / "model.onnx").items()}
+    rebuilt.load_state_dict(weights, strict=False)
+
+    assert {name for name in rebuilt.state_dict() if name not in weights} <= {"bert.embeddings.position_ids"}
+    predictor = Predictor.load(folder, threads=1)
+    encoded = predictor.encode([bench.task.example(row) for row in rows_of("classification", 4)])
+    length = max(len(one) for one in encoded)
+    ids = torch.tensor([[*one.input_ids, *[0] * (length - len(one))] for one in encoded])
+    mask = torch.tensor([[1] * len(one) + [0] * (length - len(one)) for one in encoded])
+    with torch.inference_mode():
+        logits = rebuilt(ids, mask).logits.numpy()
+    np.testing.assert_allclose(logits, np.stack(predictor.logits(encoded)), atol=1e-5)
