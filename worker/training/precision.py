@@ -61,6 +61,8 @@ def halve(folder: Path) -> None:
     model = OnnxModel(onnx.load(folder / ONNX_FILES[Precision.FP32]))
     head = [node.name for node in _nodes(model.model.graph) if node.name.startswith("/head")]
     model.convert_float_to_float16(use_symbolic_shape_infer=True, keep_io_types=True, node_block_list=head)
+    for number, node in enumerate(_nodes(model.model.graph)):
+        node.name = f"{number}:{node.name}"  # the converter gives one name to several casts
     onnx.save_model(model.model, folder / ONNX_FILES[Precision.FP16])
 
 
