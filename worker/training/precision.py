@@ -61,9 +61,17 @@ def halve(folder: Path) -> None:
     model = OnnxModel(onnx.load(folder / ONNX_FILES[Precision.FP32]))
     head = [node.name for node in _nodes(model.model.graph) if node.name.startswith("/head")]
     model.convert_float_to_float16(use_symbolic_shape_infer=True, keep_io_types=True, node_block_list=head)
-    for number, node in enumerate(_nodes(model.model.graph)):
-        node.name = f"{number}:{node.name}"  # the converter gives one name to several casts
+    _drop_doubles(model.model.graph)
     onnx.save_model(model.model, folder / ONNX_FILES[Precision.FP16])
+
+
+def _drop_doubles(graph: onnx.GraphProto) -> None:
+    """The converter of some versions casts a value anew for each node that reads it, under one and the same name."""
+    made: set[str] = set()
+    for node in list(graph.node):
+        if node.output[0] in made:
+            graph.node.remove(node)
+        made.update(node.output)
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
