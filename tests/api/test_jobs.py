@@ -165,7 +165,7 @@ def test_a_models_name_belongs_to_its_task(service: Service, trained_models: Tra
         ({"head": "zork"}, "head", "'auto', 'linear', 'dense_cnn'"),
         ({"base_model": "roberta-enormous"}, "base_model", "minilm-l6, tiny"),
         ({"base_model": "../../etc"}, "base_model", "minilm-l6, tiny"),
-        ({"export": {"precision": "fp16"}}, "export.precision", "auto, fp32 or int8"),
+        ({"export": {"precision": "fp8"}}, "export.precision", "'auto', 'fp32', 'int8' or 'fp16'"),
         ({"promote": "perhaps"}, "promote", "'always', 'if_better' or 'never'"),
     ],
 )
