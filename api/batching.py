@@ -16,124 +16,32 @@ import math
 import operator
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from api.calls import (
+    Call,
+    ClosedError,
+    Done,
+    Logits,
+    NotFiniteError,
+    Outcome,
+    OverdueError,
+    Results,
+    RunnerLostError,
+)
+from api.engines import Engine, Engines
 from api.figures import Batch, ModelFigures
-from api.throughput import Throughput
 from models_store.errors import OverloadedError
 from models_store.execution import Interrupt
 from models_store.logging import get_logger
 from models_store.tasks import Encoded
 
-Logits = NDArray[np.floating[Any]]
-Outcome = Logits | Exception
-Done = Callable[["Results"], None]
-
 _SIMILAR = 1.25  # lengths within a quarter of the oldest text's: padding then wastes little
 _due = operator.attrgetter("due")
 log = get_logger(__name__)
-
-
-class ClosedError(RuntimeError):
-    """The model was unloaded meanwhile."""
-
-
-class NotFiniteError(RuntimeError):
-    """The model answered with something that is no number."""
-
-
-class OverdueError(RuntimeError):
-    """Nobody waits for this answer any more."""
-
-
-class RunnerLostError(RuntimeError):
-    """The thread that ran this text died, or came to no end."""
-
-
-class Engine(Protocol):
-    """What runs a batch."""
-
-    def infer(self, batch: Sequence[Encoded], interrupt: Interrupt) -> Sequence[Logits]:
-        """The logits of each text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """A model, ready to run.
-
-    Attributes:
-        narrow: Run by several runners at a time.
-        wide: Run while nothing else is; None where it would be no quicker.
-        wide_from: How many word pieces a batch must have for the wide one to be quicker.
-        runners: How many run the narrow one.
-        batch_tokens: Most padded tokens of a batch.
-        batch_texts: Most texts of a batch.
-        throughput: Of these runners; begun with what was measured.
-    """
-
-    narrow: Engine
-    wide: Engine | None
-    runners: int
-    wide_from: int = 0
-    batch_tokens: int = 512
-    batch_texts: int = 64
-    throughput: Throughput = field(default_factory=Throughput)
-
-
-@dataclass(slots=True)
-class Results:
-    """What became of the texts of a call.
-
-    Attributes:
-        outcomes: The logits of each text, or why there are none.
-        queue_seconds: How long the last of them waited for a runner.
-        infer_seconds: How long their batches ran: the longest.
-    """
-
-    outcomes: list[Outcome]
-    queue_seconds: float = 0.0
-    infer_seconds: float = 0.0
-
-
-class Call:
-    """The texts that were submitted together; they are run in any order and handed back as one."""
-
-    def __init__(self, texts: int, seconds: float, done: Done) -> None:
-        self.since = time.perf_counter()
-        self._deadline = self.since + seconds
-        self._done = done
-        self._cancelled = False
-        self._found: dict[int, Outcome] = {}
-        self._results = Results([])
-        self._texts = texts
-        self._lock = threading.Lock()
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody still waits for the answer."""
-        return not self._cancelled and time.perf_counter() < self._deadline
-
-    def cancel(self) -> None:
-        """Nobody waits any more: what has not begun is not run."""
-        self._cancelled = True
-
-    def finish(self, index: int, outcome: Outcome, *, started: float, seconds: float) -> None:
-        """Note what became of a text; what is said of it later, by a runner that was given up, does not count."""
-        with self._lock:
-            if index in self._found:
-                return
-            self._found[index] = outcome
-            self._results.queue_seconds = max(self._results.queue_seconds, started - self.since)
-            self._results.infer_seconds = max(self._results.infer_seconds, seconds)
-            if len(self._found) < self._texts:
-                return
-        self._results.outcomes = [self._found[i] for i in range(self._texts)]
-        self._done(self._results)
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
-from api.batching import Engines, Logits, MicroBatcher
+from api.batching import MicroBatcher
+from api.calls import Logits
+from api.engines import Engines
 from api.figures import PREDICT_DEVICE, ModelFigures
 from api.throughput import Throughput
 from models_store import golden

@@ -11,7 +11,7 @@ from typing import Any
 
 from api import steps
 from api.admission import Admission
-from api.batching import Logits, Results
+from api.calls import Logits, Results
 from api.figures import PREDICT_CALLS, REFUSED_CALLS
 from api.predictors import Choice, PredictorPool, embedding, no_embeddings
 from api.resolving import VersionResolver, drawn

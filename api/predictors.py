@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from api.batching import Call, ClosedError, Done, MicroBatcher, Results
+from api.batching import MicroBatcher
+from api.calls import Call, ClosedError, Done, Results
 from api.figures import LOADED_BYTES, LOADED_MODELS
 from api.loading import LoadedModel, Loader
 from models_store.artifacts import ArtifactStore

@@ -9,10 +9,12 @@ import time
 
 from models_store import registry
 from models_store.database import Database
+from models_store.errors import NotFoundError
 from models_store.registry import Route
 from models_store.tables import ModelVersion
 
 _RESOLVE_SECONDS = 1.0  # a promotion is seen by every API process within this time
+_FRESH_SECONDS = 0.5  # what is older is asked again, while callers go on with it
 _DIGEST_BYTES = 8
 
 
@@ -21,7 +23,8 @@ class VersionResolver:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[str, tuple[float, Route]] = {}
+        self._known: dict[str, tuple[float, Route]] = {}  # with when it was asked
+        self._asking: dict[str, asyncio.Task[Route]] = {}
         self._changes = 0
 
     async def resolve(self, reference: str) -> ModelVersion:
@@ -39,18 +42,40 @@ class VersionResolver:
             NotFoundError: No such model, version or alias.
         """
         found = self._known.get(reference)
-        if found and found[0] > time.monotonic():
+        age = time.monotonic() - found[0] if found else _RESOLVE_SECONDS
+        if found and age < _FRESH_SECONDS:
             return found[1]
-        changes = self._changes
-        route = await asyncio.to_thread(self._query, reference)
-        if changes == self._changes:  # else the answer may be older than the change
-            self._known[reference] = (time.monotonic() + _RESOLVE_SECONDS, route)
-        return route
+        asking = self._ask(reference)
+        return found[1] if found and age < _RESOLVE_SECONDS else await asyncio.shield(asking)
 
     def forget(self) -> None:
         """Look everything up anew; for changes made by this process."""
         self._changes += 1
         self._known.clear()
+        self._asking.clear()
+
+    def _ask(self, reference: str) -> asyncio.Task[Route]:
+        """Ask the database, once for all who want to know."""
+        task = self._asking.get(reference)
+        if task is None:
+            task = self._asking[reference] = asyncio.create_task(self._look_up(reference))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # may be awaited by nobody
+        return task
+
+    async def _look_up(self, reference: str) -> Route:
+        changes, asked_at = self._changes, time.monotonic()
+        try:
+            route = await asyncio.to_thread(self._query, reference)
+        except NotFoundError:
+            if changes == self._changes:
+                self._known.pop(reference, None)
+            raise
+        finally:
+            if changes == self._changes:  # else the answer may be older than the change
+                self._asking.pop(reference, None)
+        if changes == self._changes:
+            self._known[reference] = (asked_at, route)
+        return route
 
     def _query(self, reference: str) -> Route:
         with self._db.reading() as session:

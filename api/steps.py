@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from api.batching import Logits, Outcome, OverdueError, RunnerLostError
+from api.calls import Logits, Outcome, OverdueError, RunnerLostError
 from models_store.errors import InvalidInputError, ModelFailedError, Problem, ThawlineError, UnavailableError
 from models_store.logging import get_logger
 from models_store.predictor import Predictor

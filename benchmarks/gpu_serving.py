@@ -21,7 +21,9 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from api.batching import Engines, MicroBatcher, Results
+from api.batching import MicroBatcher
+from api.calls import Results
+from api.engines import Engines
 from api.figures import ModelFigures
 from benchmarks.large_data import LABELS, write_encoder
 from models_store.encoders import EncoderSource

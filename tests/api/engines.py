@@ -7,7 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from api.batching import Call, Engines, Logits, MicroBatcher, Results
+from api.batching import MicroBatcher
+from api.calls import Call, Logits, Results
+from api.engines import Engines
 from api.figures import ModelFigures
 from models_store.execution import Interrupt
 from models_store.tasks import Encoded

@@ -10,14 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from api.batching import (
-    ClosedError,
-    Engines,
-    Logits,
-    MicroBatcher,
-    NotFiniteError,
-    RunnerLostError,
-)
+from api.batching import MicroBatcher
+from api.calls import ClosedError, Logits, NotFiniteError, RunnerLostError
+from api.engines import Engines
 from api.throughput import Throughput
 from models_store.errors import OverloadedError
 from models_store.execution import Interrupt

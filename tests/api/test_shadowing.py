@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from api import shadow_book
-from api.batching import Results
+from api.calls import Results
 from api.predictors import Choice
 from api.shadowing import Answered, Shadows
 from models_store import aliases, registry, shadows
