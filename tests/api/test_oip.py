@@ -274,7 +274,7 @@ def test_overload_and_outage_are_told(
     async def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(PredictionService, "loaded", fail)
+    monkeypatch.setattr(PredictionService, "version", fail)
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}
     app: TestClient = start_app()
 

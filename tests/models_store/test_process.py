@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from models_store import process
 from models_store.process import guarded
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a feature of the Linux kernel")
@@ -61,3 +63,24 @@ def test_a_parent_that_is_gone_already_ends_the_child_at_once() -> None:
         [sys.executable, "-c", f"{code}; print('alive')"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("max 100000", 4),
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("50000 100000", 1),
+        ("900000 100000", 4),
+        (None, 4),
+    ],
+)
+def test_a_containers_share_bounds_the_cores(
+    quota: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(process, "_CPU_QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert process.usable_cores() == cores

@@ -85,7 +85,7 @@ def test_every_task_goes_through_all_stages_and_ends_in_a_model_that_answers(wor
         assert set(phase["metrics"]) == METRICS[kind]
 
     assert sorted(path.name for path in request.output_dir.iterdir()) == [
-        "README.md", "model.json", "model.onnx", "report.json", "tokenizer.json",
+        "README.md", "golden.json", "model.json", "model.onnx", "report.json", "tokenizer.json",
     ]  # fmt: skip
     assert list(request.scratch_dir.iterdir()) == []
     predictor = Predictor.load(request.output_dir, threads=1)
