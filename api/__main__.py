@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from api.main import create_app
+from api.sockets import refuse_new_connections
 from models_store.logging import configure_logging, get_logger
 from models_store.settings import Settings, get_settings
 
@@ -61,7 +62,7 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take the connections that were made already, and no more; then wait for their answers."""
         for listening in sockets or []:
-            listening.listen(0)
+            refuse_new_connections(listening)
         await asyncio.sleep(_LAST_CONNECTIONS_SECONDS)
         await super().shutdown(sockets)
 
