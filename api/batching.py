@@ -141,22 +141,32 @@ class MicroBatcher:
                 if not self._closed and runner.lost(patience):
                     self._runners[place] = self._new_runner()
                     replaced += 1
-                    runner.given_up = True
-                    runner.interrupt.set()
-                    _fail(runner, RunnerLostError("the model takes too long for this text"))
+                    self._give_up(runner)
         if replaced:
             self._figures.lost_runners(replaced)
         return replaced
 
-    def close(self) -> None:
-        """Finish what waits, then end the threads."""
+    def close(self, patience: float = 60.0) -> None:
+        """Finish what waits, then end the threads; those that take longer than ``patience`` seconds are left behind."""
+        until = time.monotonic() + patience
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             runners = list(self._runners)
         for runner in runners:
             if runner.thread is not None:
-                runner.thread.join()
+                runner.thread.join(max(0.0, until - time.monotonic()))
+                if runner.thread.is_alive():
+                    self._give_up(runner)
+        with self._changed:
+            for item in self._waiting:
+                item.call.finish(item.index, RunnerLostError("the model hangs"), started=time.perf_counter(), seconds=0)
+            self._waiting.clear()
+
+    def _give_up(self, runner: _Runner) -> None:
+        runner.given_up = True
+        runner.interrupt.set()
+        _fail(runner, RunnerLostError("the model takes too long for this text"))
 
     def _new_runner(self) -> _Runner:
         runner = _Runner()

@@ -6,12 +6,13 @@ Where another protocol is spoken (`api.protocols`), the document is written as t
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, ProgrammingError, SQLAlchemyError
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -43,6 +44,7 @@ STATUS_OF_ERROR: dict[type[ThawlineError], HTTPStatus] = {
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")  # pydantic speaks of dictionaries and instances
 
 
@@ -100,6 +102,12 @@ def install(app: FastAPI) -> None:
 async def _domain_error(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, ThawlineError)  # noqa: S101
     return domain_error(request, error)
+
+
+def handler_of(request: Request, error: Exception) -> Handler | None:
+    """What answers to an exception, as the framework would find it; None where nothing foresaw it."""
+    known = request.app.exception_handlers
+    return next((known[kind] for kind in type(error).__mro__ if kind in known), None)
 
 
 def domain_error(request: Request, error: ThawlineError) -> ErrorResponse:

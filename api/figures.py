@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -64,8 +65,9 @@ class ModelFigures:
 
     def flush(self) -> None:
         """Take in what was noted."""
-        while self._batches:
-            self._take_in(self._batches.popleft())
+        with contextlib.suppress(IndexError):  # another thread may be at it, too
+            while self._batches:
+                self._take_in(self._batches.popleft())
 
     def _take_in(self, batch: Batch) -> None:
         lengths, waited, seconds, failed = batch

@@ -17,7 +17,7 @@ from api.figures import PREDICT_DEVICE, ModelFigures
 from api.throughput import Throughput
 from models_store import golden
 from models_store.artifacts import ArtifactStore
-from models_store.errors import UnavailableError
+from models_store.errors import ArtifactCorruptError, ThawlineError, UnavailableError
 from models_store.execution import Device, Interrupt, gpu_offered
 from models_store.logging import get_logger
 from models_store.precision import ONNX_FILES, Precision
@@ -49,10 +49,10 @@ class LoadedModel:
     embedder: MicroBatcher | None = None  # of a model that is a sentence encoder
     used_at: float = field(default_factory=time.monotonic)
 
-    def close(self) -> None:
-        """Finish what waits, and end the threads."""
+    def close(self, patience: float) -> None:
+        """Finish what waits, and end the threads; those that take longer than ``patience`` seconds are left behind."""
         for batcher in self.batchers:
-            batcher.close()
+            batcher.close(patience)
         self.figures.flush()
 
     @property
@@ -115,9 +115,16 @@ class Loader:
         chosen = precision or served_precision(config, device)
         others = {name for other, name in ONNX_FILES.items() if other is not chosen}
         folder = self._store.verified_path(version.artifact, but=others)
+        if chosen is Precision.INT8:
+            device = Device.CPU  # there are no kernels for it on a GPU
         predictor = Predictor.load(folder, 1, chosen, device)
-        golden.check(folder, predictor)
-        engines = self._on_gpu(predictor) if device is Device.CUDA else self._on_cpu(folder, predictor)
+        try:
+            golden.check(folder, predictor)
+            engines = self._on_gpu(predictor) if device is Device.CUDA else self._on_cpu(folder, predictor)
+        except ThawlineError:
+            raise
+        except Exception as error:  # onnxruntime raises bare Exceptions of its own
+            raise ArtifactCorruptError(f"the model's files can be loaded, but give no answers: {error}") from error
         figures = ModelFigures(version.model, version.version)
         PREDICT_DEVICE.labels(device.value).inc()
         size = predictor.size_bytes * (1 + (engines.wide is not None))
@@ -137,7 +144,8 @@ class Loader:
         wide = None
         if self._threads > 1 and (measured is None or measured.wide_from is not None):
             wide = Predictor.load(folder, self._threads, narrow.precision)
-        _warm_up(narrow)
+        for predictor in filter(None, (narrow, wide)):
+            _warm_up(predictor)
         if measured is None:
             measured = self._measured[folder, narrow.precision] = _measure(narrow, wide)
         throughput = Throughput()

@@ -213,7 +213,7 @@ class PredictionService:
         examples, refused = await steps.parse(model.predictor.task, inputs)
         if refused:
             raise _not_accepted(refused, listed=True)
-        encoded = await steps.encode(model.predictor, examples)
+        encoded = await steps.encode(model.predictor, examples, inputs)
         results = await self._predictors.run(wanted, encoded.windows, self._longest)
         return await steps.decode(encoded, results.outcomes, DEFAULT_OPTIONS)
 
@@ -225,7 +225,7 @@ class PredictionService:
         if refused:
             raise _not_accepted(refused, listed=asked.listed)
         started = time.perf_counter()
-        encoded = await steps.encode(model.predictor, examples)
+        encoded = await steps.encode(model.predictor, examples, inputs)
         tokenised = time.perf_counter() - started
         model.figures.tokenise.observe(tokenised)
         results = await self._run(wanted, encoded, len(inputs), deadline)

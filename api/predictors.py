@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from models_store.tables import ModelVersion
 from models_store.tasks import Encoded
 
 _PARALLEL_LOADS = 4
+_REST_SECONDS = 3.0  # after a load that failed
+_CLOSING_SECONDS = 5.0  # for what is still run when the process ends
 TOO_OLD = "this version was exported before models had embeddings; train it again"
 
 Key = tuple[str, Precision | None]  # a version's artifact, and the precision if not the one that is served
@@ -87,7 +90,7 @@ class PredictorPool:
         self._settings = settings
         self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._failed: dict[Key, tuple[float, Exception]] = {}
         self._gone: set[str] = set()
         self._offers: dict[str, _Offer] = {}
         # Threads of its own: a disk that hangs must not take those in which other calls tokenise.
@@ -123,6 +126,9 @@ class PredictorPool:
             self._loaded.move_to_end(wanted.key)
             model.used_at = time.monotonic()
             return model
+        until, error = self._failed.get(wanted.key, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
         return await asyncio.shield(self.load(wanted))
 
     def load(self, wanted: Choice) -> asyncio.Task[LoadedModel]:
@@ -166,11 +172,11 @@ class PredictorPool:
 
     def backlog_seconds(self) -> float:
         """How long the texts that wait will take, all models together."""
-        return sum(batcher.backlog_seconds() for model in self._loaded.values() for batcher in model.batchers)
+        return sum(batcher.backlog_seconds() for model in list(self._loaded.values()) for batcher in model.batchers)
 
     def trouble(self) -> str | None:
         """What is wrong with a loaded model at the moment."""
-        for key, model in self._loaded.items():
+        for key, model in list(self._loaded.items()):
             if not all(batcher.healthy(self._settings.predict_timeout_seconds) for batcher in model.batchers):
                 return f"a runner of {key[0]} died or hangs, and is about to be replaced"
         return None
@@ -187,26 +193,33 @@ class PredictorPool:
 
     def flush_figures(self) -> None:
         """Tell Prometheus what the runners did."""
-        for model in self._loaded.values():
+        for model in list(self._loaded.values()):
             model.figures.flush()
 
     async def unload(self, artifact: str) -> None:
         """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
         self._gone.add(artifact)
         self._offers.pop(artifact, None)
+        self._failed = {key: failure for key, failure in self._failed.items() if key[0] != artifact}
         for key in [key for key in self._loaded if key[0] == artifact]:
             self._retire(key, self._loaded.pop(key))
 
     def close(self) -> None:
         """Unload everything."""
         while self._loaded:
-            self._loaded.popitem()[1].close()
+            self._loaded.popitem()[1].close(_CLOSING_SECONDS)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, wanted: Choice) -> LoadedModel:
         key, started = wanted.key, time.monotonic()
         loop = asyncio.get_running_loop()
-        model = await loop.run_in_executor(self._threads, self._loader.load, wanted.version, wanted.precision)
+        try:
+            model = await loop.run_in_executor(self._threads, self._loader.load, wanted.version, wanted.precision)
+        except Exception as error:
+            # To try again for every call would keep a core busy with files that are broken.
+            self._failed[key] = (time.monotonic() + _REST_SECONDS, error)
+            raise
+        self._failed.pop(key, None)
         seconds = round(time.monotonic() - started, 2)
         log.info("model loaded", artifact=key[0], precision=model.predictor.precision, seconds=seconds)
         if key[0] in self._gone:
@@ -228,9 +241,8 @@ class PredictorPool:
     def _retire(self, key: Key, model: LoadedModel) -> None:
         """Let its threads finish what waits, and end."""
         log.info("model unloaded", artifact=key[0], precision=model.predictor.precision)
-        closing = asyncio.create_task(asyncio.to_thread(model.close))
-        self._retiring.add(closing)
-        closing.add_done_callback(self._retiring.discard)
+        # A thread of its own, which the process does not wait for: a model that hangs takes its time.
+        threading.Thread(target=model.close, args=[self._settings.predict_timeout_seconds], daemon=True).start()
         self._count()
 
     def _count(self) -> None:

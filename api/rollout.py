@@ -8,7 +8,6 @@ import time
 from api.figures import SWITCH_FAILURES
 from api.predictors import Choice, PredictorPool
 from models_store import registry
-from models_store.errors import ThawlineError
 from models_store.logging import get_logger
 from models_store.tables import ModelVersion
 
@@ -69,7 +68,7 @@ class Rollout:
     async def _load(self, version: ModelVersion) -> None:
         try:
             await self._predictors.load(Choice(version))
-        except (ThawlineError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the old version goes on)
             self._failed[version.artifact] = time.monotonic() + _RETRY_SECONDS
             SWITCH_FAILURES.labels(version.model).inc()
             told = {"model": version.model, "version": version.version, "error": str(error)}

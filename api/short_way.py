@@ -1,8 +1,8 @@
 """The short way of the usual prediction: past the framework's routing, dependencies and response objects.
 
-They take as long as a third of the model itself. Only what is plainly ``POST /predict/{model}`` with a JSON body and
-nothing else goes this way; all that has something to be refused, or looked at twice, takes the long way through the
-route of the same name, which alone knows how. A test asks everything both ways.
+They take as long as a third of the model itself. Only what is plainly ``POST /predict/{model}`` with a JSON body, and
+perhaps a precision, goes this way; all that has something to be refused, or looked at twice, takes the long way through
+the route of the same name, which alone knows how. A test asks everything both ways.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import domain_error
+from api.errors import handler_of
 from api.routes.predict import ROUTE, answer_in_json
 from api.schemas import PredictIn
-from models_store.errors import ThawlineError
+from models_store.precision import Precision
 
 _PREFIX = "/predict/"
 _JSON = b"application/json"
+_QUERIES = {b"": None, **{f"precision={one}".encode(): one for one in Precision}}
 
 
 class ShortWay:
@@ -32,17 +33,21 @@ class ShortWay:
             await self._app(scope, receive, send)
             return
         scope["route"] = ROUTE
-        messages, content = await _read(receive)
+        request = Request(scope, receive)
+        messages: list[Message] = []
         try:
+            messages, content = await _read(receive)
             body = PredictIn.model_validate_json(content)
+            model, precision = scope["path"].removeprefix(_PREFIX), _QUERIES[scope["query_string"]]
+            answer = await answer_in_json(request, model, body, precision)
         except ValidationError:
             await self._app(scope, _replay(messages, receive), send)
             return
-        request = Request(scope, receive)
-        try:
-            answer = await answer_in_json(request, scope["path"].removeprefix(_PREFIX), body)
-        except ThawlineError as error:
-            await domain_error(request, error)(scope, receive, send)
+        except Exception as error:
+            handler = handler_of(request, error)
+            if handler is None:
+                raise
+            await (await handler(request, error))(scope, receive, send)
             return
         headers = [(b"content-type", _JSON), (b"content-length", str(len(answer.content)).encode()), *answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -57,7 +62,7 @@ def _usual(scope: Scope) -> bool:
         and scope["path"].startswith(_PREFIX)
         and scope["path"] != _PREFIX
         and "/" not in scope["path"][len(_PREFIX) :]
-        and not scope["query_string"]
+        and scope["query_string"] in _QUERIES
         and (b"content-type", _JSON) in scope["headers"]
         and not any(name == b"routing-key" for name, _ in scope["headers"])
     )

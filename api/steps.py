@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,10 +14,13 @@ from api.calls import Logits, Outcome, OverdueError, RunnerLostError
 from models_store.errors import InvalidInputError, ModelFailedError, Problem, ThawlineError, UnavailableError
 from models_store.logging import get_logger
 from models_store.predictor import Predictor
+from models_store.process import usable_cores
 from models_store.tasks import Encoded, Prediction, PredictOptions, Task
 from models_store.windows import Window
 
-_INLINE_CHARACTERS = 2_000  # working on less than this is quicker than a change of thread
+_INLINE_CHARACTERS, _INLINE_PARTS = 2_000, 400  # working on less than this is quicker than a change of thread
+# Threads of their own: megabytes of text must not keep look-ups and files waiting.
+_THREADS = ThreadPoolExecutor(max(2, usable_cores()), thread_name_prefix="text")
 
 T = TypeVar("T")
 log = get_logger(__name__)
@@ -43,12 +47,12 @@ class Inputs:
 
 async def parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
     """Examples of the items, and (index, message) of each item that is none."""
-    return await _off_loop(partial(_parse, task), items)
+    return await _off_loop(partial(_parse, task, items), small=_are_few(items))
 
 
-async def encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:
-    """Word pieces of examples, long ones in windows."""
-    return await _off_loop(partial(_encode, predictor), examples)
+async def encode(predictor: Predictor, examples: Sequence[Any], items: Sequence[Any]) -> Inputs:
+    """Word pieces of examples, long ones in windows; ``items`` are what the examples were parsed from."""
+    return await _off_loop(partial(_encode, predictor, examples), small=_are_few(items))
 
 
 async def decode(inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOptions) -> list[Prediction]:
@@ -58,12 +62,13 @@ async def decode(inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOp
         ModelFailedError: It gave none to any.
         UnavailableError: The same, because its runner was lost.
     """
-    return await _off_loop(partial(_decode, inputs, outcomes, options), inputs.examples)
+    small = len(inputs.windows) == 1
+    return await _off_loop(partial(_decode, inputs, outcomes, options), small=small)
 
 
 async def encode_texts(predictor: Predictor, texts: Sequence[str]) -> list[Encoded]:
     """Word pieces of texts that are to be embedded."""
-    return await _off_loop(predictor.encode_texts, texts)
+    return await _off_loop(partial(predictor.encode_texts, texts), small=_are_few(texts))
 
 
 def all_given(outcomes: Sequence[Outcome]) -> list[Logits]:
@@ -87,11 +92,18 @@ def check_options(task: Task[Any], options: PredictOptions) -> None:
         raise InvalidInputError(f"top_k: {message}", [Problem("invalid_input", message, column="top_k")])
 
 
-async def _off_loop(work: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> T:
+async def _off_loop(work: Callable[[], T], *, small: bool) -> T:
     """Do the work in a thread, unless it is so little that the change of thread would cost more."""
-    if len(items) == 1 and len(str(items[0])) < _INLINE_CHARACTERS:
-        return work(items)
-    return await asyncio.to_thread(work, items)
+    return work() if small else await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+
+
+def _are_few(items: Sequence[Any]) -> bool:
+    """Whether it is one short input, as it came."""
+    if len(items) != 1:
+        return False
+    (item,) = items
+    parts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
+    return len(parts) < _INLINE_PARTS and sum(len(part) for part in parts if isinstance(part, str)) < _INLINE_CHARACTERS
 
 
 def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
@@ -121,13 +133,11 @@ def _encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:
     return Inputs(predictor, examples, encoded, owned, [window.encoded for windows in owned for window in windows])
 
 
-def _decode(
-    inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOptions, examples: Sequence[Any]
-) -> list[Prediction]:
+def _decode(inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOptions) -> list[Prediction]:
     predictor, following = inputs.predictor, iter(outcomes)
     answers: list[Prediction] = []
     failures: list[Exception] = []
-    for example, encoded, windows in zip(examples, inputs.encoded, inputs.owned, strict=True):
+    for example, encoded, windows in zip(inputs.examples, inputs.encoded, inputs.owned, strict=True):
         own = list(islice(following, len(windows)))
         logits = [outcome for outcome in own if not isinstance(outcome, Exception)]
         if len(logits) == len(windows):

@@ -10,6 +10,7 @@ from models_store.errors import ThawlineError
 from models_store.logging import get_logger
 
 _INTERVAL_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0  # with a model that is to be loaded; then the service is ready without it
 log = get_logger(__name__)
 
 
@@ -31,15 +32,22 @@ class Upkeep:
 
     async def run(self) -> None:
         """Until cancelled."""
+        keeping = {reference: asyncio.create_task(self._keep(reference)) for reference in self._preload}
         while True:
-            self._predictors.tend()
-            await asyncio.gather(*map(self._keep, self._preload))
+            try:
+                self._predictors.tend()
+            except Exception:
+                log.exception("upkeep failed")
             await asyncio.sleep(_INTERVAL_SECONDS)
+            for reference, task in keeping.items():
+                if task.done():  # else its disk is slow, which is nobody else's concern
+                    keeping[reference] = asyncio.create_task(self._keep(reference))
 
     async def _keep(self, reference: str) -> None:
-        """Have a model in memory. One that cannot be had keeps nobody waiting: the others serve without it."""
+        """Have a model in memory. One that cannot be had keeps nobody waiting for long: the others serve without it."""
         try:
-            await self._predictions.keep(reference)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._predictions.keep(reference)
             self._told.pop(reference, None)
         except Exception as error:  # noqa: BLE001 (upkeep must go on)
             reason = error.message if isinstance(error, ThawlineError) else repr(error)

@@ -39,6 +39,7 @@ class Predictor:
         task: What it answers.
         windowing: How it reads long texts.
         precision: The arithmetic it is run in.
+        device: Where it runs.
         size_bytes: Of the file that was loaded.
         embedding_width: Of the vectors of `embed`; None for a model that is no sentence encoder.
         input_names: What is fed to the ONNX model.
@@ -63,6 +64,7 @@ class Predictor:
         self._tokenizer = tokenizer
         self._executor = executor
         self._pad_id = pad_id
+        self.device = executor.device
         self.input_names = executor.input_names
 
     @classmethod

@@ -13,6 +13,7 @@ import torch
 
 from models_store import golden
 from models_store.datasets import read_split
+from models_store.precision import ONNX_FILES
 from models_store.predictor import Predictor
 from models_store.reports import PrecisionReport, Report, SplitReport
 from models_store.specs import Strategy
@@ -115,10 +116,13 @@ def _run(request: PipelineRequest, history: History, stop: threading.Event | Non
     predictor = Predictor.load(request.output_dir, request.threads)
     difference = check_parity(trained, predictor, prepared.data.validation)
     yield Message(message=f"exported; logits within {difference:.1e} of torch", data={"parity": difference})
-    original = predictor
-    predictor, precision = yield from _choose_precision(request, original, prepared.data.validation)
-    by_precision = {one.precision: one for one in (original, predictor)}
-    golden.record(request.output_dir, by_precision, prepared.data.validation.rows)
+    predictor, precision = yield from _choose_precision(request, predictor, prepared.data.validation)
+    available = [one for one, name in ONNX_FILES.items() if (request.output_dir / name).is_file()]
+    golden.record(
+        request.output_dir,
+        {one: Predictor.load(request.output_dir, request.threads, one) for one in available},
+        prepared.data.validation.rows[:COMPARED_ROWS],
+    )
     yield Message(message=f"served in {precision.served}: {precision.reason}", data=precision.model_dump())
 
     yield StageStarted(stage="evaluate")

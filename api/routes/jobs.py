@@ -116,7 +116,7 @@ async def list_events(
 async def _stream(services: Services, request: Request, job_id: str, after: int) -> AsyncIterator[bytes]:
     """Events as they come. The table is the truth: it is asked twice a second."""
     silent = 0.0
-    while not await request.is_disconnected():
+    while not (await request.is_disconnected() or request.app.state.draining):
         job = await run_in_threadpool(jobs.get, services.db, job_id)  # before the events, so that none is missed
         rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=100)
         for row in rows:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+REFUSED = "refused connection"
 TEXTS = [
     "where is my parcel, it was due on Tuesday",
     "I was charged twice for the same blender, please check my invoice",
@@ -57,7 +58,8 @@ def ask(client: httpx.Client, model: str, texts: int, outcomes: Outcomes) -> str
     try:
         answer = client.post(f"/predict/{model}", json={"inputs": inputs})
     except httpx.ConnectError:
-        return "refused connection"  # nobody listened: the server never had this call
+        outcomes.note(REFUSED, 0)
+        return REFUSED  # nobody listened: the server never had this call
     except httpx.TransportError as error:
         outcomes.note(type(error).__name__, 0)
         return "broken"
@@ -85,7 +87,7 @@ def load(
     def call() -> None:
         with httpx.Client(base_url=url, timeout=120) as client:
             number = 0
-            while not stop.is_set() and ask(client, choose(number), texts, outcomes) != "refused connection":
+            while not stop.is_set() and ask(client, choose(number), texts, outcomes) != REFUSED:
                 number += 1
                 if rest:
                     stop.wait(rest)

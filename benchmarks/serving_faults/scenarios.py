@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from benchmarks.serving_faults.home import Home, Running, running
-from benchmarks.serving_faults.load import TEXTS, Outcomes, load
+from benchmarks.serving_faults.load import REFUSED, TEXTS, Outcomes, load
 
 Lines = list[tuple[str, str]]
 
@@ -123,7 +123,7 @@ def leaving(home: Home, times: int) -> Lines:
             api.process.send_signal(signal.SIGTERM)
             api.process.wait(60)
         answered += outcomes.statuses["200"]
-        lost += outcomes.failed
+        lost += outcomes.failed - outcomes.statuses[REFUSED]  # each caller ends with one of these
         ends.update({how: n for how, n in outcomes.statuses.items() if how != "200"})
     told = ", ".join(f"{how}: {n}" for how, n in ends.items())
     return [(f"SIGTERM under load, {times} times, 16 callers", f"{answered} answered, {lost} lost {told}")]

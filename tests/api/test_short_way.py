@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+from api.main import create_app
+from models_store.settings import Settings
+from tests.api.checks import problem_of
 from tests.fixtures.models import TrainedModel
 from tests.fixtures.servers import Service
 
@@ -77,3 +83,21 @@ def test_requests_of_both_ways_are_counted_as_one_route(
     for headers in (SHORT, LONG):
         service.client.post("/predict/tiny-classification", content=BODIES[0], headers=headers)
     assert counted() == before + 2
+
+
+@pytest.mark.parametrize("headers", [SHORT, LONG], ids=["short", "long"])
+def test_a_body_without_an_end_is_refused_either_way(service: Service, headers: dict[str, str]) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b" " * 2**20
+
+    answer = service.client.post("/predict/tiny-classification", content=endless(), headers=headers)
+
+    assert problem_of(answer, 413)["type"].endswith("too_large")
+
+
+@pytest.mark.parametrize("headers", [SHORT, LONG], ids=["short", "long"])
+def test_a_database_that_is_away_is_told_either_way(tmp_path: Path, headers: dict[str, str]) -> None:
+    settings = Settings(_env_file=None, home=tmp_path)  # without any table
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        problem_of(client.post("/predict/m", content=BODIES[0], headers=headers), 503)
