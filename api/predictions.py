@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from api.rollout import Rollout
 from api.shadowing import Answered, Shadows
 from api.timings import Timings
 from api.tracing import Tracing
-from models_store.errors import InvalidInputError, OverloadedError, Problem, UnavailableError
+from models_store.errors import InvalidInputError, NotFoundError, OverloadedError, Problem, UnavailableError
 from models_store.precision import Precision
 from models_store.predictor import Predictor
 from models_store.settings import Settings
@@ -184,6 +184,12 @@ class PredictionService:
         """
         return self._rollout.answering(reference, await self._resolver.resolve(reference))
 
+    async def refresh(self) -> None:
+        """Look up what the names mean that models in memory answer to, so that a new version is loaded unasked."""
+        for reference in self._rollout.answered():
+            with suppress(NotFoundError):
+                await self.version(reference)
+
     async def keep(self, reference: str) -> None:
         """Have what answers to a reference in memory, as if it had just been asked.
 
@@ -214,7 +220,8 @@ class PredictionService:
         if refused:
             raise _not_accepted(refused, listed=True)
         encoded = await steps.encode(model.predictor, examples, inputs)
-        results = await self._predictors.run(wanted, encoded.windows, self._longest)
+        async with asyncio.timeout(self._longest):
+            results = await self._predictors.run(wanted, encoded.windows, self._longest)
         return await steps.decode(encoded, results.outcomes, DEFAULT_OPTIONS)
 
     async def _answer_with(self, version: ModelVersion, inputs: Sequence[Any], asked: Asked, deadline: float) -> Answer:

@@ -46,6 +46,10 @@ class Rollout:
         self._prepare(version)
         return False
 
+    def answered(self) -> list[str]:
+        """The references that a model in memory answers to."""
+        return [name for name, version in self._answers.items() if self._predictors.has(Choice(version))]
+
     def serves(self, name: str, alias: str) -> bool:
         """Whether a model in memory answers to an alias."""
         names = {f"{name}@{alias}", *([name] if alias == registry.PRODUCTION else [])}

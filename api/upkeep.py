@@ -36,6 +36,7 @@ class Upkeep:
         while True:
             try:
                 self._predictors.tend()
+                await self._predictions.refresh()
             except Exception:
                 log.exception("upkeep failed")
             await asyncio.sleep(_INTERVAL_SECONDS)

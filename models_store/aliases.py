@@ -139,6 +139,18 @@ def roll_back(session: Session, name: str, alias: str, *, leaving: int | None = 
     _change(session, name, alias, Traffic(target.version), BY_ROLLBACK, back_to=target.back_to)
 
 
+def roll_back_target(session: Session, name: str, alias: str) -> int | None:
+    """The version that `roll_back` would go to, if to any.
+
+    Raises:
+        NotFoundError: No such model or alias.
+    """
+    registry.get_model(session, name)
+    registry.get_alias(session, name, alias)
+    target = _target(session, name, alias)
+    return None if target is None else target.version
+
+
 def state(session: Session, name: str, alias: str) -> AliasState:
     """An alias as it is now.
 

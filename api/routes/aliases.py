@@ -47,12 +47,25 @@ async def set_alias(name: str, alias: AliasName, body: AliasIn, services: Servic
     return model
 
 
-@router.post("/rollback", operation_id="rollBackModelAlias", responses=problems(404, 409, 422))
-def roll_back(name: str, alias: AliasName, services: ServicesDep, body: RollbackIn | None = None) -> AliasOut:
-    """Let an alias point at what it pointed at before; again, at what it pointed at before that."""
-    with services.db.transaction() as session:
-        aliases.roll_back(session, name, alias, leaving=body.from_version if body else None)
-        answer = _alias(session, name, alias)
+@router.post("/rollback", operation_id="rollBackModelAlias", responses=problems(404, 409, 422, 503))
+async def roll_back(name: str, alias: AliasName, services: ServicesDep, body: RollbackIn | None = None) -> AliasOut:
+    """Let an alias point at what it pointed at before; again, at what it pointed at before that.
+
+    As with ``PUT``, the version is loaded first where the alias is being asked.
+    """
+
+    def target() -> int | None:
+        with services.db.reading() as session:
+            return aliases.roll_back_target(session, name, alias)
+
+    def back() -> AliasOut:
+        with services.db.transaction() as session:
+            aliases.roll_back(session, name, alias, leaving=body.from_version if body else None)
+            return _alias(session, name, alias)
+
+    if services.rollout.serves(name, alias) and (version := await run_in_threadpool(target)) is not None:
+        await services.predictions.keep(f"{name}@{version}")
+    answer = await run_in_threadpool(back)
     services.resolver.forget()
     return answer
 

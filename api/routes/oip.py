@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.artifacts import config_of
+from api.disconnect import CLIENT_CLOSED_REQUEST, CallerGoneError, given_up_with_caller
 from api.predictions import Asked
 from api.protocols.columns import INPUTS, Column, chosen, columns_of, examples_of
 from api.protocols.oip import (
@@ -158,7 +159,11 @@ async def _infer(services: Services, reference: str, request: Request, header_le
     options = wanted.parameters
     version = await services.predictions.version(reference)
     asked = Asked(PredictOptions(top_k=options.top_k), options.precision, request.headers.get("routing-key"))
-    answer = await services.predictions.answer(reference, examples_of(TaskName(version.task), texts), asked)
+    try:
+        with given_up_with_caller(request):
+            answer = await services.predictions.answer(reference, examples_of(TaskName(version.task), texts), asked)
+    except CallerGoneError:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     version = answer.version
     names = None if wanted.outputs is None else [output.name for output in wanted.outputs]
     columns = chosen(answer.task, names, options.top_k)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic_core import to_json
 
 from api.artifacts import config_of
+from api.disconnect import CLIENT_CLOSED_REQUEST, CallerGoneError, given_up_with_caller
 from api.predictions import Embeddings, check_embeds
 from api.predictors import TOO_OLD, no_embeddings
 from api.protocols.openai import (
@@ -44,9 +45,13 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     response_model=EmbeddingsOut,
     responses=_errors(400, 404, 413, 429, 503),
 )
-async def embed(body: EmbeddingsIn, services: ServicesDep) -> Response:
+async def embed(body: EmbeddingsIn, request: Request, services: ServicesDep) -> Response:
     """Vectors of texts, each read by itself: what the head of a siamese similarity model compares, of unit length."""
-    answer = await services.predictions.embed(body.model, texts_of(body))
+    try:
+        with given_up_with_caller(request):
+            answer = await services.predictions.embed(body.model, texts_of(body))
+    except CallerGoneError:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     check_dimensions(body.dimensions, len(answer.vectors[0]))
     # In a thread: the numbers of many vectors take their time to write.
     content = await run_in_threadpool(_written, answer, body.encoding_format)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
-from api.disconnect import CallerGoneError, given_up_with_caller
+from api.disconnect import CLIENT_CLOSED_REQUEST, CallerGoneError, given_up_with_caller
 from api.predictions import Answer, Asked
 from api.routes.common import problems
 from api.schemas import PredictIn, PredictOut
@@ -17,8 +17,6 @@ from api.services import services_of
 from api.timings import Timings
 from models_store.precision import Precision
 from models_store.tasks import PredictOptions
-
-_CLIENT_CLOSED_REQUEST = 499  # nginx's; for the figures alone, nobody reads it
 
 router = APIRouter(tags=["predict"])
 
@@ -79,7 +77,7 @@ async def answer_in_json(
         with given_up_with_caller(request):
             answer = await predictions.answer(model, body.inputs if listed else [body.inputs], asked)
     except CallerGoneError:
-        return JsonAnswer(_CLIENT_CLOSED_REQUEST, b"", [])
+        return JsonAnswer(CLIENT_CLOSED_REQUEST, b"", [])
     return JsonAnswer(200, to_json(_content(answer)), [(b"server-timing", _server_timing(answer.timings))])
 
 
