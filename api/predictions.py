@@ -19,6 +19,7 @@ from api.rollout import Rollout
 from api.shadowing import Answered, Shadows
 from api.timings import Timings
 from api.tracing import Tracing
+from models_store.database import DATABASE_AWAY
 from models_store.errors import InvalidInputError, NotFoundError, OverloadedError, Problem, UnavailableError
 from models_store.precision import Precision
 from models_store.predictor import Predictor
@@ -187,7 +188,7 @@ class PredictionService:
     async def refresh(self) -> None:
         """Look up what the names mean that models in memory answer to, so that a new version is loaded unasked."""
         for reference in self._rollout.answered():
-            with suppress(NotFoundError):
+            with suppress(NotFoundError, *DATABASE_AWAY):
                 await self.version(reference)
 
     async def keep(self, reference: str) -> None:
