@@ -40,7 +40,7 @@ def entries_of(kind: ExportFormat, version: ModelVersion, predictor: Predictor, 
 
 
 def _onnx(version: ModelVersion, predictor: Predictor, folder: Path) -> list[Entry]:
-    """The artifact's own files but for the report, which quotes rows of the data."""
+    """The artifact's own files but for the report and the golden rows, which quote rows of the data."""
     copied = [Entry(name, folder / name) for name in _COPIED if (folder / name).is_file()]
     return [*copied, Entry(USAGE_FILE, onnx_usage(version, predictor).encode())]
 

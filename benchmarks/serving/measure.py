@@ -70,9 +70,8 @@ class ServerTarget:
         with self.group.awake() if self.group else nullcontext():
             self.server.answers(texts[:1])  # it is awake
             found = self.client.run(self.server.url + api.path, bodies, connections, seconds)
-            self.server.answers(
-                texts[:1]
-            )  # and done with what the client left behind, which the next would suffer from
+            # And done with what the client left behind, which the next would suffer from.
+            self.server.answers(texts[:1])
             return found
 
 

@@ -141,6 +141,8 @@ class _Comparison:
         self._threads = threads
         self._rows = split.rows[:COMPARED_ROWS]
         self._done = 0
+        self._answers: list[Prediction] = []  # of the original
+        self._score = 0.0
 
     def answer_originally(self) -> Generator[int, None, None]:
         """Answer the rows with the original, once for all comparisons."""
