@@ -56,7 +56,7 @@ logits = session.run(["logits"], {{name: np.array([feed[name]], dtype=np.int64) 
 {note}
 
 The file holds operators of onnxruntime's own (`com.microsoft`) and runs there alone. `manifest.json` has the SHA-256 of
-every file; report and golden rows, which quote the data, are listed there and not part of the export. `README.md` is the
+every file; report and golden rows, which quote the data, are listed there but not exported. `README.md` is the
 model card.
 """
 _EMBEDDING = """\
