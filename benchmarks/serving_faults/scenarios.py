@@ -37,18 +37,18 @@ def swaps(home: Home, number: int) -> Lines:
 
 
 def overload(home: Home, seconds: float) -> Lines:
-    """Four times as many texts a second as it gets done, with a queue that holds a second's work."""
+    """Four times as many texts a second as it gets done, with a queue that holds a quarter of a second's work."""
     home.publish("overrun")
     texts = 16
     with running(home) as api:
         with load(api.url, 4, lambda _: "overrun", texts=texts) as calm:
             time.sleep(seconds / 6)
         capacity = texts * calm.statuses["200"] / (seconds / 6)
-    with running(home, predict_queue_items=max(64, int(capacity))) as api:
+    with running(home, predict_queue_items=max(64, int(capacity / 4))) as api:
         with load(api.url, 1, lambda _: "overrun"):
             time.sleep(1)
         before = api.rss
-        callers = 64
+        callers = 192
         rest = callers * texts / (4 * capacity)
         with load(api.url, callers, lambda _: "overrun", texts=texts, rest=rest) as outcomes:
             time.sleep(seconds)
