@@ -106,14 +106,15 @@ class MicroBatcher:
         with self._changed:
             if self._closed:
                 raise ClosedError("the model was unloaded")
-            backlog = self._throughput.seconds_for(self._tokens)
+            pace = self._throughput.seconds_for(1)
+            backlog = self._tokens * pace
             if backlog > seconds:
                 wait = math.ceil(backlog - seconds) or 1
                 raise OverloadedError(f"{len(self._waiting)} texts wait for this model; try again in {wait} s", wait)
             due = call.since
             for index, one in enumerate(encoded):
                 self._waiting.append(_Waiting(call, index, one, due))
-                due += self._throughput.seconds_for(len(one))
+                due += len(one) * pace
             if len(encoded) > 1 or len(self._waiting) > 1:
                 self._waiting.sort(key=_due)
             self._tokens += sum(map(len, encoded))
@@ -160,7 +161,7 @@ class MicroBatcher:
                     self._give_up(runner)
         with self._changed:
             for item in self._waiting:
-                item.call.finish(item.index, RunnerLostError("the model hangs"), started=time.perf_counter(), seconds=0)
+                item.call.finish(item.index, RunnerLostError("the model hangs"))
             self._waiting.clear()
 
     def _give_up(self, runner: _Runner) -> None:
@@ -234,7 +235,7 @@ class MicroBatcher:
             high, low = max(longest, length), min(shortest or length, length)
             if not item.call.wanted:
                 self._tokens -= length
-                item.call.finish(item.index, OverdueError(), started=time.perf_counter(), seconds=0)
+                item.call.finish(item.index, OverdueError())
             elif not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._engines.batch_tokens):
                 batch.append(item)
                 self._tokens -= length

@@ -69,8 +69,16 @@ class Call:
         """Nobody waits any more: what has not begun is not run."""
         self._cancelled = True
 
-    def finish(self, index: int, outcome: Outcome, *, started: float, seconds: float) -> None:
-        """Note what became of a text; what is said of it later, by a runner that was given up, does not count."""
+    def finish(self, index: int, outcome: Outcome, *, started: float | None = None, seconds: float = 0.0) -> None:
+        """Note what became of a text; what is said of it later, by a runner that was given up, does not count.
+
+        Args:
+            index: Of the text in the call.
+            outcome: What became of it.
+            started: When a runner took it; just now, where none did.
+            seconds: How long that worked on it.
+        """
+        started = time.perf_counter() if started is None else started
         with self._lock:
             if index in self._found:
                 return

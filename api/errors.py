@@ -101,17 +101,6 @@ def install(app: FastAPI) -> None:
 
 async def _domain_error(request: Request, error: Exception) -> ErrorResponse:
     assert isinstance(error, ThawlineError)  # noqa: S101
-    return domain_error(request, error)
-
-
-def handler_of(request: Request, error: Exception) -> Handler | None:
-    """What answers to an exception, as the framework would find it; None where nothing foresaw it."""
-    known = request.app.exception_handlers
-    return next((known[kind] for kind in type(error).__mro__ if kind in known), None)
-
-
-def domain_error(request: Request, error: ThawlineError) -> ErrorResponse:
-    """The answer to an error of ours."""
     status = next((s for kind, s in STATUS_OF_ERROR.items() if isinstance(error, kind)), None)
     if status is None:
         return unexpected(request, error)
@@ -120,6 +109,12 @@ def domain_error(request: Request, error: ThawlineError) -> ErrorResponse:
         members = {"errors": [p.to_json() for p in error.problems], "error_count": error.error_count}
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, OverloadedError) else None
     return problem(request, status, error.message, code=error.code, headers=headers, **members)
+
+
+def handler_of(request: Request, error: Exception) -> Handler | None:
+    """What answers to an exception, as the framework would find it; None where nothing foresaw it."""
+    known = request.app.exception_handlers
+    return next((known[kind] for kind in type(error).__mro__ if kind in known), None)
 
 
 async def _invalid_request(request: Request, error: Exception) -> ErrorResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
+from api.artifacts import config_of
 from api.batching import MicroBatcher
 from api.calls import Logits
 from api.engines import Engines
@@ -21,7 +21,7 @@ from models_store.errors import ArtifactCorruptError, ThawlineError, Unavailable
 from models_store.execution import Device, Interrupt, gpu_offered
 from models_store.logging import get_logger
 from models_store.precision import ONNX_FILES, Precision
-from models_store.predictor import CONFIG_FILE, Predictor, served_precision
+from models_store.predictor import Predictor, served_precision
 from models_store.process import usable_cores
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
@@ -111,8 +111,7 @@ class Loader:
             return self._load(version, precision, Device.CPU)
 
     def _load(self, version: ModelVersion, precision: Precision | None, device: Device) -> LoadedModel:
-        config = json.loads(self._store.read(version.artifact, CONFIG_FILE) or b"{}")
-        chosen = precision or served_precision(config, device)
+        chosen = precision or served_precision(config_of(self._store, version), device)
         others = {name for other, name in ONNX_FILES.items() if other is not chosen}
         folder = self._store.verified_path(version.artifact, but=others)
         if chosen is Precision.INT8:

@@ -142,20 +142,18 @@ class PredictionService:
             results = await self._predictors.run(Choice(version), encoded, seconds, embedding)
             return Embeddings(version, steps.all_given(results.outcomes), sum(map(len, encoded)))
 
-    async def loaded(self, reference: str, precision: Precision | None = None) -> tuple[ModelVersion, Predictor]:
+    async def loaded(self, reference: str) -> tuple[ModelVersion, Predictor]:
         """A version and its model, which can answer: it is loaded unless it is already.
 
         Raises:
             NotFoundError: No such model, version or alias.
-            InvalidInputError: The version has no model in this precision.
             OverloadedError: Too many texts wait already.
             ArtifactCorruptError: The version's files cannot be loaded.
             UnavailableError: It took longer than allowed.
         """
         async with self._admitted(reference, 0):
             version = await self.version(reference)
-            wanted = await self._predictors.choose(version, precision)
-            return version, (await self._predictors.get(wanted)).predictor
+            return version, (await self._predictors.get(Choice(version))).predictor
 
     @asynccontextmanager
     async def _admitted(self, reference: str, texts: int, timeout: float | None = None) -> AsyncIterator[float]:  # noqa: ASYNC109
@@ -217,9 +215,7 @@ class PredictionService:
             pass  # there is room now; held on to, the places would be missing to the next caller
         wanted = Choice(version)
         model = await self._predictors.get(wanted)
-        examples, refused = await steps.parse(model.predictor.task, inputs)
-        if refused:
-            raise _not_accepted(refused, listed=True)
+        examples = await _examples(model.predictor.task, inputs, listed=True)
         encoded = await steps.encode(model.predictor, examples, inputs)
         async with asyncio.timeout(self._longest):
             results = await self._predictors.run(wanted, encoded.windows, self._longest)
@@ -229,9 +225,7 @@ class PredictionService:
         wanted = await self._predictors.choose(version, asked.precision)
         model = await self._predictors.get(wanted)
         steps.check_options(model.predictor.task, asked.options)
-        examples, refused = await steps.parse(model.predictor.task, inputs)
-        if refused:
-            raise _not_accepted(refused, listed=asked.listed)
+        examples = await _examples(model.predictor.task, inputs, listed=asked.listed)
         started = time.perf_counter()
         encoded = await steps.encode(model.predictor, examples, inputs)
         tokenised = time.perf_counter() - started
@@ -271,12 +265,15 @@ def _too_long(windows: int, most: int) -> InvalidInputError:
     )
 
 
-def _not_accepted(refused: Sequence[tuple[int, str]], *, listed: bool) -> InvalidInputError:
+async def _examples(task: Task[Any], inputs: Sequence[Any], *, listed: bool) -> list[Any]:
+    examples, refused = await steps.parse(task, inputs)
+    if not refused:
+        return examples
     errors = [
         Problem("invalid_input", message, column=f"inputs.{index}" if listed else "inputs")
         for index, message in refused
     ]
-    return InvalidInputError(f"{errors[0].column}: {errors[0].message}", errors)
+    raise InvalidInputError(f"{errors[0].column}: {errors[0].message}", errors)
 
 
 def check_embeds(version: ModelVersion) -> None:

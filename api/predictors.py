@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
+from api.artifacts import config_of
 from api.batching import MicroBatcher
 from api.calls import Call, ClosedError, Done, Results
 from api.figures import LOADED_BYTES, LOADED_MODELS
@@ -20,7 +20,7 @@ from models_store.artifacts import ArtifactStore
 from models_store.errors import InvalidInputError, NotFoundError, Problem
 from models_store.logging import get_logger
 from models_store.precision import Precision
-from models_store.predictor import CONFIG_FILE, served_precision
+from models_store.predictor import served_precision
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import Encoded
@@ -108,7 +108,7 @@ class PredictorPool:
             return Choice(version)
         self._check_there(version.artifact)
         if (offer := self._offers.get(version.artifact)) is None:
-            offer = self._offers[version.artifact] = await asyncio.to_thread(self._offer, version.artifact)
+            offer = self._offers[version.artifact] = await asyncio.to_thread(self._offer, version)
         if precision not in offer.available:
             message = f"this version has no model in {precision}; it has {', '.join(offer.available)}"
             raise InvalidInputError(message, [Problem("precision_not_available", message, column="precision")])
@@ -249,8 +249,8 @@ class PredictorPool:
         LOADED_MODELS.set(len(self._loaded))
         LOADED_BYTES.set(sum(m.size_bytes for m in self._loaded.values()))
 
-    def _offer(self, artifact: str) -> _Offer:
-        config = json.loads(self._store.read(artifact, CONFIG_FILE) or b"{}")
+    def _offer(self, version: ModelVersion) -> _Offer:
+        config = config_of(self._store, version)
         served = served_precision(config)
         return _Offer(served, config.get("precisions", [served]))
 

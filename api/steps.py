@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from api.calls import Logits, Outcome, OverdueError, RunnerLostError
+from api.characters import half_pair
 from models_store.errors import InvalidInputError, ModelFailedError, Problem, ThawlineError, UnavailableError
 from models_store.logging import get_logger
 from models_store.predictor import Predictor
@@ -101,8 +102,7 @@ def _are_few(items: Sequence[Any]) -> bool:
     """Whether it is one short input, as it came."""
     if len(items) != 1:
         return False
-    (item,) = items
-    parts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
+    parts = _parts(items[0])
     return len(parts) < _INLINE_PARTS and sum(len(part) for part in parts if isinstance(part, str)) < _INLINE_CHARACTERS
 
 
@@ -118,13 +118,14 @@ def _parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple
 
 
 def _check_characters(item: Any) -> None:
-    """JSON can escape half a surrogate pair; it is no character, and no tokenizer reads it."""
-    texts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
-    for text in texts:
-        try:
-            _ = isinstance(text, str) and text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"character {error.start + 1} is half a surrogate pair, which is no character") from error
+    for text in _parts(item):
+        if isinstance(text, str) and (place := half_pair(text)) is not None:
+            raise ValueError(f"character {place} is half a surrogate pair, which is no character")
+
+
+def _parts(item: Any) -> Collection[Any]:
+    """The texts of an input, as it came."""
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
 
 
 def _encode(predictor: Predictor, examples: Sequence[Any]) -> Inputs:

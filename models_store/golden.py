@@ -29,8 +29,7 @@ _TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 0.02, Precision.INT8: 0.05}
 def record(folder: Path, predictors: Mapping[Precision, Predictor], rows: Sequence[Row]) -> None:
     """Write the golden rows of a version: some of ``rows``, from the shortest to the longest."""
     by_length = sorted(_short(next(iter(predictors.values())), rows), key=lambda row: len(json.dumps(row)))
-    rows = by_length
-    step = max(1, math.ceil(len(rows) / _ROWS))
+    step = max(1, math.ceil(len(by_length) / _ROWS))
     chosen = [dict(row) for row in by_length[::step]]
     logits = {precision.value: _logits(predictor, chosen) for precision, predictor in predictors.items()}
     content = json.dumps({"rows": chosen, "logits": logits}, ensure_ascii=False)

@@ -130,16 +130,10 @@ class Predictor:
         Raises:
             UnexpectedOutputError: The model gave something else.
         """
-        feed = self._feed(batch)
-        logits = self._executor.run(LOGITS, feed, interrupt)
-        shape = feed["input_ids"].shape
-        expected = (*(shape if self.task.per_token else shape[:1]), self.task.n_outputs)
-        if logits.shape != expected:
-            raise UnexpectedOutputError(f"the model's output has the shape {logits.shape}, not {expected}")
-        own = logits[: len(batch)]
+        logits = self._run(LOGITS, batch, self.task.n_outputs, interrupt, per_token=self.task.per_token)
         if self.task.per_token:
-            return [rows[: len(encoded)] for rows, encoded in zip(own, batch, strict=True)]
-        return list(own)
+            return [rows[: len(encoded)] for rows, encoded in zip(logits, batch, strict=True)]
+        return list(logits)
 
     def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
         """Word pieces of texts that are to be embedded, each by itself; what is too long is cut."""
@@ -158,11 +152,7 @@ class Predictor:
         Raises:
             UnexpectedOutputError: The model gave something else.
         """
-        feed = self._feed(batch)
-        vectors = self._executor.run(EMBEDDING, feed, interrupt)
-        if vectors.shape != (len(feed["input_ids"]), self.embedding_width):
-            raise UnexpectedOutputError(f"the model's vectors have the shape {vectors.shape}")
-        return list(vectors[: len(batch)])
+        return list(self._run(EMBEDDING, batch, self.embedding_width, interrupt))
 
     def decode(self, logits: Logits, example: Any, encoded: Encoded, options: PredictOptions) -> Prediction:
         """The answer for one example; says so when its text was cut."""
@@ -188,6 +178,24 @@ class Predictor:
         encoded = self.encode(examples)
         rows = zip(self.logits(encoded, batch_tokens), examples, encoded, strict=True)
         return [self.decode(values, example, e, options) for values, example, e in rows]
+
+    def _run(
+        self,
+        output: str,
+        batch: Sequence[Encoded],
+        width: int | None,
+        interrupt: Interrupt | None,
+        *,
+        per_token: bool = False,
+    ) -> NDArray[np.float32]:
+        """An output of the model for a batch, without the rows that only fill it up."""
+        feed = self._feed(batch)
+        values = self._executor.run(output, feed, interrupt)
+        shape = feed["input_ids"].shape
+        expected = (*(shape if per_token else shape[:1]), width)
+        if values.shape != expected:
+            raise UnexpectedOutputError(f"the model's {output} have the shape {values.shape}, not {expected}")
+        return values[: len(batch)]
 
     def _feed(self, batch: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
         shape = self._executor.padded(len(batch), max(len(encoded) for encoded in batch))

@@ -229,12 +229,6 @@ def in_production(session: Session, head: str) -> list[ModelVersion]:
     return list(session.exec(query))
 
 
-def aliases(session: Session, name: str) -> dict[str, int]:
-    """Alias → version."""
-    rows = session.exec(select(ModelAlias).where(ModelAlias.model == name).order_by(col(ModelAlias.alias)))
-    return {row.alias: row.version for row in rows}
-
-
 def delete_version(session: Session, name: str, version: int) -> str:
     """Forget a version.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from models_store.artifacts import verified_manifest
@@ -14,7 +14,7 @@ from worker.request import Incumbent
 from worker.training.data import Split
 from worker.training.events import Event, Message, Working
 from worker.training.pacing import paced
-from worker.training.scoring import logits_of
+from worker.training.scoring import score
 
 
 def compare(
@@ -44,10 +44,10 @@ def compare(
         verified_manifest(incumbent.folder, f"version {incumbent.version}")
         predictor = Predictor.load(incumbent.folder, threads)
         if (obstacle := _obstacle(predictor.task, task)) is None:
-            score = yield from paced(
-                _score(predictor, rows, metric), lambda done: Working(stage="evaluate", done=done, total=len(rows))
+            scored = yield from paced(
+                score(predictor, rows), lambda done: Working(stage="evaluate", done=done, total=len(rows))
             )
-            comparison.old = score
+            comparison.old = scored.metrics[metric]
         comparison.obstacle = obstacle
     except Exception as error:  # noqa: BLE001 (see above)
         traceback.print_exc()
@@ -65,12 +65,6 @@ def _obstacle(old: Task[Any], new: Task[Any]) -> str | None:
 
 def _kind(task: Task[Any]) -> str:
     return f"{task.objective.value.replace('_', ' ')}, by {task.primary_metric}"
-
-
-def _score(predictor: Predictor, rows: Sequence[Row], metric: str) -> Generator[int, None, float]:
-    encoded = predictor.encode([predictor.task.example(row) for row in rows])
-    logits = yield from logits_of(predictor, encoded)
-    return predictor.task.score(logits, rows, encoded)[metric]
 
 
 def _told(comparison: Comparison) -> Message:

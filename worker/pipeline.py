@@ -39,7 +39,7 @@ from worker.training.options import TrainingOptions
 from worker.training.pacing import paced
 from worker.training.precision import COMPARED_ROWS, passes
 from worker.training.precision import choose as choose_precision
-from worker.training.scoring import logits_of
+from worker.training.scoring import score
 from worker.training.selection import HYBRID_BUDGET, choose_head
 
 
@@ -156,16 +156,13 @@ def _choose_precision(
 def _evaluate(predictor: Predictor, split: Split) -> Generator[Event, None, SplitReport]:
     """What the exported model is worth, as it will answer in production."""
     rows: list[Row] = list(split.rows)
-    examples = [predictor.task.example(row) for row in rows]
-    encoded = predictor.encode(examples)
 
     def working(done: int) -> Working:
         return Working(stage="evaluate", done=done, total=len(rows))
 
-    logits = yield from paced(logits_of(predictor, encoded), working)
-    metrics = predictor.task.score(logits, rows, encoded)
-    figures = yield from paced(analyse(predictor, rows, examples, encoded, logits), working)
-    return SplitReport(metrics=metrics, **dict(figures))
+    scored = yield from paced(score(predictor, rows), working)
+    figures = yield from paced(analyse(predictor, rows, scored.examples, scored.encoded, scored.logits), working)
+    return SplitReport(metrics=scored.metrics, **dict(figures))
 
 
 def _describe(hardware: Hardware) -> Message:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.characters import half_pair
 from models_store.errors import InvalidInputError, Problem
 
 Vector = NDArray[np.floating[Any]]
@@ -115,7 +116,7 @@ def texts_of(body: EmbeddingsIn) -> list[str]:
             raise _refused(f"input{where} is not a text (a JSON string)")
         if not text.strip():
             raise _refused(f"input{where} is empty")
-        if not _is_whole(text):
+        if half_pair(text) is not None:
             raise _refused(f"input{where} holds half a surrogate pair, which is no character")
     return texts
 
@@ -144,15 +145,6 @@ def _encoded(vector: Vector, encoding_format: EncodingFormat) -> list[float] | s
         numbers: list[float] = vector.tolist()
         return numbers
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-
-
-def _is_whole(text: str) -> bool:
-    """JSON can escape half a surrogate pair; it is no character, and no tokenizer reads it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _refused(message: str) -> InvalidInputError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from models_store import jobs
+from sqlmodel import Session
+
+from models_store import aliases, jobs
 from models_store.database import Database
 from models_store.jobs import Claim
 from models_store.registry import NewVersion
@@ -75,6 +77,11 @@ def publish(db: Database, model: str = "intent", task: TaskName = TaskName.CLASS
     """A finished version, made by a job of its own."""
     mine = claim(db, submit(db, model=model, task=task).id)
     return jobs.succeed(db, mine, result={"head": "linear"}, version=VERSION)
+
+
+def alias_versions(session: Session, model: str) -> dict[str, int]:
+    """Alias → version."""
+    return {state.row.alias: state.row.version for state in aliases.states(session, model)}
 
 
 def event_messages(db: Database, job_id: str) -> list[str]:

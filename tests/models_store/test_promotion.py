@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from models_store import aliases, jobs, registry
+from models_store import aliases, jobs
 from models_store.aliases import Canary, Traffic
 from models_store.database import Database
 from models_store.jobs import Claim
 from models_store.registry import PRODUCTION
 from models_store.reports import Comparison
-from tests.models_store.samples import VERSION, claim, publish, submit
+from tests.models_store.samples import VERSION, alias_versions, claim, publish, submit
 
 
 def compared(old: float | None, new: float = 0.9, *, version: int = 1, obstacle: str | None = None) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def start(db: Database, promote: str = "if_better") -> Claim:
 
 def production(db: Database) -> int | None:
     with db.reading() as session:
-        return registry.aliases(session, "intent").get(PRODUCTION)
+        return alias_versions(session, "intent").get(PRODUCTION)
 
 
 def newest_message(db: Database, mine: Claim) -> tuple[str, str]:

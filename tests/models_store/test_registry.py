@@ -16,7 +16,7 @@ from models_store.errors import ConflictError, NotFoundError
 from models_store.registry import PRODUCTION, NewVersion
 from models_store.tables import Model, ModelAlias, ModelVersion, TrainingJob
 from models_store.tasks import TaskName
-from tests.models_store.samples import VERSION, claim, publish, submit
+from tests.models_store.samples import VERSION, alias_versions, claim, publish, submit
 
 
 def resolve(db: Database, reference: str) -> int:
@@ -46,7 +46,7 @@ def delete_model(db: Database, name: str) -> list[str]:
 
 def aliases(db: Database) -> dict[str, int]:
     with db.reading() as session:
-        return registry.aliases(session, "intent")
+        return alias_versions(session, "intent")
 
 
 def publish_unpromoted(db: Database, artifact: str = VERSION.artifact) -> ModelVersion:
@@ -58,7 +58,7 @@ def test_versions_count_from_one_and_production_follows(db: Database) -> None:
     assert [publish(db).version for _ in range(3)] == [1, 2, 3]
 
     with db.reading() as session:
-        assert registry.aliases(session, "intent") == {PRODUCTION: 3}
+        assert alias_versions(session, "intent") == {PRODUCTION: 3}
         assert [row.version for row in registry.versions(session, "intent")] == [3, 2, 1]
 
 

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
-from models_store import datasets, jobs, registry
+from models_store import datasets, jobs
 from models_store.artifacts import MANIFEST, children
 from models_store.predictor import Predictor
 from models_store.queue import JobQueue
@@ -26,7 +26,7 @@ from models_store.tables import JobStatus, ModelVersion, TrainingJob
 from models_store.tasks import TaskName
 from tests.fixtures.servers import wait_for
 from tests.models_store.samples import LONG as LONG_LEASE
-from tests.models_store.samples import claim, event_messages
+from tests.models_store.samples import alias_versions, claim, event_messages
 from tests.models_store.samples import publish as publish_version
 from tests.worker.conftest import LONG, Workshop
 from worker import runner as runner_module
@@ -211,7 +211,7 @@ def test_a_version_that_is_as_good_as_the_one_in_production_does_not_take_its_pl
     assert told["old"] == told["new"] == second["metrics"]["validation"]["accuracy"]
     assert f"version 2 was not promoted: {told['reason']}" in event_messages(workshop.db, ids[1])
     with workshop.db.reading() as session:
-        assert registry.aliases(session, "model") == {"production": 1}
+        assert alias_versions(session, "model") == {"production": 1}
 
 
 def test_a_job_that_is_not_to_be_had_is_left_alone(

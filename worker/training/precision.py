@@ -25,7 +25,7 @@ from models_store.specs import PrecisionName
 from models_store.tasks import Prediction, Row
 from worker.training.data import Split
 from worker.training.pacing import counted_on
-from worker.training.scoring import logits_of
+from worker.training.scoring import score
 
 TOLERANCE = 0.005  # of the metric that may be lost
 AGREEMENT = 0.99  # of the answers must be the same
@@ -151,12 +151,12 @@ class _Comparison:
     def with_(self, precision: Precision, device: Device) -> Generator[int, None, tuple[Predictor, PrecisionReport]]:
         """Compare with another precision, whose file is there; it is removed if it is not to be served."""
         other = Predictor.load(self._folder, self._threads, precision, device)
-        answers, score = yield from self._answer(other)
+        answers, reached = yield from self._answer(other)
         # Half precision is for GPUs: without one there is nothing to be timed.
         timed = device is Device.CUDA or precision is not Precision.FP16
         milliseconds = _time(self._folder, self._split, precision, device) if timed else None
         same = agreement(self._original.task, self._answers, answers)
-        scores = {Precision.FP32: self._score, precision: score}
+        scores = {Precision.FP32: self._score, precision: reached}
         served, reason = _verdict(self._asked, precision, scores, milliseconds, same)
         report = PrecisionReport(
             asked=self._asked,
@@ -186,12 +186,10 @@ class _Comparison:
 
 def _answers(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, tuple[list[Prediction], float]]:
     """The answers to the rows, and what they score (``yield from``); yields how many are done."""
-    examples = [predictor.task.example(row) for row in rows]
-    encoded = predictor.encode(examples)
-    logits = yield from logits_of(predictor, encoded)
-    parts = zip(logits, examples, encoded, strict=True)
-    score = predictor.task.score(logits, rows, encoded)[predictor.task.primary_metric]
-    return [predictor.decode(values, example, e, DEFAULT_OPTIONS) for values, example, e in parts], score
+    scored = yield from score(predictor, rows)
+    parts = zip(scored.logits, scored.examples, scored.encoded, strict=True)
+    answers = [predictor.decode(values, example, e, DEFAULT_OPTIONS) for values, example, e in parts]
+    return answers, scored.metrics[predictor.task.primary_metric]
 
 
 def _time(folder: Path, split: Split, precision: Precision, device: Device) -> dict[Precision, float]:
