@@ -18,7 +18,7 @@ class Admission:
     def __init__(self, limit: int, backlog_seconds: Callable[[], float]) -> None:
         """A bound for each model, so that one that is slow or overrun leaves room for the others.
 
-        `total` is how many texts are held, of all models.
+        `total` is how many texts are held, of all models, and `held` how many of each that has any.
 
         Args:
             limit: Texts of one model at a time.
@@ -26,7 +26,7 @@ class Admission:
         """
         self._limit = limit
         self._backlog_seconds = backlog_seconds
-        self._held: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
         self.total = 0
 
     @contextmanager
@@ -46,7 +46,7 @@ class Admission:
         Raises:
             OverloadedError: Too many texts wait already.
         """
-        held = self._held[model]
+        held = self.held[model]
         if (held and held + windows > self._limit) or self.total + windows > _SHARE * self._limit:
             seconds = max(1, math.ceil(self._backlog_seconds()))
             raise OverloadedError(f"{held} texts are waiting; try again in {seconds} s", seconds)
@@ -57,7 +57,7 @@ class Admission:
             self._hold(model, -windows)
 
     def _hold(self, model: str, texts: int) -> None:
-        self._held[model] += texts
-        if not self._held[model]:
-            del self._held[model]  # names come from callers: none may be left behind
+        self.held[model] += texts
+        if not self.held[model]:
+            del self.held[model]  # names come from callers: none may be left behind
         self.total += texts

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
@@ -95,7 +96,27 @@ SHADOW_COMPARISONS = Counter("thawline_shadow_comparisons_total", "Texts that a 
 SHADOW_DISAGREEMENTS = Counter("thawline_shadow_disagreements_total", "Of these, answered differently", _shadowed)
 SHADOW_SKIPPED = Counter("thawline_shadow_skipped_total", "Texts that were not compared", [*_shadowed, "reason"])
 
-WAITING_TEXTS = Gauge("thawline_predict_waiting_texts", "Texts waiting for their prediction or being run")
+WAITING_TEXTS = Gauge("thawline_predict_waiting_texts", "Texts waiting for their prediction or being run", ["model"])
+_of_versions: list[MetricWrapperBase] = [
+    _stage_seconds,
+    _batch_texts,
+    _tokens,
+    _failed_texts,
+    _lost_runners,
+    PREDICT_CALLS,
+    SHADOW_COMPARISONS,
+    SHADOW_DISAGREEMENTS,
+    SHADOW_SKIPPED,
+]
+
+
+def forget_figures(model: str, version: int | None = None) -> None:
+    """Tell no more of a version that was deleted, or of all of a model: each costs memory, and time at every scrape."""
+    labels = {"model": model} | ({"version": str(version)} if version is not None else {})
+    for metric in _of_versions:
+        metric.remove_by_labels(labels)
+
+
 PREDICT_DEVICE = Counter("thawline_loaded_on_total", "Models loaded, by the device they run on", ["device"])
 LOADED_MODELS = Gauge("thawline_loaded_models", "Model versions in memory")
 LOADED_BYTES = Gauge("thawline_loaded_bytes", "Size of the files of the model versions in memory")

@@ -18,7 +18,7 @@ from api.throughput import Throughput
 from models_store import golden
 from models_store.artifacts import ArtifactStore
 from models_store.errors import ArtifactCorruptError, ThawlineError, UnavailableError
-from models_store.execution import Device, Interrupt, gpu_offered
+from models_store.execution import GPU_UNAVAILABLE, Device, Interrupt, gpu_offered
 from models_store.logging import get_logger
 from models_store.precision import ONNX_FILES, Precision
 from models_store.predictor import Predictor, served_precision
@@ -104,7 +104,7 @@ class Loader:
         try:
             return self._load(version, precision, self._device)
         except UnavailableError as error:
-            if not self._may_fall_back or self._device is Device.CPU:
+            if not self._may_fall_back or error.code != GPU_UNAVAILABLE:
                 raise
             log.error("models run on the CPU, for the GPU cannot be used", reason=error.message)
             self._device = Device.CPU

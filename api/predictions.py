@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from api import steps
@@ -20,7 +21,15 @@ from api.shadowing import Answered, Shadows
 from api.timings import Timings
 from api.tracing import Tracing
 from models_store.database import DATABASE_AWAY
-from models_store.errors import InvalidInputError, NotFoundError, OverloadedError, Problem, UnavailableError
+from models_store.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    OverloadedError,
+    Problem,
+    ThawlineError,
+    UnavailableError,
+)
 from models_store.precision import Precision
 from models_store.predictor import Predictor
 from models_store.settings import Settings
@@ -75,11 +84,13 @@ class Embeddings:
         version: Which version answered.
         vectors: One for each text, in their order, of unit length.
         pieces: Word pieces that were read, special tokens included.
+        timings: Where the time went.
     """
 
     version: ModelVersion
     vectors: Sequence[Logits]
     pieces: int
+    timings: Timings
 
 
 class PredictionService:
@@ -122,8 +133,13 @@ class PredictionService:
         async with self._admitted(reference, len(inputs), asked.timeout) as deadline:
             return await self._answer(reference, inputs, asked, deadline)
 
-    async def embed(self, reference: str, texts: Sequence[str]) -> Embeddings:
+    async def embed(self, reference: str, texts: Sequence[str], timeout: float | None = None) -> Embeddings:  # noqa: ASYNC109
         """Vectors of texts, each read by itself.
+
+        Args:
+            reference: name, name@3 or name@alias.
+            texts: What to embed.
+            timeout: Seconds that the caller will wait, if less than the server allows.
 
         Raises:
             NotFoundError: No such model, version or alias.
@@ -133,14 +149,11 @@ class PredictionService:
             ModelFailedError: The model gave no vector to one of the texts.
             UnavailableError: The answer took longer than allowed.
         """
-        async with self._admitted(reference, len(texts)) as deadline:
+        async with self._admitted(reference, len(texts), timeout) as deadline:
             version = await self.version(reference)
             check_embeds(version)
-            model = await self._predictors.get(Choice(version))
-            encoded = await steps.encode_texts(model.predictor, texts)
-            seconds = deadline - time.monotonic()
-            results = await self._predictors.run(Choice(version), encoded, seconds, embedding)
-            return Embeddings(version, steps.all_given(results.outcomes), sum(map(len, encoded)))
+            with _counted(version):
+                return await self._embed_with(version, texts, deadline)
 
     async def loaded(self, reference: str) -> tuple[ModelVersion, Predictor]:
         """A version and its model, which can answer: it is loaded unless it is already.
@@ -198,23 +211,46 @@ class PredictionService:
         """
         await self._predictors.get(Choice(await self.version(reference)))
 
+    async def release(self, artifact: str) -> None:
+        """Make sure that no name is answered by a version that is about to be deleted, though it means another.
+
+        Raises:
+            ConflictError: The version that is meant cannot be loaded, and this one answers in its place.
+        """
+        self._resolver.forget()  # an alias may have moved a moment ago
+        for reference in self._rollout.answered_by(artifact):
+            with suppress(NotFoundError):
+                meant = await self._resolver.resolve(reference)
+                if meant.artifact == artifact:
+                    continue
+                try:
+                    await self._predictors.get(Choice(meant))
+                except NotFoundError:
+                    raise
+                except ThawlineError as error:
+                    raise ConflictError(
+                        f"it still answers for {reference}, because version {meant.version} cannot be loaded "
+                        f"({error.message}); let the alias point at a version that can, then delete this one"
+                    ) from error
+
     async def _answer(self, reference: str, inputs: Sequence[Any], asked: Asked, deadline: float) -> Answer:
         route = await self._resolver.route(reference)
         primary = self._rollout.answering(reference, route.primary)
         version = primary if asked.precision else drawn(route, asked.routing_key)
-        if version is not route.canary or not self._rollout.ready(version):
+        if version is not route.canary or not self._rollout.ready(version, beside=primary):
             version = primary
         with _counted(version):
             answer = await self._answer_with(version, inputs, asked, deadline)
         if asked.precision is None and version is route.primary:
-            self._shadows.follow(Answered(route, answer.task, inputs, answer.predictions), self._ask_shadow)
+            ask = partial(self._ask_shadow, beside=Choice(route.primary))
+            self._shadows.follow(Answered(route, answer.task, inputs, answer.predictions), ask)
         return answer
 
-    async def _ask_shadow(self, version: ModelVersion, inputs: Sequence[Any]) -> list[Prediction]:
+    async def _ask_shadow(self, version: ModelVersion, inputs: Sequence[Any], beside: Choice) -> list[Prediction]:
         with self.admission.permit(version.model, len(inputs)):
             pass  # there is room now; held on to, the places would be missing to the next caller
         wanted = Choice(version)
-        model = await self._predictors.get(wanted)
+        model = await self._predictors.get(wanted, beside)
         examples = await _examples(model.predictor.task, inputs, listed=True)
         encoded = await steps.encode(model.predictor, examples, inputs)
         async with asyncio.timeout(self._longest):
@@ -233,9 +269,24 @@ class PredictionService:
         results = await self._run(wanted, encoded, len(inputs), deadline)
         predictions = await steps.decode(encoded, results.outcomes, asked.options)
         timings = Timings(started, tokenised, results.queue_seconds, results.infer_seconds)
-        if self._tracing:
-            self._tracing.stages(timings, model=version.model, version=version.version, texts=len(inputs))
+        self._trace(timings, version, len(inputs))
         return Answer(version, predictions, timings, model.predictor.task)
+
+    async def _embed_with(self, version: ModelVersion, texts: Sequence[str], deadline: float) -> Embeddings:
+        wanted = Choice(version)
+        model = await self._predictors.get(wanted)
+        started = time.perf_counter()
+        encoded = await steps.encode_texts(model.predictor, texts)
+        tokenised = time.perf_counter() - started
+        model.figures.tokenise.observe(tokenised)
+        results = await self._predictors.run(wanted, encoded, deadline - time.monotonic(), embedding)
+        timings = Timings(started, tokenised, results.queue_seconds, results.infer_seconds)
+        self._trace(timings, version, len(texts))
+        return Embeddings(version, steps.all_given(results.outcomes), sum(map(len, encoded)), timings)
+
+    def _trace(self, timings: Timings, version: ModelVersion, texts: int) -> None:
+        if self._tracing:
+            self._tracing.stages(timings, model=version.model, version=version.version, texts=texts)
 
     async def _run(self, wanted: Choice, inputs: steps.Inputs, permitted: int, deadline: float) -> Results:
         windows = inputs.windows

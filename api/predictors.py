@@ -17,7 +17,7 @@ from api.calls import Call, ClosedError, Done, Results
 from api.figures import LOADED_BYTES, LOADED_MODELS
 from api.loading import LoadedModel, Loader
 from models_store.artifacts import ArtifactStore
-from models_store.errors import InvalidInputError, NotFoundError, Problem
+from models_store.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
 from models_store.logging import get_logger
 from models_store.precision import Precision
 from models_store.predictor import served_precision
@@ -93,6 +93,7 @@ class PredictorPool:
         self._failed: dict[Key, tuple[float, Exception]] = {}
         self._gone: set[str] = set()
         self._offers: dict[str, _Offer] = {}
+        self._sizes: dict[Key, int] = {}  # of all that were ever loaded
         # Threads of its own: a disk that hangs must not take those in which other calls tokenise.
         self._threads = ThreadPoolExecutor(_PARALLEL_LOADS, thread_name_prefix="load")
 
@@ -114,12 +115,17 @@ class PredictorPool:
             raise InvalidInputError(message, [Problem("precision_not_available", message, column="precision")])
         return Choice(version, None if precision is offer.served else precision)
 
-    async def get(self, wanted: Choice) -> LoadedModel:
+    async def get(self, wanted: Choice, beside: Choice | None = None) -> LoadedModel:
         """The loaded model; parallel callers share one load.
+
+        Args:
+            wanted: Which.
+            beside: See `load`.
 
         Raises:
             NotFoundError: The version was deleted meanwhile.
             ArtifactCorruptError: The version's files cannot be loaded, or give other answers than they should.
+            UnavailableError: There is no room for it beside the other.
         """
         self._check_there(wanted.version.artifact)
         if (model := self._loaded.get(wanted.key)) is not None:
@@ -129,13 +135,19 @@ class PredictorPool:
         until, error = self._failed.get(wanted.key, (0.0, None))
         if error is not None and time.monotonic() < until:
             raise error
-        return await asyncio.shield(self.load(wanted))
+        return await asyncio.shield(self.load(wanted, beside))
 
-    def load(self, wanted: Choice) -> asyncio.Task[LoadedModel]:
-        """Begin to load a model, unless that is under way."""
+    def load(self, wanted: Choice, beside: Choice | None = None) -> asyncio.Task[LoadedModel]:
+        """Begin to load a model, unless that is under way.
+
+        Args:
+            wanted: Which.
+            beside: The model that callers wait for, if this one is a canary or a shadow of it: where there is no room
+                for both, this one stays out.
+        """
         task = self._loading.get(wanted.key)
         if task is None:
-            task = self._loading[wanted.key] = asyncio.create_task(self._load(wanted))
+            task = self._loading[wanted.key] = asyncio.create_task(self._load(wanted, beside))
             task.add_done_callback(lambda _: self._loading.pop(wanted.key, None))
         return task
 
@@ -200,6 +212,7 @@ class PredictorPool:
         """Let go of a version whose files are deleted, and keep it out: it may be loading just now."""
         self._gone.add(artifact)
         self._offers.pop(artifact, None)
+        self._sizes = {key: size for key, size in self._sizes.items() if key[0] != artifact}
         self._failed = {key: failure for key, failure in self._failed.items() if key[0] != artifact}
         for key in [key for key in self._loaded if key[0] == artifact]:
             self._retire(key, self._loaded.pop(key))
@@ -210,8 +223,9 @@ class PredictorPool:
             self._loaded.popitem()[1].close(_CLOSING_SECONDS)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self, wanted: Choice) -> LoadedModel:
+    async def _load(self, wanted: Choice, beside: Choice | None) -> LoadedModel:
         key, started = wanted.key, time.monotonic()
+        self._check_room(self._sizes.get(key, 0), beside)
         loop = asyncio.get_running_loop()
         try:
             model = await loop.run_in_executor(self._threads, self._loader.load, wanted.version, wanted.precision)
@@ -225,6 +239,12 @@ class PredictorPool:
         if key[0] in self._gone:
             self._retire(key, model)
         self._check_there(key[0])
+        self._sizes[key] = model.size_bytes
+        try:
+            self._check_room(model.size_bytes, beside)
+        except UnavailableError:
+            self._retire(key, model)
+            raise
         self._loaded[key] = model
         while (
             len(self._loaded) > 1
@@ -233,6 +253,13 @@ class PredictorPool:
             self._retire(*self._loaded.popitem(last=False))
         self._count()
         return model
+
+    def _check_room(self, size_bytes: int, beside: Choice | None) -> None:
+        """Refuse what would push out the model that it is to stand beside."""
+        other = self._loaded.get(beside.key) if beside else None
+        if other is not None and size_bytes + other.size_bytes > self._settings.model_cache_bytes:
+            message = "THAWLINE_MODEL_CACHE_BYTES leaves no room for it beside the version that answers"
+            raise UnavailableError(message, code="no_room")
 
     def _check_there(self, artifact: str) -> None:
         if artifact in self._gone:

@@ -36,19 +36,28 @@ class Rollout:
             log.info("switched", reference=reference, version=meant.version, before=before.version)
             self._answers[reference] = meant
         else:
-            self._prepare(meant)
+            self._prepare(meant, beside=None)
         return self._answers[reference]
 
-    def ready(self, version: ModelVersion) -> bool:
-        """Whether a version that another one can stand in for is in memory; if not, it is loaded meanwhile."""
+    def ready(self, version: ModelVersion, beside: ModelVersion) -> bool:
+        """Whether a version that another one can stand in for is in memory; if not, it is loaded meanwhile.
+
+        Args:
+            version: A canary.
+            beside: The one that stands in for it, and that it must not push out.
+        """
         if self._predictors.has(Choice(version)):
             return True
-        self._prepare(version)
+        self._prepare(version, Choice(beside))
         return False
 
     def answered(self) -> list[str]:
         """The references that a model in memory answers to."""
         return [name for name, version in self._answers.items() if self._predictors.has(Choice(version))]
+
+    def answered_by(self, artifact: str) -> list[str]:
+        """The references that a version in memory answers to."""
+        return [reference for reference in self.answered() if self._answers[reference].artifact == artifact]
 
     def serves(self, name: str, alias: str) -> bool:
         """Whether a model in memory answers to an alias."""
@@ -63,17 +72,17 @@ class Rollout:
         """A version was deleted: no name is answered by it any more."""
         self._answers = {name: version for name, version in self._answers.items() if version.artifact != artifact}
 
-    def _prepare(self, version: ModelVersion) -> None:
+    def _prepare(self, version: ModelVersion, beside: Choice | None) -> None:
         if version.artifact in self._preparing or self._failed.get(version.artifact, 0) > time.monotonic():
             return
-        task = self._preparing[version.artifact] = asyncio.create_task(self._load(version))
+        task = self._preparing[version.artifact] = asyncio.create_task(self._load(version, beside))
         task.add_done_callback(lambda _: self._preparing.pop(version.artifact, None))
 
-    async def _load(self, version: ModelVersion) -> None:
+    async def _load(self, version: ModelVersion, beside: Choice | None) -> None:
         try:
-            await self._predictors.load(Choice(version))
+            await self._predictors.load(Choice(version), beside)
         except Exception as error:  # noqa: BLE001 (whatever it is, the old version goes on)
             self._failed[version.artifact] = time.monotonic() + _RETRY_SECONDS
             SWITCH_FAILURES.labels(version.model).inc()
             told = {"model": version.model, "version": version.version, "error": str(error)}
-            log.error("the new version cannot be loaded; the old one goes on", **told)
+            log.error("a version cannot be loaded; the one before goes on", **told)

@@ -20,3 +20,8 @@ class Timings:
     tokenise: float
     queue: float
     infer: float
+
+    def header(self) -> str:
+        """The value of the header ``Server-Timing`` (W3C): milliseconds of each stage."""
+        stages = {"tokenise": self.tokenise, "queue": self.queue, "infer": self.infer}
+        return ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in stages.items())

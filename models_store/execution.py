@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from models_store.errors import UnavailableError
 
 _CUDA = "CUDAExecutionProvider"
+GPU_UNAVAILABLE = "gpu_unavailable"  # the code of an error: there is none, or it cannot be used
+_OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "Available memory of")  # in onnxruntime's messages
 _GPU_MEMORY_BYTES = 4 * 1024**3
 # Kernels are chosen and memory is set aside for every new shape: few shapes are met again and again.
 _LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -109,13 +112,14 @@ class _Cuda:
     def __init__(self, path: Path, threads: int) -> None:
         if not gpu_offered():
             raise UnavailableError(
-                "this onnxruntime knows no GPU: install the extra `gpu` in place of `cpu`", code="gpu_unavailable"
+                "this onnxruntime knows no GPU: install the extra `gpu` in place of `cpu`", code=GPU_UNAVAILABLE
             )
         ort.preload_dlls()  # CUDA's libraries, where they came as Python packages
         provider = {"gpu_mem_limit": _GPU_MEMORY_BYTES, "arena_extend_strategy": "kSameAsRequested"}
-        self._session = ort.InferenceSession(str(path), _options(threads), providers=[(_CUDA, provider)])
+        with _told_if_full():
+            self._session = ort.InferenceSession(str(path), _options(threads), providers=[(_CUDA, provider)])
         if _CUDA not in self._session.get_providers():
-            raise UnavailableError("onnxruntime could not use the GPU; its log says why", code="gpu_unavailable")
+            raise UnavailableError("onnxruntime could not use the GPU; its log says why", code=GPU_UNAVAILABLE)
         self.input_names = [entry.name for entry in self._session.get_inputs()]
 
     def padded(self, texts: int, length: int) -> tuple[int, int]:
@@ -124,9 +128,22 @@ class _Cuda:
 
     def run(self, output: str, feed: Mapping[str, NDArray[Any]], interrupt: Interrupt | None) -> NDArray[Any]:
         binding = self._session.io_binding()
-        for name, array in feed.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", 0))
-        binding.bind_output(output, "cuda")
-        self._session.run_with_iobinding(binding, interrupt.run_options if interrupt else None)
+        with _told_if_full():
+            for name, array in feed.items():
+                value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", 0)
+                binding.bind_ortvalue_input(name, value)
+            binding.bind_output(output, "cuda")
+            self._session.run_with_iobinding(binding, interrupt.run_options if interrupt else None)
         result: NDArray[Any] = binding.copy_outputs_to_cpu()[0]
         return result
+
+
+@contextmanager
+def _told_if_full() -> Iterator[None]:
+    """Say that the GPU's memory ran out: the model is as good as it was, and another time there may be room."""
+    try:
+        yield
+    except Exception as error:
+        if any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise UnavailableError("the GPU has no memory left for this model", code="gpu_out_of_memory") from error
+        raise

@@ -62,6 +62,9 @@ class InferParameters(_In):
     precision: Annotated[
         Precision | None, Field(description="Of the version's models, if not the one that is served by default")
     ] = None
+    timeout: Annotated[
+        int | None, Field(strict=True, ge=1, description="Microseconds that the caller will wait, as Triton has it")
+    ] = None
     binary_data_output: Annotated[
         bool, Field(strict=True, description="Every tensor behind the JSON, unless it says otherwise")
     ] = False

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
 from api.schemas import ProblemOut
 from models_store.errors import InvalidInputError, Problem
 
 Limit = Annotated[int, Field(ge=1, le=100, description="Items to list")]
+SecondsQuery = Annotated[
+    float | None, Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most")
+]
 
 
 async def known_parameters(request: Request) -> None:

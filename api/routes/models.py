@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
+from api.figures import forget_figures
 from api.routes.common import PageQuery, problems
 from api.schemas import ListOut, ModelOut, VersionOut
 from api.services import Services, ServicesDep
@@ -68,12 +69,19 @@ def get_report(name: str, version: VersionNumber, services: ServicesDep) -> Resp
 async def delete_version(name: str, version: VersionNumber, services: ServicesDep) -> None:
     """Delete a version that no alias has, be it as canary or shadow."""
 
+    def artifact() -> str:
+        with services.db.reading() as session:
+            registry.get_model(session, name)
+            return registry.get_version(session, name, version).artifact
+
     def delete() -> str:
         with services.db.transaction() as session:
             registry.get_model(session, name, lock=True)
             return registry.delete_version(session, name, version)
 
+    await services.predictions.release(await run_in_threadpool(artifact))
     await _forget(services, [await run_in_threadpool(delete)])
+    forget_figures(name, version)
 
 
 @router.delete("/{name}", status_code=204, operation_id="deleteModel", responses=problems(404, 409))
@@ -85,6 +93,7 @@ async def delete_model(name: str, services: ServicesDep) -> None:
             return registry.delete_model(session, name)
 
     await _forget(services, await run_in_threadpool(delete))
+    forget_figures(name)
 
 
 async def _forget(services: Services, artifacts: list[str]) -> None:

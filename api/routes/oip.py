@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api.artifacts import config_of
@@ -34,6 +36,9 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 ModelReference = Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])]
 ModelName = Annotated[str, Path(examples=["support-intent"])]
+P = ParamSpec("P")
+T = TypeVar("T")
+_INLINE_BYTES, _INLINE_ROWS = 16_384, 256
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -155,10 +160,13 @@ async def _ready(services: Services, reference: str) -> ModelReadyOut:
 async def _infer(services: Services, reference: str, request: Request, header_length: str | None) -> Response:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise refused("Content-Encoding", "compressed bodies are not taken")
-    wanted, texts = read_request(await request.body(), header_length)
+    body = await request.body()
+    wanted, texts = await _maybe_in_thread(len(body) > _INLINE_BYTES, read_request, body, header_length)
     options = wanted.parameters
     version = await services.predictions.version(reference)
-    asked = Asked(PredictOptions(top_k=options.top_k), options.precision, request.headers.get("routing-key"))
+    seconds = None if options.timeout is None else options.timeout / 1e6
+    key = request.headers.get("routing-key")
+    asked = Asked(PredictOptions(top_k=options.top_k), options.precision, key, seconds)
     try:
         with given_up_with_caller(request):
             answer = await services.predictions.answer(reference, examples_of(TaskName(version.task), texts), asked)
@@ -169,7 +177,18 @@ async def _infer(services: Services, reference: str, request: Request, header_le
     columns = chosen(answer.task, names, options.top_k)
     head = {"model_name": version.model, "model_version": str(version.version)}
     head |= {"id": wanted.id} if wanted.id is not None else {}
-    return _answer(head, _tensors(wanted, columns, answer.predictions))
+    tensors = _tensors(wanted, columns, answer.predictions)
+    written, json_bytes = await _maybe_in_thread(len(answer.predictions) > _INLINE_ROWS, write_answer, head, tensors)
+    headers = {"Server-Timing": answer.timings.header()}
+    if json_bytes is None:
+        return Response(written, media_type="application/json", headers=headers)
+    headers[HEADER_LENGTH] = str(json_bytes)
+    return Response(written, media_type="application/octet-stream", headers=headers)
+
+
+async def _maybe_in_thread(large: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what takes its time off the event loop; a change of thread takes longer than what is small."""
+    return await run_in_threadpool(work, *args, **kwargs) if large else work(*args, **kwargs)
 
 
 def _tensors(wanted: InferIn, columns: list[Column], predictions: list[Prediction]) -> list[tuple[Tensor, bool]]:
@@ -178,10 +197,3 @@ def _tensors(wanted: InferIn, columns: list[Column], predictions: list[Predictio
     everywhere = wanted.parameters.binary_data_output
     binary = {name: everywhere if own is None else own for name, own in asked.items()}
     return [(column.tensor(predictions), binary.get(column.name, everywhere)) for column in columns]
-
-
-def _answer(head: dict[str, Any], tensors: list[tuple[Tensor, bool]]) -> Response:
-    body, json_bytes = write_answer(head, tensors)
-    if json_bytes is None:
-        return Response(body, media_type="application/json")
-    return Response(body, media_type="application/octet-stream", headers={HEADER_LENGTH: str(json_bytes)})

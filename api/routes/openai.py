@@ -23,6 +23,7 @@ from api.protocols.openai import (
     embeddings,
     texts_of,
 )
+from api.routes.common import SecondsQuery
 from api.services import Services, ServicesDep
 from models_store import registry
 from models_store.errors import ArtifactCorruptError, NotFoundError
@@ -45,17 +46,22 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     response_model=EmbeddingsOut,
     responses=_errors(400, 404, 413, 429, 503),
 )
-async def embed(body: EmbeddingsIn, request: Request, services: ServicesDep) -> Response:
+async def embed(
+    body: EmbeddingsIn,
+    request: Request,
+    services: ServicesDep,
+    timeout: SecondsQuery = None,  # noqa: ASYNC109 (the caller's)
+) -> Response:
     """Vectors of texts, each read by itself: what the head of a siamese similarity model compares, of unit length."""
     try:
         with given_up_with_caller(request):
-            answer = await services.predictions.embed(body.model, texts_of(body))
+            answer = await services.predictions.embed(body.model, texts_of(body), timeout)
     except CallerGoneError:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     check_dimensions(body.dimensions, len(answer.vectors[0]))
     # In a thread: the numbers of many vectors take their time to write.
     content = await run_in_threadpool(_written, answer, body.encoding_format)
-    return Response(content, media_type="application/json")
+    return Response(content, media_type="application/json", headers={"Server-Timing": answer.timings.header()})
 
 
 @router.get("/models", operation_id="listEmbeddingModels")

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
 from api.disconnect import CLIENT_CLOSED_REQUEST, CallerGoneError, given_up_with_caller
 from api.predictions import Answer, Asked
-from api.routes.common import problems
+from api.routes.common import SecondsQuery, problems
 from api.schemas import PredictIn, PredictOut
 from api.services import services_of
-from api.timings import Timings
 from models_store.precision import Precision
 from models_store.tasks import PredictOptions
 
 router = APIRouter(tags=["predict"])
+_INLINE = 256  # answers that are written on the event loop: quicker than a change of thread, and nobody waits long
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,7 @@ async def predict(
     precision: Annotated[
         Precision | None, Query(description="of the version's models, if not the one that is served by default")
     ] = None,
-    timeout: Annotated[  # noqa: ASYNC109 (the caller's)
-        float | None, Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most")
-    ] = None,
+    timeout: SecondsQuery = None,  # noqa: ASYNC109 (the caller's)
     routing_key: Annotated[
         str | None,
         Header(max_length=256, description="such as a user's id: the same one gets the same version beside a canary"),
@@ -78,7 +77,9 @@ async def answer_in_json(
             answer = await predictions.answer(model, body.inputs if listed else [body.inputs], asked)
     except CallerGoneError:
         return JsonAnswer(CLIENT_CLOSED_REQUEST, b"", [])
-    return JsonAnswer(200, to_json(_content(answer)), [(b"server-timing", _server_timing(answer.timings))])
+    content = _content(answer)
+    written = to_json(content) if len(answer.predictions) <= _INLINE else await run_in_threadpool(to_json, content)
+    return JsonAnswer(200, written, [(b"server-timing", answer.timings.header().encode())])
 
 
 def _content(answer: Answer) -> dict[str, Any]:
@@ -89,11 +90,3 @@ def _content(answer: Answer) -> dict[str, Any]:
         "task": version.task,
         "predictions": answer.predictions,
     }
-
-
-def _server_timing(timings: Timings) -> bytes:
-    """The value of the header of this name (W3C Server Timing): milliseconds of each stage."""
-    return (
-        f"tokenise;dur={1000 * timings.tokenise:.2f}, queue;dur={1000 * timings.queue:.2f}, "
-        f"infer;dur={1000 * timings.infer:.2f}"
-    ).encode()

@@ -44,7 +44,9 @@ def readyz(request: Request) -> Response:
 @metrics_router.get("/metrics", operation_id="metrics", response_class=Response)
 def metrics(services: ServicesDep) -> Response:
     """Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue."""
-    WAITING_TEXTS.set(services.predictions.admission.total)
+    WAITING_TEXTS.clear()
+    for model, texts in services.predictions.admission.held.items():
+        WAITING_TEXTS.labels(model).set(texts)
     services.predictors.flush_figures()
     with _best_effort("jobs"):
         for status, count in jobs.count_by_status(services.db).items():

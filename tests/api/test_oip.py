@@ -161,6 +161,29 @@ def test_plain_json_is_enough(service: Service) -> None:
     assert [output["name"] for output in answer.json()["outputs"]] == ["label", "score"]
 
 
+def test_the_stages_are_timed(service: Service) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [TEXTS[0]]}
+
+    answer = service.client.post("/v2/models/tiny-classification/infer", json={"inputs": [tensor]})
+
+    assert answer.headers["server-timing"].startswith("tokenise;dur=")
+
+
+def test_the_caller_says_how_long_it_waits(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="no answer within"):
+        client.infer("tiny-classification", inputs_of(TEXTS), timeout=1)  # a microsecond
+
+
+def test_a_large_call_is_answered_like_a_small_one(client: triton.InferenceServerClient) -> None:
+    few = TEXTS[:3]
+    many = few * 300  # read and written in a thread
+
+    answers = columns_of(client.infer("tiny-classification", inputs_of(many)))
+
+    small = columns_of(client.infer("tiny-classification", inputs_of(few)))
+    assert answers["label"] == small["label"] * 300
+
+
 # ---- health and metadata --------------------------------------------------------------------------------------------
 
 

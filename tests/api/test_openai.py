@@ -219,3 +219,27 @@ def test_the_key_goes_where_the_client_puts_it(start_app: AppFactory) -> None:
 
     assert app.get("/v1/models").json()["error"]["code"] == "api_key_needed"
     assert app.get("/v1/models", headers={"Authorization": "Bearer secret"}).status_code == 200
+
+
+def test_a_call_for_vectors_is_counted_and_timed_like_every_other(service: Service) -> None:
+    counted = f'thawline_predict_calls_total{{model="{MODEL}",outcome="answered",version="1"}}'
+
+    def calls() -> float:
+        after = service.client.get("/metrics").text.partition(counted)[2].partition("\n")[0]
+        return float(after or 0)
+
+    before = calls()
+
+    answer = service.client.post("/v1/embeddings", json={"model": MODEL, "input": TEXTS})
+
+    assert answer.status_code == 200
+    assert calls() == before + 1
+    stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
+    assert stages == ["tokenise", "queue", "infer"]
+
+
+def test_the_caller_says_how_long_it_waits(service: Service) -> None:
+    answer = service.client.post("/v1/embeddings?timeout=0.000001", json={"model": MODEL, "input": TEXTS})
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "deadline_exceeded"

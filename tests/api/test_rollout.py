@@ -232,3 +232,68 @@ def test_a_broken_canary_costs_no_caller_an_answer(models: Registry, client: Tes
 
     wait_for(told, what="the failure being told")
     assert answering(client) == 1
+
+
+@pytest.mark.parametrize("role", ["canary", "shadow"])
+def test_a_canary_or_shadow_without_room_does_not_push_out_what_answers(models: Registry, role: str) -> None:
+    models.publish()
+    models.publish(promote="never")
+    (number,) = {path.stat().st_size for path in models.source.glob("model.onnx")}
+    settings = Settings(_env_file=None, home=models.home, model_cache_bytes=number)
+    body = {"version": 1, "canary": {"version": 2, "weight": 0.9}} if role == "canary" else {"version": 1, "shadow": 2}
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        assert answering(client) == 1
+        assert client.put("/models/intent/aliases/production", json=body).status_code == 200
+        started = loads(client)
+
+        def refused() -> bool:
+            assert answering(client) == 1
+            if role == "shadow":
+                report = client.get("/models/intent/aliases/production").json()["shadow_report"]
+                return bool(report and report["last_error"] == "no_room")
+            return loads(client) > started
+
+        wait_for(refused, what="the other version being refused for want of room")
+
+        assert answering(client) == 1
+        assert loads(client) == started + 1  # the one that was refused: the other has never left
+        assert answering(client, "intent@2") == 2  # who asks for it by its number gets it
+
+
+def loads(client: TestClient) -> float:
+    """How many models were ever loaded."""
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("thawline_loaded_on_total"))
+
+
+# ---- deletion -------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_stands_in_for_a_broken_one_is_not_deleted(models: Registry, client: TestClient) -> None:
+    models.publish()
+    assert answering(client) == 1
+    models.publish(broken=True)
+
+    refused = problem_of(client.delete("/models/intent/versions/1"), 409)
+
+    assert "still answers for intent, because version 2 cannot be loaded" in refused["detail"]
+    assert answering(client) == 1
+    models.publish()
+    assert client.delete("/models/intent/versions/1").status_code == 204
+    assert answering(client) == 3
+
+
+def test_figures_of_a_deleted_version_are_told_no_more(models: Registry, client: TestClient) -> None:
+    models.publish()
+    models.publish()
+    assert (answering(client, "intent@1"), answering(client)) == (1, 2)
+
+    def told(version: int) -> bool:
+        return f'model="intent",version="{version}"' in client.get("/metrics").text.replace('outcome="answered",', "")
+
+    assert (told(1), told(2)) == (True, True)
+    assert client.delete("/models/intent/versions/1").status_code == 204
+
+    assert (told(1), told(2)) == (False, True)
+    assert client.delete("/models/intent").status_code == 204
+    assert not told(2)

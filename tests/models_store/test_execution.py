@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from models_store.errors import UnavailableError
-from models_store.execution import Device, executor_for, gpu_offered
+from models_store.execution import GPU_UNAVAILABLE, Device, executor_for, gpu_offered
 
 
 @pytest.mark.skipif(gpu_offered(), reason="this onnxruntime knows GPUs")
@@ -30,3 +30,17 @@ def test_onnxruntimes_silent_way_back_to_the_cpu_is_told(tmp_path: Path, monkeyp
 
     with pytest.raises(UnavailableError, match="could not use the GPU"):
         executor_for(tmp_path / "model.onnx", 1, Device.CUDA)
+
+
+def test_a_gpu_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 65536")
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", full)
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+
+    with pytest.raises(UnavailableError, match="no memory left") as told:
+        executor_for(tmp_path / "model.onnx", 1, Device.CUDA)
+
+    assert told.value.code != GPU_UNAVAILABLE  # which would send all models to the CPU for good
