@@ -70,7 +70,7 @@ DATASET: Shape = {
     "sha256": matching("[0-9a-f]{64}"),
     "columns": dict,
     "labels": list,
-    "splits": {"train": SPLIT, "validation": SPLIT},
+    "splits": {"train": SPLIT, "validation": SPLIT, "test": SPLIT},
     "warnings": list,
     "created_at": time,
 }
@@ -106,7 +106,7 @@ RESULT: Shape = {
     "head": str,
     "heads": list,
     "calibration": optional(dict),
-    "metrics": {"validation": dict},
+    "metrics": {"validation": dict, "test": dict},
     "phases": [{"name": one_of("head", "full"), "epochs": int, "seconds": number, "metrics": dict}],
 }
 JOB: Shape = {
@@ -140,7 +140,7 @@ VERSION: Shape = {
     "object": one_of("model.version"),
     "version": int,
     "job_id": matching(f"job_{ULID}"),
-    "metrics": {"validation": dict},
+    "metrics": {"validation": dict, "test": dict},
     "created_at": time,
 }
 MODEL: Shape = {

@@ -221,10 +221,8 @@ def test_deletion_takes_the_files_along(service: Service) -> None:
     problem_of(service.submit(dataset_id, "m"), 404)
 
 
-def test_a_split_that_is_not_there_is_said_to_be_missing(
-    service: Service, trained_models: dict[str, TrainedModel]
-) -> None:
-    dataset_id = trained_models["tagging"].dataset["id"]
+def test_a_split_that_is_not_there_is_said_to_be_missing(service: Service) -> None:
+    dataset_id = upload(service, {"file": CSV}).json()["id"]
     body = problem_of(service.client.get(f"/datasets/{dataset_id}/preview", params={"split": "test"}), 404)
 
     assert "train, validation" in body["detail"]
