@@ -6,7 +6,7 @@ Evaluation, the parity gate and serving all use it, so what was measured is what
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -164,12 +164,12 @@ class Predictor:
     def logits(self, encoded: Sequence[Encoded], batch_tokens: int = BATCH_TOKENS) -> list[Logits]:
         """Logits of any number of examples, one array each, in the order given; windows are batched by length."""
         owned = [self.windows(e) for e in encoded]
-        flat = [window for windows in owned for window in windows]
-        results: list[Logits] = [np.empty(0)] * len(flat)
-        for indices in batches_by_length([len(window) for window in flat], batch_tokens):
-            for index, values in zip(indices, self.infer([flat[i].encoded for i in indices]), strict=True):
-                results[index] = values
-        return self.merge(owned, results)
+        flat = [window.encoded for windows in owned for window in windows]
+        return self.merge(owned, _in_batches(self.infer, flat, batch_tokens))
+
+    def embeddings(self, encoded: Sequence[Encoded]) -> list[NDArray[np.float32]]:
+        """What `embed` gives for any number of texts, in the order given; they are batched by length."""
+        return _in_batches(self.embed, encoded, BATCH_TOKENS)
 
     def predict(
         self, examples: Sequence[Any], options: PredictOptions = DEFAULT_OPTIONS, batch_tokens: int = BATCH_TOKENS
@@ -221,6 +221,16 @@ def embedding_width(config: Mapping[str, Any]) -> int | None:
     """Of what is in a version's `CONFIG_FILE`: the width of its vectors; None where it is no sentence encoder."""
     embedding = config.get("embedding")
     return int(embedding["width"]) if embedding else None
+
+
+def _in_batches(
+    run: Callable[[Sequence[Encoded]], list[NDArray[np.float32]]], encoded: Sequence[Encoded], batch_tokens: int
+) -> list[NDArray[np.float32]]:
+    results: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(encoded)
+    for indices in batches_by_length([len(e) for e in encoded], batch_tokens):
+        for index, values in zip(indices, run([encoded[i] for i in indices]), strict=True):
+            results[index] = values
+    return results
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

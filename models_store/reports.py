@@ -98,6 +98,10 @@ class PrecisionReport(BaseModel):
     reason: str
     metric: str | None = None
     agreement: float | None = None
+    embedding_similarity: Annotated[
+        float | None,
+        Field(description="Of a sentence encoder: mean cosine of the texts' vectors with those in single precision"),
+    ] = None
     rows: Annotated[int | None, Field(description="Validation rows that were compared")] = None
     figures: Annotated[dict[str, PrecisionFigures], Field(description="By precision")] = {}
     gpu: PrecisionReport | None = None

@@ -148,8 +148,9 @@ def _prepare(request: PipelineRequest, task: Task[Any], encoder: LoadedEncoder) 
 def _choose_precision(
     request: PipelineRequest, original: Predictor, validation: Split
 ) -> Generator[Event, None, tuple[Predictor, PrecisionReport]]:
-    work = choose_precision(request.output_dir, original, request.spec.export.precision, validation, request.threads)
-    total = passes(request.spec.export.precision) * min(len(validation), COMPARED_ROWS)
+    asked = request.spec.export.precision
+    work = choose_precision(request.output_dir, original, asked, validation, request.threads)
+    total = passes(asked, embeds=original.embedding_width is not None) * min(len(validation), COMPARED_ROWS)
     return paced(work, lambda done: Working(stage="export", done=done, total=total))
 
 

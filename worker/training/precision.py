@@ -2,6 +2,7 @@
 
 Dynamic quantisation to 8 bits halves the time of an answer on CPUs with the instructions for it (VNNI, AMX). It costs
 nothing on most models and several points on a few: hence each is compared with its own original, on validation rows.
+A sentence encoder's vectors are compared as well: what searches by them sees more than its answers to pairs tell.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import statistics
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.onnx_model import OnnxModel
 
@@ -29,7 +33,9 @@ from worker.training.scoring import score
 
 TOLERANCE = 0.005  # of the metric that may be lost
 AGREEMENT = 0.99  # of the answers must be the same
+EMBEDDING_SIMILARITY = 0.98  # mean cosine that a sentence encoder's vectors must keep
 COMPARED_ROWS = 2_000  # at most
+_EMBEDDED_ROWS = 100  # between two signs of life
 _ROUNDS = 15  # timed of each
 _WARM_UP = 3
 _NAMES = {Precision.INT8: "8-bit arithmetic", Precision.FP16: "half precision"}
@@ -38,6 +44,9 @@ _REASONS = {
     "fp16": "half precision was asked for, which is for GPUs",
 }
 _QUANTISED = ["MatMul", "Attention"]  # embeddings are looked up, which 8 bits would only make coarser
+
+T = TypeVar("T")
+Vectors = NDArray[np.float32]
 
 
 def quantise(folder: Path) -> None:
@@ -83,9 +92,10 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from _nodes(attribute.g)
 
 
-def passes(asked: PrecisionName) -> int:
-    """How many times `choose` answers all rows that it compares by."""
-    return 1 + (asked in ("auto", "int8")) + _half_wanted(asked) if asked != "fp32" else 0
+def passes(asked: PrecisionName, *, embeds: bool) -> int:
+    """How many times `choose` goes through all rows that it compares by: to answer and, where it can, to embed them."""
+    models = 1 + (asked in ("auto", "int8")) + _half_wanted(asked) if asked != "fp32" else 0
+    return models * (1 + embeds)
 
 
 def choose(
@@ -143,27 +153,32 @@ class _Comparison:
         self._done = 0
         self._answers: list[Prediction] = []  # of the original
         self._score = 0.0
+        self._vectors: Vectors | None = None
 
     def answer_originally(self) -> Generator[int, None, None]:
         """Answer the rows with the original, once for all comparisons."""
-        self._answers, self._score = yield from self._answer(self._original)
+        self._answers, self._score = yield from self._counted(_answers(self._original, self._rows))
+        self._vectors = yield from self._embed(self._original)
 
     def with_(self, precision: Precision, device: Device) -> Generator[int, None, tuple[Predictor, PrecisionReport]]:
         """Compare with another precision, whose file is there; it is removed if it is not to be served."""
         other = Predictor.load(self._folder, self._threads, precision, device)
-        answers, reached = yield from self._answer(other)
+        answers, reached = yield from self._counted(_answers(other, self._rows))
+        vectors = yield from self._embed(other)
         # Half precision is for GPUs: without one there is nothing to be timed.
         timed = device is Device.CUDA or precision is not Precision.FP16
         milliseconds = _time(self._folder, self._split, precision, device) if timed else None
         same = agreement(self._original.task, self._answers, answers)
+        near = None if self._vectors is None or vectors is None else _similarity(self._vectors, vectors)
         scores = {Precision.FP32: self._score, precision: reached}
-        served, reason = _verdict(self._asked, precision, scores, milliseconds, same)
+        served, reason = _verdict(self._asked, precision, scores, milliseconds, same, near)
         report = PrecisionReport(
             asked=self._asked,
             served=served.value,
             reason=reason,
             metric=self._original.task.primary_metric,
             agreement=same,
+            embedding_similarity=near,
             rows=len(self._rows),
             figures={
                 one.value: PrecisionFigures(
@@ -178,10 +193,16 @@ class _Comparison:
             (self._folder / ONNX_FILES[precision]).unlink()
         return (other if served is precision else self._original), report
 
-    def _answer(self, predictor: Predictor) -> Generator[int, None, tuple[list[Prediction], float]]:
-        answered = yield from counted_on(_answers(predictor, self._rows), before=self._done)
+    def _embed(self, predictor: Predictor) -> Generator[int, None, Vectors | None]:
+        if predictor.embedding_width is None:
+            return None
+        return (yield from self._counted(_vectors(predictor, self._rows)))
+
+    def _counted(self, work: Generator[int, None, T]) -> Generator[int, None, T]:
+        """One more pass through the rows."""
+        result = yield from counted_on(work, before=self._done)
         self._done += len(self._rows)
-        return answered
+        return result
 
 
 def _answers(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, tuple[list[Prediction], float]]:
@@ -190,6 +211,23 @@ def _answers(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, 
     parts = zip(scored.logits, scored.examples, scored.encoded, strict=True)
     answers = [predictor.decode(values, example, e, DEFAULT_OPTIONS) for values, example, e in parts]
     return answers, scored.metrics[predictor.task.primary_metric]
+
+
+def _vectors(predictor: Predictor, rows: Sequence[Row]) -> Generator[int, None, Vectors]:
+    """Of both texts of each pair, one below the other (``yield from``); yields how many rows are done."""
+    vectors: list[NDArray[np.float32]] = []
+    for start in range(0, len(rows), _EMBEDDED_ROWS):
+        part = rows[start : start + _EMBEDDED_ROWS]
+        texts = [text for row in part for text in predictor.task.example(row)]
+        vectors += predictor.embeddings(predictor.encode_texts(texts))
+        yield start + len(part)
+    return np.stack(vectors)
+
+
+def _similarity(original: Vectors, other: Vectors) -> float:
+    """Mean cosine of vectors (texts, width) of unit length; one that is no number is like none, and counts as 0."""
+    cosines = np.sum(original * other, axis=-1, dtype=np.float64)
+    return float(np.where(np.isfinite(cosines), cosines, 0.0).mean())
 
 
 def _time(folder: Path, split: Split, precision: Precision, device: Device) -> dict[Precision, float]:
@@ -213,6 +251,7 @@ def _verdict(
     scores: dict[Precision, float],
     milliseconds: dict[Precision, float] | None,
     same: float,
+    near: float | None,
 ) -> tuple[Precision, str]:
     """What is served, and why."""
     bits = _NAMES[other]
@@ -223,6 +262,8 @@ def _verdict(
         return Precision.FP32, f"{bits} would lose {100 * lost:.1f} points"
     if same < AGREEMENT:
         return Precision.FP32, f"{bits} would change {100 * (1 - same):.1f} % of the answers"
+    if near is not None and near < EMBEDDING_SIMILARITY:
+        return Precision.FP32, f"{bits} would change the embeddings: their cosine with the original's is {near:.3f}"
     ratio = milliseconds[Precision.FP32] / milliseconds[other] if milliseconds else 0.0
     if ratio <= 1:
         return Precision.FP32, f"{bits} is no faster on this machine"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from models_store.specs import HeadName
 from tests.worker.conftest import LEGAL_PAIRS, Bench, make_bench, run_to_end
 from worker.training import precision as module
 from worker.training.export import export_model
-from worker.training.precision import choose
+from worker.training.precision import choose, passes
 
 FP32, INT8 = Precision.FP32, Precision.INT8
 
@@ -52,6 +52,7 @@ def test_every_legal_pair_can_be_quantised(kind: str, head: HeadName, encoders_d
     served, report = chosen(bench, folder, "int8")
 
     assert (report.served, report.rows) == ("int8", len(bench.data.validation))
+    assert (report.embedding_similarity is not None) == (head is HeadName.SIAMESE)
     assert report.figures["int8"].size_bytes < report.figures["fp32"].size_bytes
     assert all(figure.milliseconds and figure.milliseconds > 0 for figure in report.figures.values())
     assert (config_of(folder)["precision"], config_of(folder)["precisions"]) == ("int8", ["fp32", "int8"])
@@ -121,6 +122,68 @@ def test_auto_keeps_single_precision_otherwise(
     assert not (folder / ONNX_FILES[INT8]).exists()
     assert config_of(folder)["precisions"] == ["fp32"]
     assert predictor.predict(["where is my parcel"])
+
+
+# ---- sentence encoders ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sentences(encoders_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench for sentence encoders whose answers to pairs are no reason against 8 bits."""
+    times_are(monkeypatch, 2.0, 1.0)
+    monkeypatch.setattr(module, "agreement", lambda *args: 1.0)
+    monkeypatch.setattr(module, "TOLERANCE", 2.0)  # a correlation cannot lose more
+    return make_bench("graded pairs", encoders_dir, tmp_path)
+
+
+def test_embeddings_that_stay_near_the_original_are_served(sentences: Bench, tmp_path: Path) -> None:
+    folder = export(sentences, tmp_path / "out", HeadName.SIAMESE)
+
+    served, report = chosen(sentences, folder, "auto")
+
+    texts = [text for row in sentences.data.validation.rows for text in (row["text"], row["text_pair"])]
+    original = Predictor.load(folder, 1, FP32)
+    alone = [[model.embed([one])[0] for one in model.encode_texts(texts)] for model in (original, served)]
+    assert report.served == "int8"
+    assert report.embedding_similarity is not None
+    assert module.EMBEDDING_SIMILARITY <= report.embedding_similarity < 1
+    assert report.embedding_similarity == pytest.approx(np.mean(np.sum(np.multiply(*alone), axis=1)), abs=0.005)
+
+
+@pytest.mark.parametrize("spoil", [lambda vectors: vectors[::-1], lambda vectors: [v * np.nan for v in vectors]])
+def test_embeddings_that_are_others_keep_single_precision(
+    sentences: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[list[Any]], list[Any]]
+) -> None:
+    truly = Predictor.embeddings
+
+    def embeddings(self: Predictor, encoded: Any) -> list[Any]:
+        vectors = truly(self, encoded)
+        return spoil(vectors) if self.precision is INT8 else vectors
+
+    monkeypatch.setattr(Predictor, "embeddings", embeddings)
+    folder = export(sentences, tmp_path / "out", HeadName.SIAMESE)
+
+    _, report = chosen(sentences, folder, "auto")
+
+    assert report.embedding_similarity is not None
+    assert report.embedding_similarity < module.EMBEDDING_SIMILARITY
+    assert report.reason == (
+        "8-bit arithmetic would change the embeddings: "
+        f"their cosine with the original's is {report.embedding_similarity:.3f}"
+    )
+    assert (report.served, config_of(folder)["precisions"]) == ("fp32", ["fp32"])
+    assert chosen(sentences, folder, "int8")[1].served == "int8"  # who asks for it gets it, and is told
+
+
+@pytest.mark.parametrize("head", [HeadName.SIAMESE, HeadName.LINEAR])
+@pytest.mark.parametrize("asked", ["auto", "int8", "fp16"])
+def test_all_passes_are_counted(head: HeadName, asked: Any, encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench("graded pairs", encoders_dir, tmp_path)
+    original = Predictor.load(export(bench, tmp_path / "out", head), 1)
+
+    progress, _ = run_to_end(choose(tmp_path / "out", original, asked, bench.data.validation, 1))
+
+    assert progress[-1] == passes(asked, embeds=head is HeadName.SIAMESE) * len(bench.data.validation)
 
 
 # ---- half precision -------------------------------------------------------------------------------------------------
