@@ -147,7 +147,7 @@ def test_embeddings_that_stay_near_the_original_are_served(sentences: Bench, tmp
     assert report.served == "int8"
     assert report.embedding_similarity is not None
     assert module.EMBEDDING_SIMILARITY <= report.embedding_similarity < 1
-    assert report.embedding_similarity == pytest.approx(np.mean(np.sum(np.multiply(*alone), axis=1)), abs=0.005)
+    assert report.embedding_similarity == pytest.approx(np.mean(np.sum(np.prod(alone, axis=0), axis=1)), abs=0.005)
 
 
 @pytest.mark.parametrize("spoil", [lambda vectors: vectors[::-1], lambda vectors: [v * np.nan for v in vectors]])
