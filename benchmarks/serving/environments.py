@@ -18,6 +18,22 @@ PINS: dict[str, tuple[str, ...]] = {
         "uvicorn==0.54.0",
         "litserve==0.2.19",
     ),
+    # Its version 6 wants transformers 5, which no release of optimum-onnx takes: no ONNX backend can be had for it.
+    "sentence-transformers": (
+        "sentence-transformers==5.7.0",
+        "transformers==4.57.6",
+        "optimum-onnx[onnxruntime]==0.1.0",
+        "torch==2.13.0",
+        "fastapi==0.165.0",
+        "uvicorn==0.54.0",
+    ),
+    "pytriton": (
+        "nvidia-pytriton==0.7.0",
+        "transformers==4.57.6",
+        "optimum-onnx[onnxruntime]==0.1.0",
+        "torch==2.13.0",
+        "numpy==1.26.4",
+    ),
     "infinity": (
         "infinity-emb[server]==0.0.78",
         "transformers==4.48.3",

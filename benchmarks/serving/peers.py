@@ -151,12 +151,24 @@ def _open_inference(text: str) -> object:
     return {"inputs": [{"name": "args", "shape": [1], "datatype": "BYTES", "data": [text]}]}
 
 
+def _tensors(text: str) -> object:
+    return {"inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": [text]}]}
+
+
+def _of_tensors(body: Any) -> Answer:
+    found = {output["name"]: output["data"][0] for output in body["outputs"]}
+    return Answer(found["label"], found["score"])
+
+
 _PLAIN = Api("/predict", lambda text: {"text": text}, _plain)
 _FP32 = frozenset({Precision.FP32})  # torch has no like of what onnxruntime does in 8 bits
 
 PEERS: dict[str, Peer] = {
     "fastapi-torch": Peer("transformers", _script("fastapi_app.py", "torch"), "/openapi.json", _PLAIN, _FP32),
     "fastapi-onnx": Peer("transformers", _script("fastapi_app.py", "onnx"), "/openapi.json", _PLAIN),
+    "sentence-transformers-onnx": Peer(  # behind FastAPI, too
+        "sentence-transformers", _script("fastapi_app.py", "sentence-transformers"), "/openapi.json", _PLAIN
+    ),
     "litserve-torch": Peer("transformers", _script("litserve_app.py", "torch"), "/health", _PLAIN, _FP32),
     "litserve-onnx": Peer("transformers", _script("litserve_app.py", "onnx"), "/health", _PLAIN),
     "infinity": Peer(
@@ -178,5 +190,11 @@ PEERS: dict[str, Peer] = {
             _open_inference,
             lambda body: _plain(json.loads(body["outputs"][0]["data"][0])),
         ),
+    ),
+    "pytriton": Peer(
+        "pytriton",
+        _script("pytriton_app.py", "onnx"),
+        "/v2/models/classifier/ready",
+        Api("/v2/models/classifier/infer", _tensors, _of_tensors),
     ),
 }

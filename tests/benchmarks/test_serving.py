@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig
 
 from benchmarks.serving.conversion import read_weights
+from benchmarks.serving.environments import PINS
 from benchmarks.serving.load import Measured, parse
 from benchmarks.serving.measure import Plan, compare, measure
-from benchmarks.serving.peers import Answer
+from benchmarks.serving.peers import PEERS, Answer
 from benchmarks.serving.processes import ServerError
 from benchmarks.serving.results import Results, Run, curves, read, tables
 from benchmarks.serving.servers.modeling_classifier import FirstAndMeanForSequenceClassification
@@ -91,6 +92,19 @@ def test_a_peer_that_serves_another_function_is_told_apart() -> None:
     assert compare(ours, [Answer("a", 0.9), Answer("a", 0.5)], Precision.INT8).startswith("1 of 2 labels")
     with pytest.raises(ServerError, match="another function"):
         compare(ours, [Answer("a", 0.9), Answer("b", 0.7)], Precision.FP32)
+
+
+def test_each_peer_has_an_environment_with_the_one_torch() -> None:
+    assert {peer.environment for peer in PEERS.values()} <= set(PINS)
+    assert {pin for pins in PINS.values() for pin in pins if pin.startswith("torch==")} == {"torch==2.13.0"}
+    assert all("torch==2.13.0" in pins for pins in PINS.values())
+
+
+def test_triton_names_what_it_answers() -> None:
+    score = {"name": "score", "datatype": "FP32", "shape": [1, 1], "data": [0.9]}
+    label = {"name": "label", "datatype": "BYTES", "shape": [1, 1], "data": ["Sports"]}
+
+    assert PEERS["pytriton"].api.answer({"outputs": [score, label]}) == Answer("Sports", 0.9)
 
 
 def word_tokenizer() -> Tokenizer:
