@@ -6,6 +6,9 @@ The load comes from wrk, a compiled client, on the same cores. All servers of on
 take turns within each round, so that what else the machine does falls on all alike; ratios are made of measurements of
 the same round. The peers are paused (SIGSTOP) when it is not their turn, for some poll without rest; Thawline is idle.
 
+The precision ``auto`` is what a call gets that asks for none: Thawline chose it when the model was exported. Peers
+calculate in single precision then, as they do unless one quantises the model for them, and the limit in Thawline's.
+
 ``onnxruntime`` is no server but the limit: a loop over the file that Thawline serves, in this process, without HTTP.
 One text in flight has all cores; with more in flight, a thread a core runs one text at a time.
 """

@@ -1,7 +1,7 @@
 """Serve one fine-tuned classifier through Thawline and through its peers, in turn, and compare their speed.
 
     python -m benchmarks.serving --data FILE [--peers infinity,litserve-onnx] [--texts short,mixed,long]
-                                 [--precisions fp32,int8] [--connections 1,4,16,64] [--seconds 5] [--rounds 3]
+                                 [--precisions auto,fp32,int8] [--connections 1,4,16,64] [--seconds 5] [--rounds 3]
                                  [--rows 300] [--seed 7] [--venvs DIR] [--results FILE] [--plot FILE] [--quick]
 
 FILE is a CSV with the columns ``text`` and ``label``; a job of Thawline's own trains on a few of its rows. Needs wrk, a
@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import TextIO
 
 from benchmarks.serving import comparison
-from benchmarks.serving.comparison import Wanted
+from benchmarks.serving.comparison import PRECISIONS, Wanted
 from benchmarks.serving.limit import CORES
 from benchmarks.serving.peers import PEERS
 from benchmarks.serving.results import Results, Run, curves, read, tables
 from benchmarks.serving.texts import KINDS
-from models_store.precision import Precision
 
 _QUICK = {"texts": "mixed", "connections": "1,16", "seconds": 2, "rounds": 1}
 
@@ -53,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default=",".join(PEERS), help="empty for none")
     parser.add_argument("--venvs", type=Path, help="kept for the next time; by default a temporary folder")
     parser.add_argument("--texts", default=",".join(KINDS))
-    parser.add_argument("--precisions", default="fp32,int8")
+    parser.add_argument("--precisions", default="fp32,int8", help="auto: what Thawline chose, peers in fp32")
     parser.add_argument("--connections", default="1,4,16,64")
     parser.add_argument("--seconds", type=int, default=5, help="of one run")
     parser.add_argument("--rounds", type=int, default=3)
@@ -69,7 +68,7 @@ def _arguments() -> argparse.Namespace:
         parser.error("give --data to measure, or --results to print what was measured")
     if arguments.data and shutil.which("wrk") is None:
         parser.error("wrk, the client, is not installed")
-    for option, known in (("peers", PEERS), ("texts", KINDS), ("precisions", ["fp32", "int8"])):
+    for option, known in (("peers", PEERS), ("texts", KINDS), ("precisions", PRECISIONS)):
         if not set(_listed(getattr(arguments, option))) <= set(known):
             parser.error(f"--{option} takes {', '.join(known)}")
     return arguments
@@ -87,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> list[Run]:
             peers=_listed(arguments.peers),
             venvs=(arguments.venvs or Path(folder) / "venvs").resolve(),
             texts=_listed(arguments.texts),
-            precisions=[Precision(name) for name in _listed(arguments.precisions)],
+            precisions=_listed(arguments.precisions),
             connections=[int(number) for number in _listed(arguments.connections)],
             seconds=arguments.seconds,
             rounds=arguments.rounds,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.serving import conversion, environments, servers, texts, thawline
 from benchmarks.serving.limit import CORES, Loop
@@ -16,13 +17,15 @@ from benchmarks.serving.measure import LimitTarget, Plan, Server, ServerTarget, 
 from benchmarks.serving.peers import PEERS, Model, Start, environment, thawline_api
 from benchmarks.serving.processes import ServerError, free_port, running
 from benchmarks.serving.results import LIMIT, OURS, Run
-from benchmarks.serving.thawline import Thawline
-from models_store.precision import Precision
+from benchmarks.serving.thawline import MODEL, Published, Thawline
+from models_store.precision import ONNX_FILES, Precision
 from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
 
 _COMPARED = 16  # texts of each kind
 _EXPORTER = "transformers"  # the environment whose optimum exports the model for all
 _IDLE_SECONDS = 3.0
+AUTO = "auto"
+PRECISIONS = (AUTO, Precision.FP32.value, Precision.INT8.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Wanted:
         peers: Of `PEERS`.
         venvs: Folder of the peers' environments.
         texts: Of `texts.KINDS`.
-        precisions: One after the other.
+        precisions: Of `PRECISIONS`, one after the other.
         connections: How many at a time.
         seconds: Of one run.
         rounds: How often each is measured.
@@ -48,7 +51,7 @@ class Wanted:
     peers: Sequence[str]
     venvs: Path
     texts: Sequence[str]
-    precisions: Sequence[Precision]
+    precisions: Sequence[str]
     connections: Sequence[int]
     seconds: int
     rounds: int
@@ -68,13 +71,57 @@ def run(wanted: Wanted, root: Path, tell: Callable[[str], None]) -> Iterator[Run
     """
     programs = _install(wanted, tell)
     with thawline.served(root / "home") as service:
-        tell("training the classifier")
-        published = service.train(wanted.data, wanted.rows, wanted.seed)
-        model = _convert(published, root, programs[_EXPORTER]) if programs else None
-        plan = wanted.plan(published / TOKENIZER_FILE)
-        comparison = _Comparison(root, service, published, model, programs, plan, tell)
-        for precision in wanted.precisions:
-            yield from comparison.measure(wanted.peers, precision)
+        settings = train(wanted, service, tell)
+        folder = settings[0].ours.folder
+        model = _convert(folder, root, programs[_EXPORTER]) if programs else None
+        comparison = _Comparison(root, service, model, programs, wanted.plan(folder / TOKENIZER_FILE), tell)
+        for setting in settings:
+            yield from comparison.measure(wanted.peers, setting)
+
+
+class Setting(NamedTuple):
+    """What is compared under one name of a precision.
+
+    Attributes:
+        name: Of `PRECISIONS`.
+        ours: Thawline's model.
+        asked: What it is asked for; None for what it serves by itself.
+        peers: What the peers calculate in.
+    """
+
+    name: str
+    ours: Published
+    asked: Precision | None
+    peers: Precision
+
+    @property
+    def served(self) -> Precision:
+        """What Thawline calculates in."""
+        return self.asked or self.ours.served
+
+
+def train(wanted: Wanted, service: Thawline, tell: Callable[[str], None]) -> list[Setting]:
+    """One classifier for all, its precision left to Thawline. Where that took no 8 bits and they are wanted, one more.
+
+    Raises:
+        ServerError: A job failed, or the second training gave other weights.
+    """
+    tell("training the classifier")
+    published = service.train(wanted.data, wanted.rows, wanted.seed, MODEL, "auto")
+    tell(f"auto serves it in {published.served}: {published.reason}")
+    in_8_bits = published
+    if Precision.INT8.value in wanted.precisions and not published.has(Precision.INT8):
+        tell("training it again, with int8 asked for")
+        in_8_bits = service.train(wanted.data, wanted.rows, wanted.seed, f"{MODEL}-int8", "int8")
+        one, other = ((version.folder / ONNX_FILES[Precision.FP32]).read_bytes() for version in (published, in_8_bits))
+        if one != other:
+            raise ServerError("trained again with the same seed, the classifier has other weights")
+    made = {
+        AUTO: Setting(AUTO, published, None, Precision.FP32),
+        "fp32": Setting("fp32", published, Precision.FP32, Precision.FP32),
+        "int8": Setting("int8", in_8_bits, Precision.INT8, Precision.INT8),
+    }
+    return [made[name] for name in wanted.precisions]
 
 
 def _install(wanted: Wanted, tell: Callable[[str], None]) -> dict[str, Path]:
@@ -108,42 +155,35 @@ class _Comparison:
 
     root: Path
     service: Thawline
-    published: Path
     model: Model | None
     programs: dict[str, Path]
     plan: Plan
     tell: Callable[[str], None]
 
-    def measure(self, peers: Sequence[str], precision: Precision) -> Iterator[Run]:
-        """Start the peers that have this precision, compare answers, and load all in turn."""
+    def measure(self, peers: Sequence[str], setting: Setting) -> Iterator[Run]:
+        """Start the peers that have the precision, compare answers, and load all in turn."""
         client = Wrk(self.root)
         with ExitStack() as stack:
-            targets: dict[str, Target] = {OURS: ServerTarget(self._ours(precision), client)}
+            targets: dict[str, Target] = {OURS: ServerTarget(self._ours(setting), client)}
             for name in peers:
-                if (target := self._enter(stack, name, precision, client)) is not None:
+                if (target := self._enter(stack, name, setting, client)) is not None:
                     targets[name] = target
-            targets[LIMIT] = self._limit(precision)
+            targets[LIMIT] = _limit(setting)
             warm_up(targets, self.plan)
-            self.tell(f"{precision}: with no load, {_busy(_IDLE_SECONDS):.0%} of the CPU is busy with other work")
-            yield from measure(targets, self.plan, precision)
+            self.tell(f"{setting.name}: with no load, {_busy(_IDLE_SECONDS):.0%} of the CPU is busy with other work")
+            yield from measure(targets, self.plan, setting.name)
 
-    def _ours(self, precision: Precision) -> Server:
-        return Server(self.service.url, thawline_api(precision))
+    def _ours(self, setting: Setting) -> Server:
+        return Server(self.service.url, thawline_api(setting.ours.model, setting.asked))
 
-    def _limit(self, precision: Precision) -> LimitTarget:
-        return LimitTarget(
-            alone=Loop(self.published, precision, threads=1, intra=CORES),
-            parallel=Loop(self.published, precision, threads=CORES, intra=1),
-        )
-
-    def _enter(self, stack: ExitStack, name: str, precision: Precision, client: Wrk) -> ServerTarget | None:
+    def _enter(self, stack: ExitStack, name: str, setting: Setting, client: Wrk) -> ServerTarget | None:
         """A peer that was started for as long as the stack lasts, and whose answers are right; or nothing."""
         peer = PEERS[name]
-        if self.model is None or peer.environment not in self.programs or precision not in peer.precisions:
+        if self.model is None or peer.environment not in self.programs or setting.peers not in peer.precisions:
             return None
-        folder, port = self.root / f"{name}-{precision}", free_port()
+        folder, port = self.root / f"{name}-{setting.name}", free_port()
         folder.mkdir()
-        start = Start(self.programs[peer.environment], self.model, precision, folder, port)
+        start = Start(self.programs[peer.environment], self.model, setting.peers, folder, port)
         server = Server(f"http://127.0.0.1:{port}", peer.api)
         sample = [text for kind in self.plan.texts.values() for text in kind[:_COMPARED]]
         with ExitStack() as own:
@@ -153,14 +193,23 @@ class _Comparison:
                         peer.command(start), environment(folder), folder / "log.txt", server.url + peer.ready, folder
                     )
                 )
-                said = compare(self._ours(precision).answers(sample), server.answers(sample), precision)
+                exact = setting.served is setting.peers is Precision.FP32
+                said = compare(self._ours(setting).answers(sample), server.answers(sample), exact=exact)
             except ServerError as error:
-                self.tell(f"{name}, {precision}, is left out: {error}")
+                self.tell(f"{name}, {setting.name}, is left out: {error}")
                 return None
-            self.tell(f"{name}, {precision}: {said}")
+            self.tell(f"{name}, {setting.name}: {said}")
             group.pause()
             stack.push(own.pop_all())
         return ServerTarget(server, client, group)
+
+
+def _limit(setting: Setting) -> LimitTarget:
+    folder, precision = setting.ours.folder, setting.served
+    return LimitTarget(
+        alone=Loop(folder, precision, threads=1, intra=CORES),
+        parallel=Loop(folder, precision, threads=CORES, intra=1),
+    )
 
 
 def _busy(seconds: float) -> float:

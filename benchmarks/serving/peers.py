@@ -85,10 +85,10 @@ def environment(folder: Path) -> dict[str, str]:
     return {**ours, **_ENVIRONMENT, "HF_HOME": str(folder / "hf")}
 
 
-def thawline_api(precision: Precision) -> Api:
-    """How Thawline is asked for one of a version's models."""
+def thawline_api(model: str, precision: Precision | None) -> Api:
+    """How Thawline is asked for a model, in a precision or in the one it serves by itself."""
     return Api(
-        f"/predict/{MODEL}?precision={precision}",
+        f"/predict/{model}?precision={precision}" if precision else f"/predict/{model}",
         lambda text: {"inputs": text},
         lambda body: _plain(body["predictions"][0]),
     )

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,16 +14,18 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig
 
+from benchmarks.serving.comparison import Setting, Wanted, train
 from benchmarks.serving.conversion import read_weights
 from benchmarks.serving.environments import PINS
 from benchmarks.serving.load import Measured, parse
 from benchmarks.serving.measure import Plan, compare, measure
-from benchmarks.serving.peers import PEERS, Answer
+from benchmarks.serving.peers import PEERS, Answer, thawline_api
 from benchmarks.serving.processes import ServerError
 from benchmarks.serving.results import Results, Run, curves, read, tables
 from benchmarks.serving.servers.modeling_classifier import FirstAndMeanForSequenceClassification
 from benchmarks.serving.texts import Kind, make
-from models_store.precision import Precision
+from benchmarks.serving.thawline import Published, Thawline, read_texts, sample_files
+from models_store.precision import ONNX_FILES, Precision
 from models_store.predictor import Predictor
 from models_store.specs import HeadName
 from tests.worker.conftest import make_bench, rows_of
@@ -80,7 +83,7 @@ def test_each_round_begins_with_another_server() -> None:
         def run(self, texts: object, connections: int, seconds: int) -> Measured:
             return Measured(1.0, 1.0, 1.0, 0)
 
-    runs = measure(dict.fromkeys("abc", Fast()), Plan({"mixed": ["text"]}, [1], 1, rounds=3), Precision.FP32)
+    runs = measure(dict.fromkeys("abc", Fast()), Plan({"mixed": ["text"]}, [1], 1, rounds=3), "fp32")
 
     assert [one.server for one in runs] == [*"abc", *"bca", *"cab"]
 
@@ -88,10 +91,10 @@ def test_each_round_begins_with_another_server() -> None:
 def test_a_peer_that_serves_another_function_is_told_apart() -> None:
     ours = [Answer("a", 0.9), Answer("b", 0.8)]
 
-    assert compare(ours, [Answer("a", 0.9), Answer("b", 0.8001)], Precision.FP32).startswith("2 of 2 labels")
-    assert compare(ours, [Answer("a", 0.9), Answer("a", 0.5)], Precision.INT8).startswith("1 of 2 labels")
+    assert compare(ours, [Answer("a", 0.9), Answer("b", 0.8001)], exact=True).startswith("2 of 2 labels")
+    assert compare(ours, [Answer("a", 0.9), Answer("a", 0.5)], exact=False).startswith("1 of 2 labels")
     with pytest.raises(ServerError, match="another function"):
-        compare(ours, [Answer("a", 0.9), Answer("b", 0.7)], Precision.FP32)
+        compare(ours, [Answer("a", 0.9), Answer("b", 0.7)], exact=True)
 
 
 def test_each_peer_has_an_environment_with_the_one_torch() -> None:
@@ -105,6 +108,65 @@ def test_triton_names_what_it_answers() -> None:
     label = {"name": "label", "datatype": "BYTES", "shape": [1, 1], "data": ["Sports"]}
 
     assert PEERS["pytriton"].api.answer({"outputs": [score, label]}) == Answer("Sports", 0.9)
+
+
+class Jobs:
+    """In the service's place: jobs whose `auto` chooses ``chosen``, and what was asked for."""
+
+    def __init__(self, folder: Path, chosen: Precision) -> None:
+        self.folder, self.chosen = folder, chosen
+        self.asked: list[tuple[str, str]] = []
+
+    def train(self, data: Path, rows: int, seed: int, model: str, precision: str) -> Published:
+        """Write files as a job would."""
+        self.asked.append((model, precision))
+        served = self.chosen if precision == "auto" else Precision(precision)
+        folder = self.folder / model
+        folder.mkdir()
+        for one in {Precision.FP32, served}:
+            (folder / ONNX_FILES[one]).write_text("the same weights", encoding="utf-8")
+        return Published(model, folder, served, "for a reason")
+
+
+def test_other_rows_than_those_trained_on_choose_the_precision(tmp_path: Path) -> None:
+    source = tmp_path / "source.csv"
+    source.write_text("text,label\n" + "".join(f"text {number},a\n" for number in range(40)), encoding="utf-8")
+
+    files = sample_files(source, tmp_path, 30, 7)
+
+    trained, compared = (read_texts(files[field]) for field in ("file", "validation_file"))
+    assert (len(trained), len(compared)) == (30, 10)
+    assert len({*trained, *compared}) == 40
+    assert list(sample_files(source, tmp_path, 40, 7)) == ["file"]
+
+
+def settings_of(tmp_path: Path, jobs: Jobs, precisions: list[str]) -> tuple[list[Setting], list[str]]:
+    told: list[str] = []
+    wanted = Wanted(tmp_path, 1, 7, [], tmp_path, [], precisions, [], 1, 1)
+    return train(wanted, cast("Thawline", jobs), told.append), told
+
+
+def test_one_model_has_every_precision_where_auto_takes_8_bits(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, Precision.INT8)
+
+    settings, told = settings_of(tmp_path, jobs, ["auto", "fp32", "int8"])
+
+    assert jobs.asked == [("benchmark", "auto")]
+    assert "auto serves it in int8: for a reason" in told
+    assert [setting.served for setting in settings] == [Precision.INT8, Precision.FP32, Precision.INT8]
+    assert [setting.peers for setting in settings] == [Precision.FP32, Precision.FP32, Precision.INT8]
+    paths = [thawline_api(setting.ours.model, setting.asked).path for setting in settings]
+    assert paths == [f"/predict/benchmark{query}" for query in ("", "?precision=fp32", "?precision=int8")]
+
+
+def test_8_bits_are_asked_for_where_auto_takes_none(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, Precision.FP32)
+
+    settings, _ = settings_of(tmp_path, jobs, ["auto", "int8"])
+
+    assert jobs.asked == [("benchmark", "auto"), ("benchmark-int8", "int8")]
+    assert [setting.served for setting in settings] == [Precision.FP32, Precision.INT8]
+    assert thawline_api(settings[1].ours.model, settings[1].asked).path == "/predict/benchmark-int8?precision=int8"
 
 
 def word_tokenizer() -> Tokenizer:
