@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.serving_faults.burdens import enlarge, slow_down
 from migrations import upgrade
 from models_store import datasets, jobs, registry
 from models_store.artifacts import ArtifactStore, seal
@@ -27,6 +29,7 @@ from models_store.specs import JobRequest, resolve_spec
 from models_store.tables import ModelVersion
 from models_store.tasks import task_from_config
 
+BURDENS = {"slow": slow_down, "oversized": enlarge}
 _START_SECONDS = 60.0
 _TRAIN_SECONDS = 900.0
 
@@ -80,7 +83,7 @@ class Home:
 
 
 def _damage(folder: Path, damage: str | None) -> None:
-    """Change the files of a version; ``wrong`` ones have a manifest that says they are right."""
+    """Change the files of a version; of some, the manifest says that they are right."""
     weights = folder / "model.int8.onnx"
     if damage == "truncated":
         weights.write_bytes(weights.read_bytes()[:-1000])
@@ -95,10 +98,17 @@ def _damage(folder: Path, damage: str | None) -> None:
         for place in range(len(content) // 2, len(content) // 2 + 200_000):
             content[place] = (content[place] + 64) % 256
         weights.write_bytes(content)
-        (folder / "manifest.json").unlink()
-        aside = folder.with_name("aside")
-        folder.rename(aside)
-        seal(aside, folder, {})
+        _seal_again(folder)
+    elif damage in BURDENS:
+        BURDENS[damage](weights)
+        _seal_again(folder)
+
+
+def _seal_again(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    seal(aside, folder, {})
 
 
 @dataclass
@@ -117,6 +127,24 @@ class Running:
     def rss(self) -> float:
         """Its memory in MiB."""
         return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
+
+    @contextmanager
+    def watched(self, every: float = 1.0) -> Iterator[list[float]]:
+        """Its memory in MiB while the block runs: at the beginning, every so many seconds, and at the end."""
+        seen, over = [self.rss], threading.Event()
+
+        def watch() -> None:
+            while not over.wait(every):
+                seen.append(self.rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            watcher.join()
+            seen.append(self.rss)
 
     def cpu_seconds(self) -> float:
         """What it has used of the processors."""

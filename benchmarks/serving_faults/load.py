@@ -51,12 +51,13 @@ class Outcomes:
         return 1000 * statistics.quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
-def ask(client: httpx.Client, model: str, texts: int, outcomes: Outcomes) -> str:
-    """One call of so many texts."""
+def ask(client: httpx.Client, model: str, texts: int, outcomes: Outcomes, patience: float | None = None) -> str:
+    """One call of so many texts, by a caller who waits for so many seconds at most."""
     inputs = [TEXTS[i % len(TEXTS)] for i in range(texts)]
     started = time.perf_counter()
     try:
-        answer = client.post(f"/predict/{model}", json={"inputs": inputs})
+        asked = {"timeout": patience} if patience else {}
+        answer = client.post(f"/predict/{model}", params=asked, json={"inputs": inputs})
     except httpx.ConnectError:
         outcomes.note(REFUSED, 0)
         return REFUSED  # nobody listened: the server never had this call
@@ -71,30 +72,47 @@ def ask(client: httpx.Client, model: str, texts: int, outcomes: Outcomes) -> str
 
 @contextmanager
 def load(
-    url: str, connections: int, choose: Callable[[int], str], *, texts: int = 1, rest: float = 0.0
+    url: str,
+    connections: int,
+    choose: Callable[[int], str],
+    *,
+    texts: int = 1,
+    per_second: float | None = None,
+    patience: float | None = None,
 ) -> Iterator[Outcomes]:
     """Callers in threads of their own while the block runs; each asks again as soon as it was answered.
+
+    With a rate they have a timetable instead, one after the other, and a caller who was kept waiting makes up for it.
 
     Args:
         url: Of the server.
         connections: How many callers.
         choose: The model that a caller asks at its nth call.
         texts: In each call.
-        rest: Seconds between two calls of a caller.
+        per_second: Calls a second, of all callers together.
+        patience: Seconds that a caller will wait.
     """
     outcomes, stop = Outcomes(), threading.Event()
+    begun: list[float] = []
+    # Hundreds of clients take seconds to make, which are none of the load's.
+    ready = threading.Barrier(connections + 1, action=lambda: begun.append(time.monotonic()))
 
-    def call() -> None:
+    def due(caller: int, number: int) -> float:
+        return begun[0] + ((number * connections + caller) / per_second if per_second else 0.0)
+
+    def call(caller: int) -> None:
         with httpx.Client(base_url=url, timeout=120) as client:
+            ready.wait()
             number = 0
-            while not stop.is_set() and ask(client, choose(number), texts, outcomes) != REFUSED:
+            while not stop.wait(max(0.0, due(caller, number) - time.monotonic())):
+                if ask(client, choose(number), texts, outcomes, patience) == REFUSED:
+                    return
                 number += 1
-                if rest:
-                    stop.wait(rest)
 
-    threads = [threading.Thread(target=call) for _ in range(connections)]
+    threads = [threading.Thread(target=call, args=[caller]) for caller in range(connections)]
     for thread in threads:
         thread.start()
+    ready.wait()
     try:
         yield outcomes
     finally:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 
-from benchmarks.serving_faults.home import Home, Running, running
+from benchmarks.serving_faults.home import BURDENS, Home, Running, running
 from benchmarks.serving_faults.load import REFUSED, TEXTS, Outcomes, load
 
 Lines = list[tuple[str, str]]
 
+_OVERLOAD = 4.5  # times the capacity: under a full load it gets more done than four callers let it
+_MEMORY = 256 * 2**20  # for models, less than one of those that are oversized
+_PATIENCE = 1.0  # seconds that callers of a slow model wait
+_SLOW_SECONDS = 5.0
+_TRIES = 10
 _CACHE = 5
 _MODELS = 20
 
@@ -37,7 +43,7 @@ def swaps(home: Home, number: int) -> Lines:
 
 
 def overload(home: Home, seconds: float) -> Lines:
-    """Four times as many texts a second as it gets done, with a queue that holds a quarter of a second's work."""
+    """Over four times as many texts a second as it gets done, with a queue for a quarter of a second's work."""
     home.publish("overrun")
     texts = 16
     with running(home) as api:
@@ -47,20 +53,21 @@ def overload(home: Home, seconds: float) -> Lines:
     with running(home, predict_queue_items=max(64, int(capacity / 4))) as api:
         with load(api.url, 1, lambda _: "overrun"):
             time.sleep(1)
-        before = api.rss
-        callers = 192
-        rest = callers * texts / (4 * capacity)
-        with load(api.url, callers, lambda _: "overrun", texts=texts, rest=rest) as outcomes:
+        with (
+            api.watched() as memory,
+            load(api.url, 192, lambda _: "overrun", texts=texts, per_second=_OVERLOAD * capacity / texts) as outcomes,
+        ):
             time.sleep(seconds)
-            during = api.rss
     asked = texts * sum(outcomes.statuses.values()) / seconds
+    answered = texts * outcomes.statuses["200"] / seconds
+    over = asked / answered if answered else math.inf
     return [
         ("capacity, 4 callers of 16 texts", f"{capacity:.0f} texts/s"),
-        (f"overload for {seconds:.0f} s", f"{asked:.0f} texts/s asked ({asked / capacity:.1f} ×)"),
-        ("… answered", f"{texts * outcomes.statuses['200'] / seconds:.0f} texts/s"),
+        (f"overload for {seconds:.0f} s", f"{asked:.0f} texts/s asked ({asked / capacity:.1f} × the capacity)"),
+        ("… answered", f"{answered:.0f} texts/s (asked {over:.1f} ×)"),
         ("… statuses", ", ".join(f"{status}: {n}" for status, n in sorted(outcomes.statuses.items()))),
         ("… p50, p99 of what was accepted", _latency(outcomes)),
-        ("… memory before, at the end", f"{before:.0f}, {during:.0f} MiB"),
+        ("… memory before, highest, after", f"{memory[0]:.0f}, {max(memory):.0f}, {memory[-1]:.0f} MiB"),
     ]
 
 
@@ -88,14 +95,15 @@ def bad_models(home: Home) -> Lines:
     """Broken versions and odd inputs, each answered for itself while others are served."""
     home.publish("good")
     damages = ("truncated", "altered", "missing", "wrong")
-    for damage in damages:
+    for damage in (*damages, *BURDENS):
         home.publish(f"bad-{damage}", damage=damage)
     lines = []
-    with running(home) as api, load(api.url, 4, lambda _: "good") as outcomes:
+    with running(home, model_cache_bytes=_MEMORY) as api, load(api.url, 4, lambda _: "good") as outcomes:
         _until(lambda: outcomes.statuses["200"] > 50)
         for damage in damages:
             answer = api.client.post(f"/predict/bad-{damage}", json={"inputs": TEXTS[0]})
             lines.append((f"a model that is {damage}", f"{answer.status_code} {answer.json()['detail'][-70:]}"))
+        lines += _oversized(api) + _slow(api)
         inputs = {
             "a text of 1 MB": "long " * 200_000,
             "an empty text": "",
@@ -110,6 +118,37 @@ def bad_models(home: Home) -> Lines:
     lines.append(("… callers of the good model meanwhile", _told(outcomes)))
     lines.append(("… their p50, p99", _latency(outcomes)))
     return lines
+
+
+def _oversized(api: Running) -> Lines:
+    told = _asked(api, "bad-oversized")
+    loaded = _metric(api, "thawline_loaded_bytes") / 2**20
+    return [(f"a model larger than the memory for all, {_MEMORY / 2**20:.0f} MiB", f"{told}; {loaded:.0f} MiB loaded")]
+
+
+def _slow(api: Running) -> Lines:
+    """A caller who does not wait while it loads, one who does, and more than it gets done."""
+    impatient, patient = _asked(api, "bad-slow", timeout=_PATIENCE), [_asked(api, "bad-slow")]
+    while not patient[-1].startswith("200") and len(patient) < _TRIES:
+        patient.append(_asked(api, "bad-slow"))
+    alone = _asked(api, "bad-slow")
+    with load(api.url, 16, lambda _: "bad-slow", patience=_PATIENCE) as outcomes:
+        time.sleep(_SLOW_SECONDS)
+    statuses = ", ".join(f"{status}: {n}" for status, n in sorted(outcomes.statuses.items()))
+    return [
+        (f"a model that is slow, being loaded: a caller who waits for {_PATIENCE:.0f} s", impatient),
+        ("… one who waits", "; ".join(patient)),
+        ("… one when it is loaded", alone),
+        (f"… 16 who wait for {_PATIENCE:.0f} s, for {_SLOW_SECONDS:.0f} s", statuses),
+    ]
+
+
+def _asked(api: Running, model: str, **options: float) -> str:
+    """What a call of one text was answered, and when."""
+    started = time.monotonic()
+    answer = api.client.post(f"/predict/{model}", params=options, json={"inputs": TEXTS[0]})
+    told = "200" if answer.status_code == 200 else f"{answer.status_code} {answer.json()['type'].rpartition(':')[2]}"
+    return f"{told} after {time.monotonic() - started:.1f} s"
 
 
 def leaving(home: Home, times: int) -> Lines:
