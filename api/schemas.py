@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
@@ -9,8 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.alias_schemas import AliasDetail
 from models_store.aliases import AliasState
+from models_store.placement import PRIORITIES, Priority, QueueName
 from models_store.specs import TrainingSpec
-from models_store.tables import Dataset, JobEvent, JobStatus, Model, ModelVersion, TrainingJob
+from models_store.tables import (
+    AttemptOutcome,
+    Dataset,
+    JobAttempt,
+    JobEvent,
+    JobStatus,
+    Model,
+    ModelVersion,
+    TrainingJob,
+)
 from models_store.tasks import TaskName
 
 T = TypeVar("T")
@@ -124,6 +135,22 @@ class JobError(BaseModel):
     message: str
 
 
+class AttemptOut(BaseModel):
+    """Somebody's work on a job."""
+
+    attempt: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Annotated[AttemptOutcome | None, Field(description="None while it goes on")]
+    reason: str | None
+
+    @classmethod
+    def of(cls, row: JobAttempt) -> AttemptOut:
+        """The attempt of a table row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
 class JobOut(BaseModel):
     """A job."""
 
@@ -139,15 +166,20 @@ class JobOut(BaseModel):
     result: dict[str, Any] | None
     error: JobError | None
     attempt: int
+    attempts: Annotated[list[AttemptOut] | None, Field(description="Each of them; left out of lists")] = None
     cancel_requested: bool
+    priority: Priority
+    queue: QueueName | None
+    queue_position: Annotated[int | None, Field(description="While it is queued: 1 is next")] = None
+    retry_of: Annotated[str | None, Field(description="The job that this one does again")]
     metadata: dict[str, str]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, row: TrainingJob) -> JobOut:
-        """The job of a table row."""
+    def of(cls, row: TrainingJob, place: int | None = None, attempts: Sequence[JobAttempt] | None = None) -> JobOut:
+        """The job of a table row, with its place in the queue and its attempts where they are known."""
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
             {
@@ -155,6 +187,9 @@ class JobOut(BaseModel):
                 "model": JobModel(name=row.model, version=row.version),
                 "metadata": row.metadata_,
                 "error": error,
+                "priority": next(name for name, value in PRIORITIES.items() if value == row.priority),
+                "queue_position": place,
+                "attempts": None if attempts is None else [AttemptOut.of(attempt) for attempt in attempts],
             }
         )
 

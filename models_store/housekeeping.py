@@ -17,7 +17,7 @@ from sqlmodel import col, select
 from models_store.artifacts import ArtifactStore, children
 from models_store.database import Database
 from models_store.datasets import dataset_key
-from models_store.tables import TERMINAL_STATUSES, Dataset, JobStatus, ModelVersion, TrainingJob
+from models_store.tables import HELD_STATUSES, TERMINAL_STATUSES, Dataset, ModelVersion, TrainingJob
 
 UPLOAD_SECONDS = 24 * 3600.0
 _OF_ATTEMPT = re.compile(r"job_[a-z0-9]+\.[0-9]+")  # what `attempt_folder` makes
@@ -48,7 +48,7 @@ def tidy(db: Database, store: ArtifactStore, scratch: Path, checkpoints: Path) -
         running = {
             attempt_folder(job_id, attempt)
             for job_id, attempt in session.exec(
-                select(TrainingJob.id, TrainingJob.attempt).where(col(TrainingJob.status) == JobStatus.RUNNING)
+                select(TrainingJob.id, TrainingJob.attempt).where(col(TrainingJob.status).in_(HELD_STATUSES))
             )
         }
         unfinished = set(session.exec(select(TrainingJob.id).where(col(TrainingJob.status).not_in(TERMINAL_STATUSES))))

@@ -1,4 +1,4 @@
-"""This process: how many cores it has, and that it dies with its parent, so that no failure leaves an orphan behind.
+"""This process: what it may use, and that it dies with its parent, so that no failure leaves an orphan behind.
 
 ``python -m models_store.process PROGRAM ARG …`` becomes PROGRAM, which the kernel then ends with the parent.
 """
@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux within Windows
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container that is given a share of the cores
 
@@ -24,6 +25,15 @@ def usable_cores() -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no such file, or "max"
         return cores
+
+
+def gpu_present() -> bool:
+    """Whether this machine has a GPU's driver, and nobody has hidden the GPUs from this process.
+
+    Whether torch can use it, the training finds out: to ask torch takes seconds and memory.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    return not hidden and any(Path(path).exists() for path in _GPU_DRIVERS)
 
 
 def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:

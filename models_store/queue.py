@@ -12,11 +12,17 @@ from kombu.exceptions import OperationalError
 
 from models_store.errors import UnavailableError
 from models_store.logging import get_logger
+from models_store.placement import QueueName
 
 TASK_NAME = "thawline.train"
 QUEUE_NAME = "thawline"
 
 log = get_logger(__name__)
+
+
+def queue_name(queue: str | None) -> str:
+    """Where the messages lie of jobs of a queue, or of those that any worker may have."""
+    return QUEUE_NAME if queue is None else f"{QUEUE_NAME}.{queue}"
 
 
 def celery_app(broker_url: str | None, *, socket_timeout: float = 10) -> Celery:
@@ -58,12 +64,13 @@ class JobQueue:
         # A request waits for this, and the sweep makes good what fails: better soon than surely.
         self._app = celery_app(broker_url, socket_timeout=2)
 
-    def enqueue(self, job_id: str) -> bool:
-        """Send the hint that a job waits. False when the broker did not take it."""
+    def enqueue(self, job_id: str, queue: str | None = None) -> bool:
+        """Send the hint that a job waits, to the workers of a queue or to all; False if the broker did not take it."""
         try:
             self._app.send_task(
                 TASK_NAME,
                 args=[job_id],
+                queue=queue_name(queue),
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
             )
@@ -82,7 +89,8 @@ class JobQueue:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
                 channel: Any = connection.default_channel
-                return int(channel.queue_declare(QUEUE_NAME, durable=True).message_count)
+                names = [queue_name(queue) for queue in (None, *QueueName)]
+                return sum(int(channel.queue_declare(name, durable=True).message_count) for name in names)
         except (OperationalError, OSError) as error:
             log.warning("broker away", error=str(error))
             raise UnavailableError("the broker does not answer") from error

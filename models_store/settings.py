@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models_store.encoders import EncoderCatalogue, HubRevision, parse_hub_encoders
 from models_store.errors import ConfigurationError
+from models_store.placement import QueueName
+from models_store.process import gpu_present
 
 MIB = 1024 * 1024
 
@@ -53,6 +55,10 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
 
     worker_concurrency: int = Field(1, ge=1, description="Jobs that one worker trains at a time")
+    worker_queues: Annotated[list[QueueName], NoDecode] = Field(
+        default_factory=list,
+        description="Queues to take jobs from, `cpu`, `gpu` or both; default: what the device can do",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train")
     training_threads: int = Field(0, ge=0, description="CPU threads of a training process; 0: torch's default")
     max_attempts: int = Field(3, ge=1, description="Attempts of a job before it is given up")
@@ -86,7 +92,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("allowed_hosts", "preload_models", mode="before")
+    @field_validator("allowed_hosts", "preload_models", "worker_queues", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -133,6 +139,14 @@ class Settings(BaseSettings):
                 f"THAWLINE_ARTIFACTS_URL={self.artifacts_url!r}: only a folder or a file:// URL is supported"
             )
         return Path(path).expanduser().resolve()
+
+    @cached_property
+    def queues(self) -> list[QueueName]:
+        """The queues that a worker takes jobs from, beside the jobs that any worker may have."""
+        if self.worker_queues:
+            return self.worker_queues
+        has_gpu = self.device == "cuda" or (self.device == "auto" and gpu_present())
+        return [QueueName.GPU, QueueName.CPU] if has_gpu else [QueueName.CPU]
 
     @cached_property
     def scratch_dir(self) -> Path:

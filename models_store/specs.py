@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models_store.encoders import DEFAULT_ENCODER
 from models_store.errors import InvalidInputError, Problem
+from models_store.placement import Priority, QueueName
 from models_store.tasks import Task, TaskName
 from models_store.tasks.base import ObjectiveName
 
@@ -223,6 +224,12 @@ class JobRequest(BaseModel):
     promote: Annotated[
         Promotion, Field(description="Whether the new version becomes `production`, which a bare model name means")
     ] = Promotion.ALWAYS
+    priority: Annotated[Priority, Field(description="Of the jobs that wait: the more urgent first, then the older")] = (
+        Priority.NORMAL
+    )
+    queue: Annotated[
+        QueueName | None, Field(description="Train on a worker with a GPU, or on one for CPUs; by default on either")
+    ] = None
     metadata: Annotated[
         dict[
             Annotated[str, StringConstraints(min_length=1, max_length=64)],

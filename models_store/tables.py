@@ -28,12 +28,26 @@ class JobStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSING = "pausing"  # its worker was asked to stop
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
 TERMINAL_STATUSES = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+HELD_STATUSES = (JobStatus.RUNNING, JobStatus.PAUSING)  # a worker has it
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    HANDED_BACK = "handed back"  # a deploy or a pause
+    INTERRUPTED = "interrupted"  # something went wrong that another attempt may be spared
+    LOST = "lost"  # nobody heard of its worker any more
 
 
 class Dataset(SQLModel, table=True):
@@ -66,6 +80,7 @@ class TrainingJob(SQLModel, table=True):
     __tablename__: ClassVar[str] = "training_jobs"
     __table_args__ = (
         Index("ix_training_jobs_status_id", "status", "id"),
+        Index("ix_training_jobs_status_priority_id", "status", "priority", "id"),
         Index("ix_training_jobs_model_id", "model", "id"),
     )
 
@@ -76,6 +91,9 @@ class TrainingJob(SQLModel, table=True):
     task: str
     spec: dict[str, Any] = Field(sa_type=JSON)
     metadata_: dict[str, str] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"name": "metadata"})
+    priority: int = 0  # the higher, the sooner
+    queue: str | None = None  # of the workers that may have it; None: any
+    retry_of: str | None = None  # the job that this one does again
     idempotency_key: str | None = Field(default=None, unique=True)
     request_sha256: str
 
@@ -98,6 +116,20 @@ class TrainingJob(SQLModel, table=True):
     enqueued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class JobAttempt(SQLModel, table=True):
+    """Somebody's work on a job."""
+
+    __tablename__: ClassVar[str] = "job_attempts"
+
+    job_id: str = Field(primary_key=True, foreign_key="training_jobs.id")
+    attempt: int = Field(primary_key=True)
+    worker: str
+    started_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    outcome: str | None = None
+    reason: str | None = None
 
 
 class JobEvent(SQLModel, table=True):

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, signals
+from kombu.entity import Queue
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.logging import configure_logging, get_logger
-from models_store.queue import TASK_NAME, JobQueue, celery_app
+from models_store.queue import TASK_NAME, JobQueue, celery_app, queue_name
 from models_store.settings import Settings, get_settings
 from worker.runner import JobRunner
 from worker.sweeper import Sweeper
@@ -25,6 +26,8 @@ def create_app(settings: Settings) -> Celery:
     """The app, with its task registered and its parts tied to the worker's life."""
     celery = celery_app(settings.broker_url)
     celery.conf.update(worker_pool="threads", worker_concurrency=settings.worker_concurrency)
+    names = [queue_name(queue) for queue in (None, *settings.queues)]
+    celery.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]
     db = Database(settings.resolved_database_url)
     queue = JobQueue(settings.broker_url)
     store = ArtifactStore(settings.artifacts_dir)
@@ -33,11 +36,15 @@ def create_app(settings: Settings) -> Celery:
 
     @celery.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
     def train(job_id: str) -> None:
-        runner.run(job_id)
+        # A message is a hint that there is work. Which job it was sent for does not matter: the database knows which is
+        # next, and has those, too, whose message was lost.
+        log.debug("woken", job_id=job_id)
+        while runner.run_next():
+            pass
 
     def start(**_: Any) -> None:
         sweeper.start()
-        log.info("worker ready", concurrency=settings.worker_concurrency)
+        log.info("worker ready", concurrency=settings.worker_concurrency, queues=[str(q) for q in settings.queues])
 
     def stop_jobs(**_: Any) -> None:
         runner.stopping.set()  # running jobs go back to the queue, with all their attempts

@@ -13,15 +13,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from models_store import datasets, jobs, registry
 from models_store.artifacts import ArtifactStore, passing_folder
 from models_store.database import DATABASE_AWAY, Database
 from models_store.errors import LeaseLostError, NotFoundError, ThawlineError
 from models_store.housekeeping import attempt_folder
-from models_store.jobs import Claim, NewEvent
+from models_store.jobs import Claim, NewEvent, Wish
 from models_store.logging import get_logger
+from models_store.placement import QueueName
 from models_store.queue import JobQueue
 from models_store.registry import NewVersion
 from models_store.settings import Settings
@@ -47,11 +48,14 @@ from worker.training.events import (
 
 _POLL_SECONDS = 0.5
 _WRITE_SECONDS = 1.0  # news go to the database at most this often
+_ASK_SECONDS = 5.0  # whether somebody wants the job cancelled or paused is asked at least so often
 _RETRY_SECONDS = 1.0
 # While the database is away nobody can take the job over, so the training goes on. The fencing token keeps it safe
 # even for a worker that alone is cut off; after this long it gives up all the same.
 _DATABASE_PATIENCE_SECONDS = 900.0
 _PATIENCE_WHEN_STOPPING_SECONDS = 10.0
+
+_DEVICES: dict[str, Literal["cpu", "cuda"]] = {QueueName.CPU: "cpu", QueueName.GPU: "cuda"}
 
 T = TypeVar("T")
 
@@ -74,21 +78,29 @@ class JobRunner:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
 
-    def run(self, job_id: str) -> None:
-        """Work on a job if it is to be had; otherwise do nothing."""
-        if self.stopping.is_set():
-            return  # the message is spent, but the sweep of another worker sends a new one
-        claim = jobs.claim(self._db, job_id, worker=self._name, lease_seconds=self._settings.lease_seconds)
-        if claim is None:
-            log.info("job not to be had", job_id=job_id)
-            return
-        log.info("claimed", job_id=job_id, attempt=claim.attempt)
+    def run_next(self) -> bool:
+        """Work on the most urgent of the jobs that this worker may have.
+
+        Returns:
+            Whether there was any.
+        """
+        if self.stopping.is_set() or (claim := self._claim_next()) is None:
+            return False
+        log.info("claimed", job_id=claim.job_id, attempt=claim.attempt)
         try:
             self._work(claim)
         except (LeaseLostError, _DatabaseAwayError) as error:
-            log.warning("attempt given up", job_id=job_id, attempt=claim.attempt, error=str(error))
+            log.warning("attempt given up", job_id=claim.job_id, attempt=claim.attempt, error=str(error))
         finally:
-            self._drop_checkpoints(job_id)
+            self._drop_checkpoints(claim.job_id)
+        return True
+
+    def _claim_next(self) -> Claim | None:
+        lease = self._settings.lease_seconds
+        while (job_id := jobs.most_urgent(self._db, self._settings.queues)) is not None:
+            if (claim := jobs.claim(self._db, job_id, worker=self._name, lease_seconds=lease)) is not None:
+                return claim  # else another worker was faster: there may be more
+        return None
 
     def _work(self, claim: Claim) -> None:
         try:
@@ -151,7 +163,7 @@ class JobRunner:
     def _release(self, claim: Claim, reason: str, *, spend_attempt: bool) -> None:
         """Hand the job back, and tell the workers so."""
         waits = self._insist(lambda: jobs.release(self._db, claim, reason=reason, spend_attempt=spend_attempt))
-        if waits and self._queue.enqueue(claim.job_id):
+        if waits and self._queue.enqueue(claim.job_id, claim.queue):
             self._insist(lambda: jobs.mark_enqueued(self._db, claim.job_id))
 
     def _request(self, claim: Claim, dataset: Dataset, output: Path, scratch: Path) -> PipelineRequest:
@@ -166,7 +178,7 @@ class JobRunner:
             scratch_dir=scratch,
             checkpoint_dir=self._settings.checkpoints_dir / claim.job_id,
             checkpoint_seconds=self._settings.checkpoint_seconds,
-            device=self._settings.device,
+            device=_DEVICES[claim.queue] if claim.queue else self._settings.device,
             threads=self._settings.training_threads,
             incumbent=self._insist(lambda: self._incumbent(spec)) if spec.promote is Promotion.IF_BETTER else None,
         )
@@ -196,15 +208,15 @@ class JobRunner:
             if event is not None:
                 diary.note(event)
             if self.stopping.is_set():
-                process.stop()
-                while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
-                    diary.note(event)
-                self._insist(diary.write)
-                self._release(claim, "its worker is shutting down", spend_attempt=False)
+                self._hand_back(claim, process, diary, "its worker is shutting down")
                 return None
-            if diary.due() and diary.try_to_write():
+            wish = diary.try_to_write() if diary.due() else Wish.GO_ON
+            if wish is Wish.CANCEL:
                 process.stop()
                 self._insist(lambda: jobs.cancelled(self._db, claim))
+                return None
+            if wish is Wish.PAUSE:
+                self._hand_back(claim, process, diary, "paused")
                 return None
             if event is None and diary.silent_seconds() > self._settings.stall_seconds:
                 process.stop()
@@ -216,6 +228,14 @@ class JobRunner:
         log.warning("training process died", job_id=claim.job_id, reason=reason, log=process.log_tail())
         self._release(claim, reason, spend_attempt=True)
         return None
+
+    def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> None:
+        """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted."""
+        process.stop()
+        while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
+            diary.note(event)
+        self._insist(diary.write)
+        self._release(claim, reason, spend_attempt=False)
 
     def _publish(self, claim: Claim, finished: Finished, output: Path) -> None:
         """First the files, then the rows: a folder without a row is harmless, a row without files is not."""
@@ -265,11 +285,13 @@ class _Diary:
     def due(self) -> bool:
         """Whether it is time to write."""
         waited = time.monotonic() - self._written
-        return waited >= (_WRITE_SECONDS if self._progress or self._news else self._settings.heartbeat_seconds)
+        if self._progress or self._news:
+            return waited >= _WRITE_SECONDS
+        return waited >= min(self._settings.heartbeat_seconds, _ASK_SECONDS)
 
-    def write(self, progress: dict[str, Any] | None = None) -> bool:
-        """Write and prolong the lease; True when the job is to be cancelled."""
-        cancel = jobs.heartbeat(
+    def write(self, progress: dict[str, Any] | None = None) -> Wish:
+        """Write and prolong the lease; what somebody has asked for meanwhile."""
+        wish = jobs.heartbeat(
             self._db,
             self._claim,
             lease_seconds=self._settings.lease_seconds,
@@ -279,9 +301,9 @@ class _Diary:
         )
         self._news, self._progress = [], None
         self._written = self._reached = time.monotonic()
-        return cancel
+        return wish
 
-    def try_to_write(self) -> bool:
+    def try_to_write(self) -> Wish:
         """Like `write`; while the database is away, the news are kept for the next time.
 
         Raises:
@@ -296,7 +318,7 @@ class _Diary:
                 raise _DatabaseAwayError(f"the database was away for {away:.0f} seconds") from error
             log.warning("heartbeat not written", job_id=self._claim.job_id, away_seconds=round(away))
             self._written = time.monotonic()
-            return False
+            return Wish.GO_ON
 
     def silent_seconds(self) -> float:
         """Seconds since the process was last heard of."""

@@ -51,9 +51,9 @@ class Sweeper:
         except UnavailableError as error:
             log.warning("sweep cannot see the queue", error=error.message)
             return
-        for job_id in jobs.unheard(self._db, waiting_messages=waiting, older_than=self._settings.sweep_seconds):
-            if self._queue.enqueue(job_id):
-                jobs.mark_enqueued(self._db, job_id)
+        for job in jobs.unheard(self._db, waiting_messages=waiting, older_than=self._settings.sweep_seconds):
+            if self._queue.enqueue(job.id, job.queue):
+                jobs.mark_enqueued(self._db, job.id)
 
     def tidy(self) -> None:
         """Remove the files of attempts and uploads that died."""

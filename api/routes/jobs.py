@@ -21,6 +21,9 @@ from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
 from models_store.tasks import task_from_config
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, description="the same one gets the same job, however often")
+]
 _STREAM_POLL_SECONDS = 0.5
 _KEEPALIVE_SECONDS = 15.0
 
@@ -44,14 +47,13 @@ def create_job(
     body: JobRequest,
     response: Response,
     services: ServicesDep,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """Start a training job. With the same ``Idempotency-Key`` the same job is answered, however often it is sent."""
     job = jobs.submitted_before(services.db, body, idempotency_key) or _submit(body, services, idempotency_key)
-    if job.enqueued_at is None and job.status == JobStatus.QUEUED and services.queue.enqueue(job.id):
-        jobs.mark_enqueued(services.db, job.id)
+    _send(services, job)
     response.headers["Location"] = f"/jobs/{job.id}"
-    return JobOut.of(job)
+    return _shown(services, job)
 
 
 def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
@@ -67,23 +69,60 @@ def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -
     )
 
 
+def _send(services: Services, job: TrainingJob) -> None:
+    """Tell the workers of a job that waits, unless they have been told."""
+    if job.enqueued_at is None and job.status == JobStatus.QUEUED and services.queue.enqueue(job.id, job.queue):
+        jobs.mark_enqueued(services.db, job.id)
+
+
+def _shown(services: Services, job: TrainingJob) -> JobOut:
+    """A job with its place in the queue and its attempts."""
+    place = jobs.positions(services.db, [job]).get(job.id)
+    return JobOut.of(job, place, jobs.attempts(services.db, job.id))
+
+
 @router.get("", operation_id="listJobs")
 def list_jobs(services: ServicesDep, query: Annotated[JobsQuery, Query()]) -> ListOut[JobOut]:
     """Jobs, the newest first."""
     rows = jobs.list_jobs(services.db, limit=query.limit + 1, after=query.after, status=query.status, model=query.model)
-    return ListOut.page([JobOut.of(row) for row in rows], query.limit)
+    places = jobs.positions(services.db, rows)
+    return ListOut.page([JobOut.of(row, places.get(row.id)) for row in rows], query.limit)
 
 
 @router.get("/{job_id}", operation_id="getJob", responses=problems(404))
 def get_job(job_id: str, services: ServicesDep) -> JobOut:
-    """One job: where it stands, and what came of it."""
-    return JobOut.of(jobs.get(services.db, job_id))
+    """One job: where it stands, what was tried, and what came of it."""
+    return _shown(services, jobs.get(services.db, job_id))
 
 
 @router.post("/{job_id}/cancel", operation_id="cancelJob", responses=problems(404, 409))
 def cancel_job(job_id: str, services: ServicesDep) -> JobOut:
-    """Cancel a queued job at once, a running one within seconds."""
-    return JobOut.of(jobs.request_cancel(services.db, job_id))
+    """Cancel a job that waits or is paused at once, a running one within seconds."""
+    return _shown(services, jobs.request_cancel(services.db, job_id))
+
+
+@router.post("/{job_id}/pause", operation_id="pauseJob", responses=problems(404, 409))
+def pause_job(job_id: str, services: ServicesDep) -> JobOut:
+    """Keep a job from being begun; or let a running one write a checkpoint and make room for others."""
+    return _shown(services, jobs.pause(services.db, job_id))
+
+
+@router.post("/{job_id}/resume", operation_id="resumeJob", responses=problems(404, 409))
+def resume_job(job_id: str, services: ServicesDep) -> JobOut:
+    """Let a paused job wait for its turn again; it goes on from its newest checkpoint."""
+    job = jobs.resume(services.db, job_id)
+    _send(services, job)
+    return _shown(services, job)
+
+
+@router.post("/{job_id}/retry", status_code=202, operation_id="retryJob", responses=problems(404, 409, 422))
+def retry_job(job_id: str, response: Response, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> JobOut:
+    """Start another job that does what a failed or cancelled one was to do, which stays as it is."""
+    most = services.settings.max_attempts
+    job = jobs.retry(services.db, job_id, max_attempts=most, idempotency_key=idempotency_key)
+    _send(services, job)
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return _shown(services, job)
 
 
 @router.get(

@@ -13,7 +13,7 @@ from sqlmodel import select
 from models_store import jobs, registry
 from models_store.database import Database
 from models_store.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
-from models_store.jobs import Claim, NewEvent
+from models_store.jobs import Claim, NewEvent, Wish
 from models_store.specs import JobRequest
 from models_store.tables import JobStatus, ModelVersion
 from models_store.tasks import TaskName
@@ -264,7 +264,7 @@ def test_no_more_attempts_than_allowed(db: Database) -> None:
 def test_a_heartbeat_prolongs_the_lease(db: Database) -> None:
     mine = claim(db, submit(db).id, lease_seconds=EXPIRED)
 
-    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is False
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is Wish.GO_ON
     assert jobs.sweep(db) == []
 
 
@@ -419,7 +419,7 @@ def test_a_running_job_is_asked_to_stop(db: Database) -> None:
     asked = jobs.request_cancel(db, mine.job_id)
 
     assert (asked.status, asked.cancel_requested) == (JobStatus.RUNNING, True)
-    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is True
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is Wish.CANCEL
     jobs.cancelled(db, mine)
     assert jobs.get(db, mine.job_id).status == JobStatus.CANCELLED
 
@@ -560,6 +560,179 @@ def test_a_release_says_whether_the_job_wants_a_message(
     assert (jobs.get(db, mine.job_id).status == JobStatus.QUEUED) is waits
 
 
+# ---- pausing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_paused_at_once_and_goes_on_when_it_is_resumed(db: Database) -> None:
+    job_id = submit(db).id
+
+    assert jobs.pause(db, job_id).status == JobStatus.PAUSED
+    assert jobs.most_urgent(db, []) is None
+    assert jobs.claim(db, job_id, worker="w1", lease_seconds=LONG) is None
+    assert jobs.resume(db, job_id).status == JobStatus.QUEUED
+
+    assert jobs.most_urgent(db, []) == job_id
+    assert event_messages(db, job_id) == ["queued", "paused", "queued again: resumed"]
+
+
+def test_a_running_job_pauses_when_its_worker_lets_go(db: Database) -> None:
+    mine = claim(db, submit(db, max_attempts=1).id)
+
+    assert jobs.pause(db, mine.job_id).status == JobStatus.PAUSING
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is Wish.PAUSE
+    assert jobs.release(db, mine, reason="paused", spend_attempt=False) is False
+
+    assert jobs.get(db, mine.job_id).status == JobStatus.PAUSED
+    assert jobs.sweep(db) == []
+    jobs.resume(db, mine.job_id)
+    assert claim(db, mine.job_id).attempt == 2  # a pause spends no attempt, and the token rises
+
+
+def test_a_pause_that_is_taken_back_in_time_never_was(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.pause(db, mine.job_id)
+
+    assert jobs.resume(db, mine.job_id).status == JobStatus.RUNNING
+
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is Wish.GO_ON
+    jobs.succeed(db, mine, result=RESULT, version=VERSION)
+
+
+def test_a_pause_that_is_taken_back_too_late_queues_the_job(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.pause(db, mine.job_id)
+    assert jobs.heartbeat(db, mine, lease_seconds=LONG) is Wish.PAUSE  # its worker stops the training
+    jobs.resume(db, mine.job_id)
+
+    assert jobs.release(db, mine, reason="paused", spend_attempt=False) is True
+    assert jobs.get(db, mine.job_id).status == JobStatus.QUEUED
+
+
+def test_a_job_that_is_done_before_it_can_pause_has_succeeded(db: Database) -> None:
+    mine = claim(db, submit(db).id)
+    jobs.pause(db, mine.job_id)
+
+    jobs.succeed(db, mine, result=RESULT, version=VERSION)
+
+    assert jobs.get(db, mine.job_id).status == JobStatus.SUCCEEDED
+
+
+def test_a_job_whose_worker_is_lost_before_it_has_paused_is_paused(db: Database) -> None:
+    mine = claim(db, submit(db).id, lease_seconds=EXPIRED)
+    jobs.pause(db, mine.job_id)
+
+    assert jobs.claim(db, mine.job_id, worker="w2", lease_seconds=LONG) is None
+    assert jobs.sweep(db) == []
+
+    assert jobs.get(db, mine.job_id).status == JobStatus.PAUSED
+    assert [attempt.outcome for attempt in jobs.attempts(db, mine.job_id)] == ["lost"]
+
+
+@pytest.mark.parametrize("status", ["paused", "pausing"])
+def test_a_paused_job_can_be_cancelled(db: Database, status: str) -> None:
+    job_id = submit(db).id
+    mine = claim(db, job_id) if status == "pausing" else None
+    assert jobs.pause(db, job_id).status == status
+
+    jobs.request_cancel(db, job_id)
+
+    if mine:
+        assert jobs.heartbeat(db, mine, lease_seconds=LONG) is Wish.CANCEL
+        jobs.cancelled(db, mine)
+    assert jobs.get(db, job_id).status == JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize("ask", [jobs.pause, jobs.resume], ids=["pause", "resume"])
+def test_an_ended_job_is_neither_paused_nor_resumed(db: Database, ask: Callable[[Database, str], object]) -> None:
+    job_id = submit(db).id
+    jobs.request_cancel(db, job_id)
+
+    with pytest.raises(ConflictError, match="has already cancelled"):
+        ask(db, job_id)
+
+
+def test_pausing_and_resuming_twice_is_as_good_as_once(db: Database) -> None:
+    job_id = submit(db).id
+    for ask, status in ((jobs.pause, JobStatus.PAUSED), (jobs.resume, JobStatus.QUEUED)):
+        assert [ask(db, job_id).status for _ in range(2)] == [status, status]
+    assert len(event_messages(db, job_id)) == 3
+
+
+# ---- trying again ---------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_job_is_done_again_by_another(db: Database) -> None:
+    mine = claim(db, submit(db, priority="high", queue="gpu", metadata={"team": "a"}).id)
+    jobs.fail(db, mine, code="broken", message="broken")
+
+    again = jobs.retry(db, mine.job_id, max_attempts=3, idempotency_key="k")
+    old = jobs.get(db, mine.job_id)
+
+    assert (old.status, old.error_code) == (JobStatus.FAILED, "broken")
+    assert (again.status, again.attempt, again.retry_of) == (JobStatus.QUEUED, 0, old.id)
+    kept = ("dataset_id", "model", "task", "spec", "metadata_", "priority", "queue")
+    assert [getattr(again, name) for name in kept] == [getattr(old, name) for name in kept]
+    assert jobs.retry(db, mine.job_id, max_attempts=3, idempotency_key="k").id == again.id
+
+
+def test_only_what_failed_or_was_cancelled_is_done_again(db: Database) -> None:
+    waiting, published = submit(db), publish(db)
+    for job_id in (waiting.id, published.job_id):
+        with pytest.raises(ConflictError, match="only a failed or cancelled one"):
+            jobs.retry(db, job_id, max_attempts=3)
+    jobs.request_cancel(db, waiting.id)
+    assert jobs.retry(db, waiting.id, max_attempts=3).retry_of == waiting.id
+
+
+# ---- whose turn it is -----------------------------------------------------------------------------------------------
+
+
+def test_the_more_urgent_goes_first_and_then_the_older(db: Database) -> None:
+    ids = {name: submit(db, priority=name.split()[0]).id for name in ("low", "normal 1", "normal 2", "high")}
+
+    waiting = [jobs.get(db, job_id) for job_id in ids.values()]
+    assert jobs.positions(db, waiting) == {ids["high"]: 1, ids["normal 1"]: 2, ids["normal 2"]: 3, ids["low"]: 4}
+    order = []
+    while (job_id := jobs.most_urgent(db, ["cpu"])) is not None:
+        order.append(claim(db, job_id).job_id)
+
+    assert order == [ids[name] for name in ("high", "normal 1", "normal 2", "low")]
+    assert jobs.positions(db, [jobs.get(db, job_id) for job_id in ids.values()]) == {}
+
+
+def test_a_worker_takes_the_jobs_of_its_queues_and_those_of_none(db: Database) -> None:
+    gpu, anywhere, cpu = (submit(db, queue=queue).id for queue in ("gpu", None, "cpu"))
+
+    assert jobs.most_urgent(db, ["cpu"]) == anywhere
+    assert jobs.most_urgent(db, ["gpu"]) == gpu
+    claim(db, anywhere)
+    assert jobs.most_urgent(db, ["cpu"]) == cpu
+    assert jobs.most_urgent(db, []) is None
+
+
+# ---- the history of attempts ----------------------------------------------------------------------------------------
+
+
+def test_each_attempt_is_on_record_with_its_end(db: Database) -> None:
+    job_id = submit(db).id
+    jobs.release(db, claim(db, job_id, worker="a"), reason="killed by signal 9", spend_attempt=True)
+    jobs.release(db, claim(db, job_id, worker="b"), reason="its worker is shutting down", spend_attempt=False)
+    claim(db, job_id, worker="c", lease_seconds=EXPIRED)
+    jobs.sweep(db)
+    jobs.fail(db, claim(db, job_id, worker="d"), code="broken", message="broken")
+
+    record = [(a.attempt, a.worker, a.outcome, a.reason) for a in jobs.attempts(db, job_id)]
+
+    lost = "its worker was lost (no heartbeat within the lease)"
+    assert record == [
+        (1, "a", "interrupted", "killed by signal 9"),
+        (2, "b", "handed back", "its worker is shutting down"),
+        (3, "c", "lost", lost),
+        (4, "d", "failed", "broken"),
+    ]
+    assert all(a.ended_at is not None and a.ended_at >= a.started_at for a in jobs.attempts(db, job_id)[:2])
+
+
 # ---- sweep ----------------------------------------------------------------------------------------------------------
 
 
@@ -656,26 +829,30 @@ def test_two_sweeps_at_once_take_each_job_back_once(db: Database) -> None:
 # ---- messages that were lost ----------------------------------------------------------------------------------------
 
 
+def unheard(db: Database, *, waiting_messages: int, older_than: float) -> list[str]:
+    return [job.id for job in jobs.unheard(db, waiting_messages=waiting_messages, older_than=older_than)]
+
+
 def test_a_queued_job_without_a_message_is_heard_of(db: Database) -> None:
     job = submit(db)
 
-    assert jobs.unheard(db, waiting_messages=0, older_than=LONG) == [job.id]
-    assert jobs.unheard(db, waiting_messages=1, older_than=LONG) == []  # its message waits in the broker
+    assert unheard(db, waiting_messages=0, older_than=LONG) == [job.id]
+    assert unheard(db, waiting_messages=1, older_than=LONG) == []  # its message waits in the broker
 
 
 def test_a_job_whose_message_was_just_sent_is_left_alone(db: Database) -> None:
     job = submit(db)
     jobs.mark_enqueued(db, job.id)
 
-    assert jobs.unheard(db, waiting_messages=0, older_than=LONG) == []
-    assert jobs.unheard(db, waiting_messages=0, older_than=-1) == [job.id]
+    assert unheard(db, waiting_messages=0, older_than=LONG) == []
+    assert unheard(db, waiting_messages=0, older_than=-1) == [job.id]
 
 
 def test_only_queued_jobs_need_a_message(db: Database) -> None:
     claim(db, submit(db).id)
     jobs.request_cancel(db, submit(db).id)
 
-    assert jobs.unheard(db, waiting_messages=0, older_than=-1) == []
+    assert unheard(db, waiting_messages=0, older_than=-1) == []
 
 
 def test_a_job_that_was_claimed_meanwhile_is_not_marked_as_sent(db: Database) -> None:
@@ -692,7 +869,7 @@ def test_a_job_sent_back_by_the_sweep_needs_a_new_message(db: Database) -> None:
     claim(db, job.id, lease_seconds=EXPIRED)
     jobs.sweep(db)
 
-    assert jobs.unheard(db, waiting_messages=0, older_than=LONG) == [job.id]
+    assert unheard(db, waiting_messages=0, older_than=LONG) == [job.id]
 
 
 def test_the_alias_production_follows_the_newest_success(db: Database) -> None:

@@ -118,11 +118,11 @@ def away_for(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> list[int
 
 
 @contextlib.contextmanager
-def in_background(runner: JobRunner, job_id: str) -> Iterator[Future[None]]:
+def in_background(runner: JobRunner) -> Iterator[Future[bool]]:
     """The runner at work on a job, as in a thread of the worker's pool."""
     with ThreadPoolExecutor(1) as pool:
         try:
-            yield pool.submit(runner.run, job_id)
+            yield pool.submit(runner.run_next)
         finally:
             runner.stopping.set()  # a test that failed does not wait for the training
 
@@ -156,7 +156,7 @@ def assert_nothing_is_published(workshop: Workshop) -> None:
 def test_a_job_runs_to_one_published_version_and_leaves_nothing_behind(workshop: Workshop, runner: JobRunner) -> None:
     job_id = workshop.submit()
 
-    runner.run(job_id)
+    runner.run_next()
 
     job = workshop.job(job_id)
     assert (job.status, job.attempt, job.version, job.phase) == (JobStatus.SUCCEEDED, 1, 1, None)
@@ -185,7 +185,8 @@ def test_what_a_version_must_be_better_than_is_handed_to_its_training(
     told = []
     for _ in range(2):  # the first has nothing to be compared with
         process = script(monkeypatch, FINISHED)
-        runner.run(workshop.submit(promote=promote))
+        workshop.submit(promote=promote)
+        runner.run_next()
         assert process.request is not None
         told.append(process.request.incumbent)
 
@@ -199,8 +200,8 @@ def test_a_version_that_is_as_good_as_the_one_in_production_does_not_take_its_pl
 ) -> None:
     ids = [workshop.submit(promote="if_better", strategy="frozen") for _ in range(2)]  # alike to the last bit
 
-    for job_id in ids:
-        runner.run(job_id)
+    for _ in ids:
+        runner.run_next()
 
     first, second = (workshop.job(job_id).result for job_id in ids)
     assert first is not None
@@ -223,8 +224,7 @@ def test_a_job_that_is_not_to_be_had_is_left_alone(
     jobs.request_cancel(workshop.db, cancelled)
     before = [workshop.job(job_id) for job_id in (taken, cancelled)]
 
-    for job_id in (taken, cancelled, "job_unknown"):
-        runner.run(job_id)
+    assert runner.run_next() is False
 
     assert process.starts == 0
     assert [workshop.job(job_id) for job_id in (taken, cancelled)] == before
@@ -237,7 +237,7 @@ def test_a_worker_that_shuts_down_takes_no_job(
     job_id = workshop.submit()
     runner.stopping.set()
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert process.starts == 0
     assert (workshop.job(job_id).status, workshop.job(job_id).attempt) == (JobStatus.QUEUED, 0)
@@ -252,7 +252,7 @@ def test_the_training_outlives_a_database_that_is_away_and_its_news_are_written_
     job_id = workshop.submit()
     calls = away_for(monkeypatch, "heartbeat", times=4)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert len(calls) > 4
     job = workshop.job(job_id)
@@ -273,7 +273,7 @@ def test_a_worker_cut_off_for_too_long_gives_up_and_writes_nothing(
     monkeypatch.setattr(jobs, "heartbeat", database_away)
     monkeypatch.setattr(runner_module, "_DATABASE_PATIENCE_SECONDS", 0.05)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert process.stopped
     assert workshop.job(job_id).status == JobStatus.RUNNING  # until its lease runs out and a sweep takes it back
@@ -294,7 +294,7 @@ def test_a_publication_whose_answer_was_lost_is_still_one_version(
 
     monkeypatch.setattr(jobs, "succeed", answer_lost)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert len(calls) == 2  # it was tried again, and in vain
     assert (workshop.job(job_id).status, workshop.job(job_id).version) == (JobStatus.SUCCEEDED, 1)
@@ -311,7 +311,7 @@ def test_a_publication_that_never_reached_the_database_is_tried_again(
     job_id = workshop.submit()
     away_for(monkeypatch, "succeed", times=3)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert workshop.job(job_id).status == JobStatus.SUCCEEDED
     (version,) = versions(workshop)
@@ -330,7 +330,7 @@ def test_a_publication_given_up_while_the_database_is_away_cancels_no_job(
     monkeypatch.setattr(jobs, "succeed", away_at_shutdown)  # and back as soon as the worker has given up
     monkeypatch.setattr(runner_module, "_PATIENCE_WHEN_STOPPING_SECONDS", 0.05)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert workshop.job(job_id).status in (JobStatus.QUEUED, JobStatus.RUNNING)  # another attempt will finish it
     assert versions(workshop) == []
@@ -357,7 +357,7 @@ def test_a_disk_slower_than_the_lease_does_not_cost_the_job(
 
     monkeypatch.setattr(workshop.store, "publish", slowly)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert (workshop.job(job_id).status, workshop.job(job_id).attempt) == (JobStatus.SUCCEEDED, 1)
 
@@ -367,7 +367,7 @@ def test_a_disk_slower_than_the_lease_does_not_cost_the_job(
 
 def test_a_cancellation_stops_the_process_and_ends_the_job(workshop: Workshop, runner: JobRunner) -> None:
     job_id = workshop.submit(hyperparameters=LONG)
-    with in_background(runner, job_id) as run:
+    with in_background(runner) as run:
         wait_for(lambda: workshop.job(job_id).phase == "full", what="the second phase")
         process = training_process()
 
@@ -393,7 +393,7 @@ def test_a_cancellation_in_the_last_moment_voids_the_publication(
 
     monkeypatch.setattr(jobs, "succeed", cancelled_just_before)
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert workshop.job(job_id).status == JobStatus.CANCELLED
     assert_nothing_is_published(workshop)
@@ -408,7 +408,7 @@ def test_a_process_that_makes_no_progress_is_stopped_and_its_job_sent_again_at_o
     process = script(monkeypatch, StageStarted(stage="prepare"))
     job_id = workshop.submit()
 
-    make_runner(workshop, queue, stall_seconds=0.2).run(job_id)
+    make_runner(workshop, queue, stall_seconds=0.2).run_next()
 
     assert process.stopped
     job = workshop.job(job_id)
@@ -423,7 +423,7 @@ def test_a_process_that_makes_no_progress_is_stopped_and_its_job_sent_again_at_o
 
 def test_a_process_that_is_killed_spends_an_attempt(workshop: Workshop, runner: JobRunner, queue: JobQueue) -> None:
     job_id = workshop.submit(hyperparameters=LONG)
-    with in_background(runner, job_id) as run:
+    with in_background(runner) as run:
         wait_for(lambda: workshop.job(job_id).phase == "full", what="the second phase")
         training_process().kill()
         run.result(timeout=30)
@@ -441,7 +441,7 @@ def test_after_the_last_attempt_the_job_is_given_up_and_not_sent_again(
     script(monkeypatch)
     job_id = workshop.submit(max_attempts=1)
 
-    make_runner(workshop, queue, stall_seconds=0.01).run(job_id)
+    make_runner(workshop, queue, stall_seconds=0.01).run_next()
 
     job = workshop.job(job_id)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "attempts_exhausted")
@@ -454,7 +454,7 @@ def test_a_shutdown_hands_the_job_back_with_all_its_attempts(
     process = script(monkeypatch, StageStarted(stage="prepare"), runner.stopping.set)
     job_id = workshop.submit()
 
-    runner.run(job_id)
+    runner.run_next()
 
     assert process.stopped
     job = workshop.job(job_id)
@@ -474,7 +474,7 @@ def test_a_failure_that_the_process_tells_of_is_the_jobs_own(
     script(monkeypatch, Message(message="last words"), Failed(code="diverged", message="the loss became nan"))
     job_id = workshop.submit()
 
-    runner.run(job_id)
+    runner.run_next()
 
     job = workshop.job(job_id)
     assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "diverged", "the loss became nan")
@@ -491,7 +491,7 @@ def test_data_that_were_altered_on_disk_end_the_job_before_anything_is_trained(
     rows = workshop.store.path(datasets.dataset_key(workshop.job(job_id).dataset_id)) / "train.arrow"
     rows.write_bytes(rows.read_bytes()[:-1] + b"?")
 
-    runner.run(job_id)
+    runner.run_next()
 
     job = workshop.job(job_id)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "artifact_corrupt")
@@ -510,7 +510,7 @@ def test_a_full_disk_costs_an_attempt_and_not_the_job(
     job_id = workshop.submit()
     monkeypatch.setattr(workshop.store, "publish", full)
 
-    runner.run(job_id)
+    runner.run_next()
 
     job = workshop.job(job_id)
     assert (job.status, job.attempt, job.max_attempts) == (JobStatus.QUEUED, 1, 3)
@@ -526,7 +526,7 @@ def test_a_name_that_meanwhile_belongs_to_another_task_fails_the_job(
     job_id = workshop.submit(model="intent")
     publish_version(workshop.db, "intent", TaskName.TAGGING)
 
-    runner.run(job_id)
+    runner.run_next()
 
     job = workshop.job(job_id)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "other_task")
@@ -571,7 +571,7 @@ def test_a_shutdown_keeps_where_the_training_was_and_the_next_attempt_goes_on_fr
 ) -> None:
     job_id = workshop.submit(hyperparameters=RESUMABLE)
     runner = make_runner(workshop, queue)
-    with in_background(runner, job_id) as run:
+    with in_background(runner) as run:
         wait_for_second_phase(workshop, job_id)
 
         runner.stopping.set()
@@ -580,7 +580,7 @@ def test_a_shutdown_keeps_where_the_training_was_and_the_next_attempt_goes_on_fr
     assert workshop.job(job_id).status == JobStatus.QUEUED
     assert len(checkpoints_of(workshop, job_id)) == 1  # written because it was asked for: there was no other reason
 
-    make_runner(workshop, queue).run(job_id)
+    make_runner(workshop, queue).run_next()
 
     told = assert_resumed_and_whole(workshop, job_id)
     epochs = [message.partition("/")[0] for message in told if " epoch " in message and "validation" in message]
@@ -594,13 +594,13 @@ def test_a_shutdown_keeps_where_the_training_was_and_the_next_attempt_goes_on_fr
 def test_a_killed_process_is_followed_by_one_that_goes_on(workshop: Workshop, queue: JobQueue) -> None:
     job_id = workshop.submit(strategy="finetune", hyperparameters=RESUMABLE)
     runner = make_runner(workshop, queue, checkpoint_seconds=0.0)
-    with in_background(runner, job_id) as run:
+    with in_background(runner) as run:
         wait_for_second_phase(workshop, job_id)
         training_process().kill()
         run.result(timeout=30)
     assert workshop.job(job_id).status == JobStatus.QUEUED
 
-    make_runner(workshop, queue).run(job_id)
+    make_runner(workshop, queue).run_next()
 
     assert_resumed_and_whole(workshop, job_id)
 
@@ -621,7 +621,7 @@ def test_checkpoints_stay_until_the_job_is_over(
     folder = workshop.settings.checkpoints_dir / job_id
     (folder / "training").mkdir(parents=True)
 
-    make_runner(workshop, queue, stall_seconds=0.01).run(job_id)
+    make_runner(workshop, queue, stall_seconds=0.01).run_next()
 
     assert process.request is not None
     assert process.request.checkpoint_dir == folder
@@ -644,7 +644,7 @@ def test_an_attempt_that_lost_its_lease_while_training_publishes_nothing(
     others: list[TrainingJob] = []
     process = script(monkeypatch, lambda: others.append(taken_over(workshop, job_id)), FINISHED)
 
-    make_runner(workshop, queue, lease_seconds=0.05, heartbeat_seconds=60.0).run(job_id)
+    make_runner(workshop, queue, lease_seconds=0.05, heartbeat_seconds=60.0).run_next()
 
     assert process.stopped
     assert others == [workshop.job(job_id)]  # nothing of the other attempt was touched
@@ -665,7 +665,7 @@ def test_an_attempt_that_lost_its_lease_at_the_end_deletes_what_it_had_put_there
 
     monkeypatch.setattr(jobs, "succeed", too_late)
 
-    make_runner(workshop, queue, lease_seconds=0.05).run(job_id)
+    make_runner(workshop, queue, lease_seconds=0.05).run_next()
 
     ((keys, other),) = seen
     assert keys == [f"models/{job_id}.1"]  # the files were there before the row

@@ -1,0 +1,87 @@
+"""What is lost is found: jobs of dead workers, and messages that the broker forgot."""
+
+from __future__ import annotations
+
+from sqlalchemy import and_, or_
+from sqlmodel import col, select
+
+from models_store.database import Database, db_now
+from models_store.jobs.writing import (
+    EXHAUSTED,
+    NewEvent,
+    add_event,
+    end_attempt,
+    ended,
+    exhausted,
+    failure_event,
+    is_claimable,
+    lease_expired,
+    put_back,
+    status_event,
+    update_jobs,
+)
+from models_store.tables import AttemptOutcome, JobStatus
+from models_store.tables import TrainingJob as J
+
+_LOST = "its worker was lost (no heartbeat within the lease)"
+
+
+def sweep(db: Database) -> list[str]:
+    """Take back what lost workers held. Safe to run in many workers at once.
+
+    Each decision is one UPDATE that carries its whole predicate, so that a job which has just ended, or whose
+    worker has just sent a heartbeat, is never overwritten.
+
+    Returns:
+        The ids of jobs that went back to the queue.
+    """
+    message = exhausted(_LOST)
+    failed = ended(JobStatus.FAILED, error_code=EXHAUSTED, error_message=message)
+    pausing = col(J.status) == JobStatus.PAUSING
+    with db.transaction() as session:
+        for job in update_jobs(
+            session, and_(lease_expired(), col(J.cancel_requested).is_(True)), ended(JobStatus.CANCELLED)
+        ):
+            end_attempt(session, job, AttemptOutcome.LOST, _LOST)
+            add_event(session, job, status_event(JobStatus.CANCELLED))
+
+        for job in update_jobs(session, and_(lease_expired(), col(J.attempt) >= col(J.max_attempts)), failed):
+            end_attempt(session, job, AttemptOutcome.LOST, _LOST)
+            add_event(session, job, failure_event(EXHAUSTED, message))
+
+        # A lease may run out, or a cancellation come, between these statements: what nobody could claim waits
+        # for the next sweep.
+        for job in update_jobs(session, and_(lease_expired(), is_claimable(), pausing), put_back(JobStatus.PAUSED)):
+            end_attempt(session, job, AttemptOutcome.LOST, _LOST)
+            add_event(session, job, status_event(JobStatus.PAUSED))
+
+        rescued = update_jobs(session, and_(lease_expired(), is_claimable(), ~pausing), put_back(JobStatus.QUEUED))
+        for job in rescued:
+            end_attempt(session, job, AttemptOutcome.LOST, _LOST)
+            data = {"status": JobStatus.QUEUED}
+            told = f"queued again: {_LOST} in attempt {job.attempt}"
+            add_event(session, job, NewEvent("status", told, "warning", data))
+        return [job.id for job in rescued]
+
+
+def unheard(db: Database, *, waiting_messages: int, older_than: float) -> list[J]:
+    """Queued jobs whose message seems lost: the broker holds fewer messages than there are queued jobs.
+
+    Args:
+        db: The database.
+        waiting_messages: Messages in the broker's queues.
+        older_than: Seconds since the last message, before which a job is left alone.
+    """
+    with db.reading() as session:
+        ids = list(session.exec(select(J.id).where(J.status == JobStatus.QUEUED).order_by(col(J.id))))
+        if len(ids) <= waiting_messages:
+            return []
+        stale = or_(col(J.enqueued_at).is_(None), col(J.enqueued_at) < db_now(-older_than))
+        query = select(J).where(J.status == JobStatus.QUEUED, stale).order_by(col(J.id))
+        return list(session.exec(query))
+
+
+def mark_enqueued(db: Database, job_id: str) -> None:
+    """Note that a message was sent for a job."""
+    with db.transaction() as session:
+        update_jobs(session, and_(col(J.id) == job_id, col(J.status) == JobStatus.QUEUED), {"enqueued_at": db_now()})
