@@ -38,12 +38,14 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         settings.scratch_dir.mkdir(parents=True, exist_ok=True)
         before, tempfile.tempdir = tempfile.tempdir, str(settings.scratch_dir)  # where uploads spool
         app.state.services = Services.build(settings, tracing)
-        upkeep = asyncio.create_task(app.state.services.upkeep.run())
+        services = app.state.services
+        beside = [asyncio.create_task(work) for work in (services.upkeep.run(), services.news.run())]
         try:
             yield
         finally:
-            upkeep.cancel()
-            app.state.services.close()
+            for task in beside:
+                task.cancel()
+            services.close()
             if tracing:
                 tracing.close()
             tempfile.tempdir = before

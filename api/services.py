@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.news import JobNews
 from api.predictions import PredictionService
 from api.predictors import PredictorPool
 from api.resolving import VersionResolver
@@ -15,6 +16,7 @@ from api.rollout import Rollout
 from api.shadowing import Shadows
 from api.tracing import Tracing
 from api.upkeep import Upkeep
+from models_store.announcements import Announcer
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.queue import JobQueue
@@ -31,6 +33,8 @@ class Services:
     db: Database
     store: ArtifactStore
     queue: JobQueue
+    announcer: Announcer
+    news: JobNews
     resolver: VersionResolver
     predictors: PredictorPool
     rollout: Rollout
@@ -54,6 +58,8 @@ class Services:
             db=db,
             store=store,
             queue=JobQueue(settings.broker_url),
+            announcer=Announcer(settings.broker_url),
+            news=JobNews(settings.broker_url),
             resolver=resolver,
             predictors=predictors,
             rollout=rollout,
@@ -68,6 +74,7 @@ class Services:
         self.shadows.close()
         self.predictors.close()
         self.queue.close()
+        self.announcer.close()
         self.db.dispose()
 
 

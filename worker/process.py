@@ -99,12 +99,12 @@ class TrainingProcess:
         self._ended = event is None
         return event
 
-    def stop(self) -> None:
-        """End the process: first politely, then for good."""
+    def stop(self, patience: float = _STOP_SECONDS) -> None:
+        """End the process: first politely, and for good after so many seconds."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(_STOP_SECONDS)
+                self._process.wait(patience)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from models_store import datasets, jobs, registry
+from models_store.announcements import Announcer
 from models_store.artifacts import ArtifactStore, passing_folder
 from models_store.database import DATABASE_AWAY, Database
 from models_store.errors import LeaseLostError, NotFoundError, ThawlineError
@@ -54,6 +55,7 @@ _RETRY_SECONDS = 1.0
 # even for a worker that alone is cut off; after this long it gives up all the same.
 _DATABASE_PATIENCE_SECONDS = 900.0
 _PATIENCE_WHEN_STOPPING_SECONDS = 10.0
+_CHECKPOINT_SECONDS = 20.0  # for writing a last one; less than a lease
 
 _DEVICES: dict[str, Literal["cpu", "cuda"]] = {QueueName.CPU: "cpu", QueueName.GPU: "cuda"}
 
@@ -75,6 +77,7 @@ class JobRunner:
         self._db = db
         self._store = store
         self._queue = queue
+        self._announcer = Announcer(settings.broker_url)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
 
@@ -92,6 +95,7 @@ class JobRunner:
         except (LeaseLostError, _DatabaseAwayError) as error:
             log.warning("attempt given up", job_id=claim.job_id, attempt=claim.attempt, error=str(error))
         finally:
+            self._announcer.announce(claim.job_id)
             self._drop_checkpoints(claim.job_id)
         return True
 
@@ -194,7 +198,7 @@ class JobRunner:
         """Follow the process to its end; None when the job has been settled otherwise."""
         rows = dataset.splits
         meter = ProgressMeter(spec.phases(), rows["train"]["rows"], rows["validation"]["rows"], spec.ensemble)
-        diary = _Diary(self._db, claim, self._settings, meter)
+        diary = _Diary(self._db, claim, self._settings, meter, self._announcer)
         while not process.ended:
             event = process.next_event(_POLL_SECONDS)
             if isinstance(event, Finished):
@@ -231,7 +235,7 @@ class JobRunner:
 
     def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> None:
         """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted."""
-        process.stop()
+        process.stop(_CHECKPOINT_SECONDS)
         while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
             diary.note(event)
         self._insist(diary.write)
@@ -263,8 +267,11 @@ class JobRunner:
 class _Diary:
     """Collects events and writes them, with progress and heartbeat, at a bounded rate."""
 
-    def __init__(self, db: Database, claim: Claim, settings: Settings, meter: ProgressMeter) -> None:
+    def __init__(
+        self, db: Database, claim: Claim, settings: Settings, meter: ProgressMeter, announcer: Announcer
+    ) -> None:
         self._db = db
+        self._announcer = announcer
         self._claim = claim
         self._settings = settings
         self._meter = meter
@@ -299,6 +306,8 @@ class _Diary:
             progress=progress or self._progress,
             new_events=self._news,
         )
+        if self._news:
+            self._announcer.announce(self._claim.job_id)
         self._news, self._progress = [], None
         self._written = self._reached = time.monotonic()
         return wish

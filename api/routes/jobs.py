@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, description="the same one gets the same job, however often")
 ]
-_STREAM_POLL_SECONDS = 0.5
+_STREAM_ROWS = 100
 _KEEPALIVE_SECONDS = 15.0
 
 
@@ -75,6 +75,12 @@ def _send(services: Services, job: TrainingJob) -> None:
         jobs.mark_enqueued(services.db, job.id)
 
 
+def _told(services: Services, job: TrainingJob) -> TrainingJob:
+    """A job that somebody has changed, of which those hear who watch it."""
+    services.announcer.announce(job.id)
+    return job
+
+
 def _shown(services: Services, job: TrainingJob) -> JobOut:
     """A job with its place in the queue and its attempts."""
     place = jobs.positions(services.db, [job]).get(job.id)
@@ -98,19 +104,19 @@ def get_job(job_id: str, services: ServicesDep) -> JobOut:
 @router.post("/{job_id}/cancel", operation_id="cancelJob", responses=problems(404, 409))
 def cancel_job(job_id: str, services: ServicesDep) -> JobOut:
     """Cancel a job that waits or is paused at once, a running one within seconds."""
-    return _shown(services, jobs.request_cancel(services.db, job_id))
+    return _shown(services, _told(services, jobs.request_cancel(services.db, job_id)))
 
 
 @router.post("/{job_id}/pause", operation_id="pauseJob", responses=problems(404, 409))
 def pause_job(job_id: str, services: ServicesDep) -> JobOut:
     """Keep a job from being begun; or let a running one write a checkpoint and make room for others."""
-    return _shown(services, jobs.pause(services.db, job_id))
+    return _shown(services, _told(services, jobs.pause(services.db, job_id)))
 
 
 @router.post("/{job_id}/resume", operation_id="resumeJob", responses=problems(404, 409))
 def resume_job(job_id: str, services: ServicesDep) -> JobOut:
     """Let a paused job wait for its turn again; it goes on from its newest checkpoint."""
-    job = jobs.resume(services.db, job_id)
+    job = _told(services, jobs.resume(services.db, job_id))
     _send(services, job)
     return _shown(services, job)
 
@@ -153,19 +159,22 @@ async def list_events(
 
 
 async def _stream(services: Services, request: Request, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Events as they come. The table is the truth: it is asked twice a second."""
-    silent = 0.0
-    while not (await request.is_disconnected() or request.app.state.draining):
-        job = await run_in_threadpool(jobs.get, services.db, job_id)  # before the events, so that none is missed
-        rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=100)
-        for row in rows:
-            event = EventOut.of(row)
-            after = event.id
-            yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
-        if job.status in TERMINAL_STATUSES and len(rows) < 100:
-            return
-        silent = 0.0 if rows else silent + _STREAM_POLL_SECONDS
-        if silent >= _KEEPALIVE_SECONDS:
-            silent = 0.0
-            yield KEEPALIVE_COMMENT
-        await asyncio.sleep(_STREAM_POLL_SECONDS)
+    """Events as they come. The table is the truth: a hint only says when to look."""
+    told_at = time.monotonic()
+    with services.news.of(job_id) as news:
+        while not (await request.is_disconnected() or request.app.state.draining):
+            news.clear()
+            job = await run_in_threadpool(jobs.get, services.db, job_id)  # before the events, so that none is missed
+            rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=_STREAM_ROWS)
+            for row in rows:
+                event = EventOut.of(row)
+                after, told_at = event.id, time.monotonic()
+                yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
+            if len(rows) == _STREAM_ROWS:
+                continue
+            if job.status in TERMINAL_STATUSES:
+                return
+            if time.monotonic() - told_at >= _KEEPALIVE_SECONDS:
+                told_at = time.monotonic()
+                yield KEEPALIVE_COMMENT
+            await services.news.wait(news)

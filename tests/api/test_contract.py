@@ -112,7 +112,7 @@ RESULT: Shape = {
 JOB: Shape = {
     "id": matching(f"job_{ULID}"),
     "object": one_of("job"),
-    "status": one_of("queued", "running", "succeeded", "failed", "cancelled"),
+    "status": one_of("queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled"),
     "phase": one_of("prepare", "head", "full", "evaluate", "export", None),
     "progress": PROGRESS,
     "dataset_id": matching(f"ds_{ULID}"),

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+import api.news
+from api.news import JobNews
 from models_store.database import Database
 from models_store.encoders import HubRevision
 from tests.api.checks import Answer, problem_of
 from tests.api.conftest import AppFactory
 from tests.fixtures.models import TrainedModel
-from tests.fixtures.servers import Service
+from tests.fixtures.servers import Service, Valkey, wait_for
 from tests.models_store.samples import LONG, add_dataset, claim
 
 Trained = dict[str, TrainedModel]
@@ -24,6 +26,11 @@ Trained = dict[str, TrainedModel]
 def database(client: TestClient) -> Database:
     db: Database = client.app.state.services.db  # type: ignore[attr-defined]
     return db
+
+
+def news_of(client: TestClient) -> JobNews:
+    news: JobNews = client.app.state.services.news  # type: ignore[attr-defined]
+    return news
 
 
 def start(client: TestClient, *, key: str | None = None, **fields: Any) -> Answer:
@@ -283,3 +290,75 @@ def test_a_last_event_id_that_is_none_is_refused(service: Service, trained_model
     path = f"/jobs/{trained_models['graded'].job['id']}/events"
 
     problem_of(service.client.get(path, headers={"Last-Event-ID": last, "Accept": "text/event-stream"}), 422)
+
+
+# ---- pausing and trying again ---------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_paused_and_resumed(client: TestClient) -> None:
+    job = start(client).json()
+
+    paused = client.post(f"/jobs/{job['id']}/pause")
+    resumed = client.post(f"/jobs/{job['id']}/resume")
+
+    assert (paused.status_code, paused.json()["status"], paused.json()["queue_position"]) == (200, "paused", None)
+    assert (resumed.status_code, resumed.json()["status"], resumed.json()["queue_position"]) == (200, "queued", 1)
+    assert client.get("/jobs", params={"status": "paused"}).json()["data"] == []
+
+
+def test_a_cancelled_job_is_tried_again_by_another(client: TestClient) -> None:
+    job = start(client).json()
+    client.post(f"/jobs/{job['id']}/cancel")
+    problem_of(client.post(f"/jobs/{job['id']}/pause"), 409)
+    problem_of(client.post(f"/jobs/{job['id']}/resume"), 409)
+
+    answers = [client.post(f"/jobs/{job['id']}/retry", headers={"Idempotency-Key": "again"}) for _ in range(2)]
+
+    again = answers[0].json()
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].headers["location"] == f"/jobs/{again['id']}"
+    assert (again["retry_of"], again["status"], again["spec"]) == (job["id"], "queued", job["spec"])
+    assert answers[1].json()["id"] == again["id"]
+    problem_of(client.post(f"/jobs/{again['id']}/retry"), 409)  # it has not ended
+    problem_of(client.post("/jobs/job_x/retry"), 404)
+
+
+def test_places_in_the_queue_follow_urgency_and_age(client: TestClient) -> None:
+    ids = {name: start(client, priority=name).json()["id"] for name in ("low", "normal", "high")}
+
+    listed = {job["id"]: job["queue_position"] for job in client.get("/jobs").json()["data"]}
+
+    assert listed == {ids["high"]: 1, ids["normal"]: 2, ids["low"]: 3}
+    assert client.get(f"/jobs/{ids['low']}").json()["queue_position"] == 3
+    assert client.get(f"/jobs/{ids['low']}").json()["attempts"] == []
+
+
+# ---- hints ----------------------------------------------------------------------------------------------------------
+
+
+def test_who_watches_a_job_is_woken_by_the_broker(
+    start_app: AppFactory, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.news, "_RARELY_SECONDS", 3600.0)
+    app = start_app(broker_url=valkey.url)
+    job = start(app).json()
+    wait_for(lambda: news_of(app).listens, what="the subscription")
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(app.get, f"/jobs/{job['id']}/events", headers={"Accept": "text/event-stream"})
+        wait_for(lambda: news_of(app)._waiting, what="the stream")
+        app.post(f"/jobs/{job['id']}/cancel")
+        told = watching.result(30).text
+
+    assert "cancelled" in told
+
+
+def test_without_a_broker_who_watches_a_job_looks_again_and_again(start_app: AppFactory) -> None:
+    app = start_app()
+    job = start(app).json()
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(app.get, f"/jobs/{job['id']}/events", headers={"Accept": "text/event-stream"})
+        wait_for(lambda: news_of(app)._waiting, what="the stream")
+        app.post(f"/jobs/{job['id']}/cancel")
+        assert "cancelled" in watching.result(30).text

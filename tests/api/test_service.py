@@ -29,7 +29,7 @@ from tests.fixtures.servers import Service, Valkey, wait_for
 Trained = dict[str, TrainedModel]
 CSV = "text,label\n" + "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(12))
 KEY = "a-long-random-secret"
-STATUSES = {"queued", "running", "succeeded", "failed", "cancelled"}
+STATUSES = {"queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled"}
 PATIENCE = 10  # seconds that a caller may be kept waiting by a part that is silent
 
 

@@ -72,7 +72,7 @@ class Script:
             return None
         return step
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 0.0) -> None:
         self.stopped = True
 
     def log_tail(self) -> str:
@@ -566,19 +566,24 @@ def assert_resumed_and_whole(workshop: Workshop, job_id: str) -> list[str]:
     return told
 
 
-def test_a_shutdown_keeps_where_the_training_was_and_the_next_attempt_goes_on_from_there(
-    workshop: Workshop, queue: JobQueue
+@pytest.mark.parametrize("how", ["shutdown", "pause"])
+def test_a_shutdown_or_a_pause_keeps_where_the_training_was_and_the_next_attempt_goes_on_from_there(
+    workshop: Workshop, queue: JobQueue, how: str
 ) -> None:
     job_id = workshop.submit(hyperparameters=RESUMABLE)
     runner = make_runner(workshop, queue)
     with in_background(runner) as run:
         wait_for_second_phase(workshop, job_id)
 
-        runner.stopping.set()
+        if how == "pause":
+            jobs.pause(workshop.db, job_id)
+        else:
+            runner.stopping.set()
 
         run.result(timeout=30)
-    assert workshop.job(job_id).status == JobStatus.QUEUED
+    assert workshop.job(job_id).status == (JobStatus.PAUSED if how == "pause" else JobStatus.QUEUED)
     assert len(checkpoints_of(workshop, job_id)) == 1  # written because it was asked for: there was no other reason
+    jobs.resume(workshop.db, job_id)
 
     make_runner(workshop, queue).run_next()
 
