@@ -427,6 +427,9 @@ def resolve_spec(request: JobRequest, task: Task[Any], train_rows: int, base_mod
         del asked["batch_size"]
     values = defaults.model_copy(update=asked)
     _check_phases(request, asked)
+    if request.queue is QueueName.CPU and request.gpus > 1:
+        message = "the workers of queue cpu have no GPUs to share the work; leave out queue or gpus"
+        raise InvalidInputError(message, [Problem("invalid_input", message, column="queue")])
     head = resolve_head(request.head, task.name, request.strategy)
     _check_loss(request.hyperparameters, values, head, task)
     return TrainingSpec(

@@ -74,10 +74,15 @@ def api() -> None:
 @app.command()
 def worker(
     concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs at a time (THAWLINE_WORKER_CONCURRENCY)")] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="Queues to take jobs from: cpu, gpu or cpu,gpu (THAWLINE_WORKER_QUEUES)")
+    ] = None,
 ) -> None:
     """Run a worker alone."""
     if concurrency is not None:
         os.environ["THAWLINE_WORKER_CONCURRENCY"] = str(concurrency)
+    if queues is not None:
+        os.environ["THAWLINE_WORKER_QUEUES"] = queues
     with _told_plainly():
         _settings(listens=False)
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606
