@@ -197,6 +197,6 @@ def test_the_promises_hold_whatever_happens(db: Database) -> None:
     run_state_machine_as_test(
         lambda: Jobs(db, add_dataset(db)),  # type: ignore[arg-type] (what makes one will do)
         settings=settings(
-            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
