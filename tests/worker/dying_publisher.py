@@ -76,8 +76,8 @@ def after(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-# Where the process is killed, in the order of publishing. What was written and not forced to disk the kernel keeps: only
-# a power cut would lose it.
+# Where the process is killed, in the order of publishing. What was written and not forced to disk, the kernel keeps:
+# only a power cut would lose it.
 STEPS: dict[str, tuple[object, str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
     "before a file is described": (artifacts, "file_sha256", lambda real: at_call(1, real)),
     "between two files": (artifacts, "file_sha256", lambda real: at_call(2, real)),
