@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from models_store import settings as settings_module
 from models_store.encoders import EncoderCatalogue, HubRevision
 from models_store.errors import ConfigurationError
 from models_store.settings import Settings, default_home, get_settings, is_loopback
@@ -192,3 +194,27 @@ def test_settings_that_no_process_should_start_with(field: str, value: object, w
         Settings.model_validate({field: value}).check_consistency()
 
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "driver", "queues"),
+    [
+        ({}, False, ["cpu"]),
+        ({}, True, ["gpu", "cpu"]),
+        ({"device": "cpu"}, True, ["cpu"]),
+        ({"device": "cuda"}, False, ["gpu", "cpu"]),
+        ({"worker_queues": "gpu"}, True, ["gpu"]),
+        ({"worker_queues": "cpu, gpu"}, False, ["cpu", "gpu"]),
+    ],
+)
+def test_a_worker_takes_what_its_device_can_do_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], driver: bool, queues: list[str]
+) -> None:
+    monkeypatch.setattr(settings_module, "gpu_present", lambda: driver)
+
+    assert Settings(_env_file=None, **settings).queues == queues
+
+
+def test_a_queue_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValidationError, match="worker_queues"):
+        Settings(_env_file=None, worker_queues="tpu")
