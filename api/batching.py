@@ -235,7 +235,7 @@ class MicroBatcher:
             high, low = max(longest, length), min(shortest or length, length)
             if not item.call.wanted:
                 self._tokens -= length
-                item.call.finish(item.index, OverdueError())
+                item.call.finish(item.index, OverdueError("the time of the call was over before it was run"))
             elif not batch or (high <= low * _SIMILAR and high * (len(batch) + 1) <= self._engines.batch_tokens):
                 batch.append(item)
                 self._tokens -= length

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from api.artifacts import config_of
 from api.batching import MicroBatcher
@@ -92,6 +93,10 @@ class Loader:
         self._batch_tokens = settings.predict_batch_tokens
         self._may_fall_back = settings.predict_device == "auto"
         self._measured: dict[tuple[Path, Precision], _Measured] = {}  # a version is measured once
+
+    def served(self, config: Mapping[str, Any]) -> Precision:
+        """The precision that a version is loaded in unless a call asks for another, of what is in its configuration."""
+        return served_precision(config, self._device)
 
     def load(self, version: ModelVersion, precision: Precision | None) -> LoadedModel:
         """The model of a version.

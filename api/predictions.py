@@ -202,14 +202,20 @@ class PredictionService:
             with suppress(NotFoundError, *DATABASE_AWAY):
                 await self.version(reference)
 
-    async def keep(self, reference: str) -> None:
+    async def keep(self, reference: str, *, if_room: bool = False) -> None:
         """Have what answers to a reference in memory, as if it had just been asked.
+
+        Args:
+            reference: name, name@3 or name@alias.
+            if_room: Leave it out if others would have to go.
 
         Raises:
             NotFoundError: No such model, version or alias.
             ArtifactCorruptError: The version's files cannot be loaded.
         """
-        await self._predictors.get(Choice(await self.version(reference)))
+        wanted = Choice(await self.version(reference))
+        if not if_room or self._predictors.fits(wanted):
+            await self._predictors.get(wanted)
 
     async def release(self, artifact: str) -> None:
         """Make sure that no name is answered by a version that is about to be deleted, though it means another.
@@ -261,6 +267,8 @@ class PredictionService:
         wanted = await self._predictors.choose(version, asked.precision)
         model = await self._predictors.get(wanted)
         steps.check_options(model.predictor.task, asked.options)
+        if (least := steps.least_windows(model.predictor, inputs)) > self._most:
+            raise _too_long(f"at least {least}", self._most)
         examples = await _examples(model.predictor.task, inputs, listed=asked.listed)
         started = time.perf_counter()
         encoded = await steps.encode(model.predictor, examples, inputs)
@@ -291,7 +299,7 @@ class PredictionService:
     async def _run(self, wanted: Choice, inputs: steps.Inputs, permitted: int, deadline: float) -> Results:
         windows = inputs.windows
         if len(windows) > self._most:
-            raise _too_long(len(windows), self._most)
+            raise _too_long(str(len(windows)), self._most)
         with self.admission.more(wanted.version.model, len(windows) - permitted):
             return await self._predictors.run(wanted, windows, deadline - time.monotonic())
 
@@ -310,7 +318,7 @@ def _counted(version: ModelVersion) -> Iterator[None]:
     PREDICT_CALLS.labels(*names, "answered").inc()
 
 
-def _too_long(windows: int, most: int) -> InvalidInputError:
+def _too_long(windows: str, most: int) -> InvalidInputError:
     return InvalidInputError(
         f"the texts are so long that they are read in {windows} windows; send at most {most} windows in one call"
     )

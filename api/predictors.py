@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 import time
 from collections import OrderedDict
@@ -20,7 +21,6 @@ from models_store.artifacts import ArtifactStore
 from models_store.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
 from models_store.logging import get_logger
 from models_store.precision import Precision
-from models_store.predictor import served_precision
 from models_store.settings import Settings
 from models_store.tables import ModelVersion
 from models_store.tasks import Encoded
@@ -134,7 +134,7 @@ class PredictorPool:
             return model
         until, error = self._failed.get(wanted.key, (0.0, None))
         if error is not None and time.monotonic() < until:
-            raise error
+            raise copy.copy(error)  # raised itself, it would collect what every caller had sent, in its traceback
         return await asyncio.shield(self.load(wanted, beside))
 
     def load(self, wanted: Choice, beside: Choice | None = None) -> asyncio.Task[LoadedModel]:
@@ -150,6 +150,12 @@ class PredictorPool:
             task = self._loading[wanted.key] = asyncio.create_task(self._load(wanted, beside))
             task.add_done_callback(lambda _: self._loading.pop(wanted.key, None))
         return task
+
+    def fits(self, wanted: Choice) -> bool:
+        """Whether it is loaded, or was and can be without another one having to go."""
+        held = sum(model.size_bytes for model in self._loaded.values())
+        room = self._settings.model_cache_bytes - held
+        return wanted.key in self._loaded or self._sizes.get(wanted.key, 0) <= room
 
     def has(self, wanted: Choice) -> bool:
         """Whether it is loaded."""
@@ -231,7 +237,7 @@ class PredictorPool:
             model = await loop.run_in_executor(self._threads, self._loader.load, wanted.version, wanted.precision)
         except Exception as error:
             # To try again for every call would keep a core busy with files that are broken.
-            self._failed[key] = (time.monotonic() + _REST_SECONDS, error)
+            self._failed[key] = (time.monotonic() + _REST_SECONDS, copy.copy(error))
             raise
         self._failed.pop(key, None)
         seconds = round(time.monotonic() - started, 2)
@@ -278,7 +284,7 @@ class PredictorPool:
 
     def _offer(self, version: ModelVersion) -> _Offer:
         config = config_of(self._store, version)
-        served = served_precision(config)
+        served = self._loader.served(config)
         return _Offer(served, config.get("precisions", [served]))
 
 

@@ -20,6 +20,7 @@ from models_store.tasks import Encoded, Prediction, PredictOptions, Task
 from models_store.windows import Window
 
 _INLINE_CHARACTERS, _INLINE_PARTS = 2_000, 400  # working on less than this is quicker than a change of thread
+_LONG_CHARACTERS = 100_000
 # Threads of their own: megabytes of text must not keep look-ups and files waiting.
 _THREADS = ThreadPoolExecutor(max(2, usable_cores()), thread_name_prefix="text")
 
@@ -44,6 +45,18 @@ class Inputs:
     encoded: Sequence[Encoded]
     owned: Sequence[Sequence[Window]]
     windows: Sequence[Encoded]
+
+
+def least_windows(predictor: Predictor, items: Sequence[Any]) -> int:
+    """How many windows long inputs take at the very least: a word has a piece or more. Quick, as tokenising is not."""
+    lengths = [sum(len(part) for part in _parts(item) if isinstance(part, str)) for item in items]
+    if predictor.windowing.stride is None or sum(lengths) < _LONG_CHARACTERS:
+        return len(items)
+    return sum(max(1, _words(item) // predictor.windowing.max_length) for item in items)
+
+
+def _words(item: Any) -> int:
+    return sum(len(part.split()) for part in _parts(item) if isinstance(part, str))
 
 
 async def parse(task: Task[Any], items: Sequence[Any]) -> tuple[list[Any], list[tuple[int, str]]]:
@@ -157,6 +170,10 @@ def _decode(inputs: Inputs, outcomes: Sequence[Outcome], options: PredictOptions
 
 def _told(failure: Exception) -> ThawlineError:
     """What the caller is told; the log has the rest."""
-    if isinstance(failure, RunnerLostError | OverdueError):
+    if isinstance(failure, OverdueError):
+        return UnavailableError(str(failure), code="deadline_exceeded")
+    if isinstance(failure, RunnerLostError):
         return UnavailableError(f"{failure}; try again", code="runner_lost")
+    if isinstance(failure, UnavailableError):  # such as a GPU whose memory is full
+        return UnavailableError(failure.message, code=failure.code)
     return ModelFailedError("the model gave no usable answer to this text; the server's log has the reason")

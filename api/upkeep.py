@@ -33,22 +33,24 @@ class Upkeep:
     async def run(self) -> None:
         """Until cancelled."""
         keeping = {reference: asyncio.create_task(self._keep(reference)) for reference in self._preload}
+        refreshing: asyncio.Task[None] | None = None
         while True:
             try:
                 self._predictors.tend()
-                await self._predictions.refresh()
+                if refreshing is None or refreshing.done():  # else the database is slow, and nobody else shall wait
+                    refreshing = asyncio.create_task(self._predictions.refresh())
             except Exception:
                 log.exception("upkeep failed")
             await asyncio.sleep(_INTERVAL_SECONDS)
             for reference, task in keeping.items():
                 if task.done():  # else its disk is slow, which is nobody else's concern
-                    keeping[reference] = asyncio.create_task(self._keep(reference))
+                    keeping[reference] = asyncio.create_task(self._keep(reference, if_room=True))
 
-    async def _keep(self, reference: str) -> None:
+    async def _keep(self, reference: str, *, if_room: bool = False) -> None:
         """Have a model in memory. One that cannot be had keeps nobody waiting for long: the others serve without it."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._predictions.keep(reference)
+                await self._predictions.keep(reference, if_room=if_room)
             self._told.pop(reference, None)
         except Exception as error:  # noqa: BLE001 (upkeep must go on)
             reason = error.message if isinstance(error, ThawlineError) else repr(error)

@@ -10,7 +10,7 @@ from sqlalchemy import and_, delete, func, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from models_store.errors import ConflictError, NotFoundError
+from models_store.errors import ConflictError, NotFoundError, quoted
 from models_store.tables import (
     TERMINAL_STATUSES,
     AliasChange,
@@ -118,7 +118,7 @@ def route(session: Session, reference: str) -> Route:
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise NotFoundError(f"{reference!r} is no model reference; write name, name@3 or name@alias")
+        raise NotFoundError(f"{quoted(reference)} is no model reference; write name, name@3 or name@alias")
     name = match["name"]
     get_model(session, name)
     if match["version"]:

@@ -33,7 +33,7 @@ class InputTensor(_In):
     """Texts, one a row."""
 
     name: Annotated[str, Field(description="text; and text_pair for similarity", examples=["text"])]
-    shape: Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(description=_ROWS, examples=[[1]])]
+    shape: Annotated[list[Annotated[int, Field(strict=True, ge=0, lt=2**31)]], Field(description=_ROWS, examples=[[1]])]
     datatype: Literal["BYTES"]
     parameters: InputParameters = InputParameters()
     data: Annotated[list[Any] | None, Field(examples=[["Where is my parcel?"]])] = None
@@ -63,7 +63,8 @@ class InferParameters(_In):
         Precision | None, Field(description="Of the version's models, if not the one that is served by default")
     ] = None
     timeout: Annotated[
-        int | None, Field(strict=True, ge=1, description="Microseconds that the caller will wait, as Triton has it")
+        int | None,
+        Field(strict=True, ge=1, lt=2**53, description="Microseconds that the caller will wait, as Triton has it"),
     ] = None
     binary_data_output: Annotated[
         bool, Field(strict=True, description="Every tensor behind the JSON, unless it says otherwise")

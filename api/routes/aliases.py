@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -11,8 +12,9 @@ from sqlmodel import Session
 from api.alias_schemas import AliasIn, AliasOut, RollbackIn
 from api.routes.common import problems
 from api.schemas import ModelOut
-from api.services import ServicesDep
+from api.services import Services, ServicesDep
 from models_store import aliases, registry, shadows
+from models_store.errors import NotFoundError
 
 router = APIRouter(prefix="/models/{name}/aliases/{alias}", tags=["models"])
 AliasName = Annotated[str, Path(pattern=f"^{registry.ALIAS}$", description="such as production or staging")]
@@ -30,11 +32,10 @@ def get_alias(name: str, alias: AliasName, services: ServicesDep) -> AliasOut:
 async def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
     """Let an alias point at a version: ``production`` is what a bare model name means.
 
-    Where the alias is being asked, the version is loaded and checked first: one that cannot be served does not take the
-    place of one that is.
+    The files are compared with their manifests first and, where the alias is being asked, the version is loaded and
+    checked: one that cannot be served does not take the place of one that is.
     """
-    if services.rollout.serves(name, alias):
-        await services.predictions.keep(f"{name}@{body.version}")
+    await _check(services, name, alias, body.version)
 
     def put() -> ModelOut:
         with services.db.transaction() as session:
@@ -63,8 +64,8 @@ async def roll_back(name: str, alias: AliasName, services: ServicesDep, body: Ro
             aliases.roll_back(session, name, alias, leaving=body.from_version if body else None)
             return _alias(session, name, alias)
 
-    if services.rollout.serves(name, alias) and (version := await run_in_threadpool(target)) is not None:
-        await services.predictions.keep(f"{name}@{version}")
+    if (version := await run_in_threadpool(target)) is not None:
+        await _check(services, name, alias, version)
     answer = await run_in_threadpool(back)
     services.resolver.forget()
     return answer
@@ -76,6 +77,20 @@ def delete_alias(name: str, alias: AliasName, services: ServicesDep) -> None:
     with services.db.transaction() as session:
         aliases.delete_alias(session, name, alias)
     services.resolver.forget()
+
+
+async def _check(services: Services, name: str, alias: str, version: int) -> None:
+    """Refuse a version that could not answer. A canary or shadow that cannot costs no caller anything."""
+
+    def verify() -> None:
+        with services.db.reading() as session:
+            artifact = registry.get_version(session, name, version).artifact
+        services.store.verified_path(artifact)
+
+    with suppress(NotFoundError):  # of what is not there, whoever changes the alias knows more to say
+        await run_in_threadpool(verify)
+    if services.rollout.serves(name, alias):
+        await services.predictions.keep(f"{name}@{version}")
 
 
 def _alias(session: Session, name: str, alias: str) -> AliasOut:

@@ -29,6 +29,7 @@ from api.protocols.tensors import HEADER_LENGTH, Tensor, read_request, refused, 
 from api.readiness import check_parts, is_ready
 from api.services import Services, ServicesDep
 from models_store import registry
+from models_store.errors import ModelFailedError
 from models_store.tasks import Prediction, PredictOptions, TaskName, task_from_config
 
 probes = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
@@ -172,6 +173,7 @@ async def _infer(services: Services, reference: str, request: Request, header_le
             answer = await services.predictions.answer(reference, examples_of(TaskName(version.task), texts), asked)
     except CallerGoneError:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+    _check_whole(answer.predictions)
     version = answer.version
     names = None if wanted.outputs is None else [output.name for output in wanted.outputs]
     columns = chosen(answer.task, names, options.top_k)
@@ -189,6 +191,15 @@ async def _infer(services: Services, reference: str, request: Request, header_le
 async def _maybe_in_thread(large: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do what takes its time off the event loop; a change of thread takes longer than what is small."""
     return await run_in_threadpool(work, *args, **kwargs) if large else work(*args, **kwargs)
+
+
+def _check_whole(predictions: list[Prediction]) -> None:
+    """Refuse an answer that has no place for what one of its rows lacks: a tensor is whole or it is none."""
+    failed = [index for index, prediction in enumerate(predictions) if "error" in prediction]
+    if failed:
+        error = predictions[failed[0]]["error"]
+        rows = ", ".join(map(str, failed[:10])) + (", …" if len(failed) > 10 else "")
+        raise ModelFailedError(f"row {rows}: {error['message']}; /predict answers the others")
 
 
 def _tensors(wanted: InferIn, columns: list[Column], predictions: list[Prediction]) -> list[tuple[Tensor, bool]]:

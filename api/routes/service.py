@@ -45,7 +45,7 @@ def readyz(request: Request) -> Response:
 def metrics(services: ServicesDep) -> Response:
     """Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue."""
     WAITING_TEXTS.clear()
-    for model, texts in services.predictions.admission.held.items():
+    for model, texts in list(services.predictions.admission.held.items()):
         WAITING_TEXTS.labels(model).set(texts)
     services.predictors.flush_figures()
     with _best_effort("jobs"):

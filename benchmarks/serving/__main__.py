@@ -5,7 +5,7 @@
                                  [--rows 300] [--seed 7] [--venvs DIR] [--results FILE] [--plot FILE] [--quick]
 
 FILE is a CSV with the columns ``text`` and ``label``; a job of Thawline's own trains on a few of its rows. Needs wrk, a
-package of most distributions, and pip, which makes the peers' environments in DIR once (some 10 GB for all). A peer that
+package of most distributions, and pip, which makes the peers' environments in DIR once (10 GB for all). A peer that
 cannot be installed or started is reported and left out. Without ``--data`` nothing is run and the tables of a results
 file are printed. Everything listens on the loopback alone. What is compared, and how: see the package.
 """

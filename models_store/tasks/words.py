@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -14,6 +15,8 @@ from tokenizers.pre_tokenizers import Split
 # Scripts written without blanks: each character is a word of its own, as in most tagged corpora.
 _SOLITARY = r"\p{Han}\p{Hiragana}\p{Katakana}"
 _MIN_SHARE = 0.5
+_STRETCH = 4_000  # characters
+_PARTING = re.compile(r"[a-zA-Z0-9\u00c0-\u02af\u0400-\u052f.](?=[ \n])")
 
 
 class Word(NamedTuple):
@@ -66,8 +69,12 @@ class WordSplitter:
 
     def split(self, text: str) -> list[Word]:
         """The words of a text with their offsets in characters."""
-        pieces = self._splitter.pre_tokenize_str(text)
-        return [Word(text[start:end], start, end) for _, (start, end) in pieces if text[start:end].strip()]
+        words = []
+        for begin, stretch in _stretches(text):
+            for _, (start, end) in self._splitter.pre_tokenize_str(stretch):
+                if (word := stretch[start:end]).strip():
+                    words.append(Word(word, begin + start, begin + end))
+        return words
 
     def to_config(self) -> dict[str, Any]:
         """The splitter as JSON."""
@@ -77,6 +84,21 @@ class WordSplitter:
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The splitter that ``to_config`` wrote."""
         return cls(joiners=config["joiners"], prefixes=config["prefixes"])
+
+
+def _stretches(text: str) -> Iterator[tuple[int, str]]:
+    """A long text in parts, each with its place: the library lets no other thread run while it works on one.
+
+    It is parted before a blank that follows a letter, a digit or a full stop, where a word ends in any case.
+    """
+    begin = 0
+    while len(text) - begin > _STRETCH:
+        cut = next((match.start() for match in _PARTING.finditer(text, begin + _STRETCH - 1)), None)
+        if cut is None:
+            break
+        yield begin, text[begin : cut + 1]
+        begin = cut + 1
+    yield begin, text[begin:]
 
 
 def _is_sign(character: str) -> bool:

@@ -328,6 +328,7 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
         ("POST", "/datasets"), ("GET", "/datasets"), ("GET", "/datasets/{dataset_id}"),
         ("GET", "/datasets/{dataset_id}/preview"), ("DELETE", "/datasets/{dataset_id}"),
         ("POST", "/jobs"), ("GET", "/jobs"), ("GET", "/jobs/{job_id}"), ("POST", "/jobs/{job_id}/cancel"),
+        ("POST", "/jobs/{job_id}/pause"), ("POST", "/jobs/{job_id}/resume"), ("POST", "/jobs/{job_id}/retry"),
         ("GET", "/jobs/{job_id}/events"), ("GET", "/models"), ("GET", "/models/{name}"),
         ("DELETE", "/models/{name}"),
         ("GET", "/models/{name}/versions/{version}"), ("DELETE", "/models/{name}/versions/{version}"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -349,3 +351,28 @@ def test_a_text_that_the_model_gives_no_number_for_fails_alone(
     assert good["label"] == "delivery"
     assert (list(bad), bad["error"]["code"]) == (["error"], "model_failed")
     assert problem_of(none, 500)["type"].endswith("model_failed")
+
+
+def test_a_model_that_cannot_be_loaded_keeps_nothing_of_those_who_asked(
+    store: ArtifactStore, versions: dict[str, ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sent:
+        """What a caller holds while it asks."""
+
+    def broken(*_: Any, **__: Any) -> Predictor:
+        raise ArtifactCorruptError("broken")
+
+    async def call(running: PredictorPool) -> weakref.ref[Sent]:
+        sent = Sent()
+        with pytest.raises(ArtifactCorruptError, match="broken"):
+            await running.get(Choice(versions["classification"]))
+        return weakref.ref(sent)
+
+    async def calls() -> list[weakref.ref[Sent]]:
+        with pool(store) as running:
+            left = [await call(running) for _ in range(3)]
+            gc.collect()
+            return [one for one in left if one() is not None]
+
+    monkeypatch.setattr(Predictor, "load", broken)
+    assert asyncio.run(calls()) == []

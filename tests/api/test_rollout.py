@@ -297,3 +297,14 @@ def test_figures_of_a_deleted_version_are_told_no_more(models: Registry, client:
     assert (told(1), told(2)) == (False, True)
     assert client.delete("/models/intent").status_code == 204
     assert not told(2)
+
+
+def test_an_alias_that_nobody_has_asked_does_not_go_to_altered_files_either(
+    models: Registry, client: TestClient
+) -> None:
+    models.publish()
+    models.publish(broken=True, promote="never")
+
+    problem_of(client.put("/models/intent/aliases/production", json={"version": 2}), 503)
+
+    assert answering(client) == 1

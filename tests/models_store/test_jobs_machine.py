@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -195,7 +195,7 @@ class Jobs(RuleBasedStateMachine):
 
 def test_the_promises_hold_whatever_happens(db: Database) -> None:
     run_state_machine_as_test(
-        lambda: Jobs(db, add_dataset(db)),  # type: ignore[arg-type] (what makes one will do)
+        cast("Any", lambda: Jobs(db, add_dataset(db))),  # what makes one will do
         settings=settings(
             max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),

@@ -94,7 +94,7 @@ STEPS: dict[str, tuple[object, str, Callable[[Callable[..., Any]], Callable[...,
 def runner_of(home: Path) -> JobRunner:
     """A runner whose trainings are over at once."""
     settings = Settings(_env_file=None, home=home, encoders_dir=home.parent)
-    runner_module.TrainingProcess = FinishedTraining  # type: ignore[assignment, misc]
+    setattr(runner_module, "TrainingProcess", FinishedTraining)  # noqa: B010
     db = Database(settings.resolved_database_url)
     return JobRunner(settings, db, ArtifactStore(settings.artifacts_dir), JobQueue(None))
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def published(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """A workshop in which version 1 is in production, and another job waits."""
-    monkeypatch.setattr(runner_module, "TrainingProcess", runner_module.TrainingProcess)  # put back at the end
+    monkeypatch.setattr(runner_module, "TrainingProcess", None)  # so that the real one is put back at the end
     workshop.submit()
     assert dying_publisher.runner_of(workshop.settings.home).run_next()
     return workshop

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from models_store.tasks import words
 from models_store.tasks.words import WordSplitter
 
 _SCRIPTS = st.sampled_from(
@@ -94,3 +95,14 @@ def test_config_round_trip() -> None:
     splitter = WordSplitter(joiners="]^", prefixes="\\")
     assert WordSplitter.from_config(splitter.to_config()) == splitter
     assert [word.text for word in splitter.split("a]b a^b \\c")] == ["a]b", "a^b", "\\c"]
+
+
+def test_a_long_text_is_split_like_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Ada met Bob 👩‍🔬 at www.example.com/a_b?c=1 today. U.S. 東京 e\u0301te\u0301,  it's #1\n" * 300
+    whole = WordSplitter().split(text[: words._STRETCH])
+    monkeypatch.setattr(words, "_STRETCH", 50)
+
+    parted = WordSplitter().split(text)
+
+    assert parted[: len(whole) - 1] == whole[:-1]  # the last one may have been cut
+    assert all(text[word.start : word.end] == word.text for word in parted)
