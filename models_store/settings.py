@@ -14,6 +14,7 @@ from models_store.encoders import EncoderCatalogue, HubRevision, parse_hub_encod
 from models_store.errors import ConfigurationError
 from models_store.placement import QueueName
 from models_store.process import gpu_present
+from models_store.signing import key_of
 
 MIB = 1024 * 1024
 
@@ -50,6 +51,9 @@ class Settings(BaseSettings):
     hub_encoders: Annotated[dict[str, HubRevision], NoDecode] = Field(
         default_factory=dict, description="Encoders to fetch from the hub when first used, as name=repository@commit"
     )
+
+    webhook_secret: SecretStr | None = Field(None, description="What webhooks are signed with: whsec_ and base64")
+    webhook_allow_private: bool = Field(False, description="Whether webhooks may go to addresses that are not public")
 
     max_upload_bytes: int = Field(64 * MIB, ge=1, description="Largest body of POST /datasets")
     max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
@@ -163,13 +167,23 @@ class Settings(BaseSettings):
         """The encoders that a job may name."""
         return EncoderCatalogue(self.encoders_dir or self.home / "encoders", self.home / "hub", self.hub_encoders)
 
+    @cached_property
+    def webhook_key(self) -> bytes | None:
+        """The key that webhooks are signed with, if there is one.
+
+        Raises:
+            ConfigurationError: The secret is not one of Standard Webhooks.
+        """
+        return None if self.webhook_secret is None else key_of(self.webhook_secret.get_secret_value())
+
     def check_consistency(self) -> None:
         """Refuse what no process should start with.
 
         Raises:
-            ConfigurationError: A URL is of an unknown kind, or a lease would run out between two heartbeats.
+            ConfigurationError: A URL is of an unknown kind, the webhooks' secret is none, or a lease would run out
+                between two heartbeats.
         """
-        _ = self.artifacts_dir, self.resolved_database_url
+        _ = self.artifacts_dir, self.resolved_database_url, self.webhook_key
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ConfigurationError(
                 f"THAWLINE_LEASE_SECONDS={self.lease_seconds:g} must be at least twice "

@@ -10,7 +10,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, UrlConstraints
+from pydantic_core import PydanticCustomError
 
 from models_store.encoders import DEFAULT_ENCODER
 from models_store.errors import InvalidInputError, Problem
@@ -26,6 +27,18 @@ LossName = Literal["cross_entropy", "focal"]
 
 MODEL_NAME = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
+
+
+def _without_credentials(url: HttpUrl) -> HttpUrl:
+    # Jobs show their URL to whoever may see jobs, and so would they the password.
+    if url.username or url.password:
+        raise PydanticCustomError(
+            "url_credentials", "a webhook's URL carries no user and password; its signature tells who calls"
+        )
+    return url
+
+
+WebhookUrl = Annotated[HttpUrl, UrlConstraints(max_length=2048), AfterValidator(_without_credentials)]
 
 
 class HeadName(StrEnum):
@@ -229,6 +242,9 @@ class JobRequest(BaseModel):
     )
     queue: Annotated[
         QueueName | None, Field(description="Train on a worker with a GPU, or on one for CPUs; by default on either")
+    ] = None
+    webhook_url: Annotated[
+        WebhookUrl | None, Field(description="Called when the job begins, is paused and ends: docs/webhooks.md")
     ] = None
     metadata: Annotated[
         dict[

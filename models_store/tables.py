@@ -50,6 +50,14 @@ class AttemptOutcome(StrEnum):
     LOST = "lost"  # nobody heard of its worker any more
 
 
+class DeliveryStatus(StrEnum):
+    """Whether a webhook has reached its receiver."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
 class Dataset(SQLModel, table=True):
     """An uploaded, validated, immutable data set; its rows lie in the artifact store."""
 
@@ -94,6 +102,7 @@ class TrainingJob(SQLModel, table=True):
     priority: int = 0  # the higher, the sooner
     queue: str | None = None  # of the workers that may have it; None: any
     retry_of: str | None = None  # the job that this one does again
+    webhook_url: str | None = None  # told of what becomes of the job
     idempotency_key: str | None = Field(default=None, unique=True)
     request_sha256: str
 
@@ -150,6 +159,29 @@ class JobEvent(SQLModel, table=True):
     type: str
     message: str
     data: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class WebhookDelivery(SQLModel, table=True):
+    """Something that a job's receiver is to be told, and how far that has got."""
+
+    __tablename__: ClassVar[str] = "webhook_deliveries"
+    __table_args__ = (
+        Index("ix_webhook_deliveries_job_id_id", "job_id", "id"),
+        Index("ix_webhook_deliveries_status_next_attempt_at", "status", "next_attempt_at"),
+    )
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("msg"))
+    job_id: str = Field(foreign_key="training_jobs.id")
+    type: str
+    url: str
+    payload: str  # the text that is signed and sent, to the letter
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    status: str = DeliveryStatus.PENDING
+    attempts: int = 0
+    next_attempt_at: datetime = Field(sa_type=UtcDateTime)  # while one is under way, the end of its lease
+    last_status: int | None = None
+    last_error: str | None = None
+    delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Model(SQLModel, table=True):

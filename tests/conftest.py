@@ -18,5 +18,6 @@ pytest_plugins = [
     "tests.fixtures.leftovers",
     "tests.fixtures.encoders",
     "tests.fixtures.hub",
+    "tests.fixtures.receiver",
     "tests.fixtures.models",
 ]

@@ -34,16 +34,22 @@ from models_store.jobs.doing import (
 )
 from models_store.jobs.looking import attempts, count_by_status, events, get, list_jobs, positions
 from models_store.jobs.sweeping import mark_enqueued, sweep, unheard
+from models_store.jobs.webhooks import Answer, Delivery, claim_delivery, count_pending, deliveries, settle
 from models_store.jobs.writing import NewEvent
 
 __all__ = [
+    "Answer",
     "Claim",
+    "Delivery",
     "NewEvent",
     "Wish",
     "attempts",
     "cancelled",
     "claim",
+    "claim_delivery",
     "count_by_status",
+    "count_pending",
+    "deliveries",
     "events",
     "fail",
     "get",
@@ -58,6 +64,7 @@ __all__ = [
     "request_cancel",
     "resume",
     "retry",
+    "settle",
     "submit",
     "submitted_before",
     "succeed",

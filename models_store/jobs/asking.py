@@ -44,6 +44,7 @@ def submit(
         metadata_=request.metadata,
         priority=PRIORITIES[request.priority],
         queue=request.queue,
+        webhook_url=None if request.webhook_url is None else str(request.webhook_url),
         idempotency_key=idempotency_key,
         request_sha256=_fingerprint(request),
         max_attempts=max_attempts,
@@ -72,7 +73,7 @@ def retry(db: Database, job_id: str, *, max_attempts: int, idempotency_key: str 
         old = find(session, job_id)
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise ConflictError(f"job {job_id} is {old.status}; only a failed or cancelled one is tried again")
-    kept = ("dataset_id", "model", "task", "spec", "metadata_", "priority", "queue")
+    kept = ("dataset_id", "model", "task", "spec", "metadata_", "priority", "queue", "webhook_url")
     job = J(
         **{name: getattr(old, name) for name in kept},
         retry_of=old.id,

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, update
 from sqlmodel import Session, col
 
 from models_store.database import db_now
+from models_store.jobs.webhooks import announce
 from models_store.tables import HELD_STATUSES, TERMINAL_STATUSES, AttemptOutcome, JobAttempt, JobEvent, JobStatus
 from models_store.tables import TrainingJob as J
 
@@ -64,9 +65,11 @@ def exhausted(reason: str, attempt: int | None = None) -> str:
 
 
 def add_event(session: Session, job: J, event: NewEvent) -> None:
-    """Write an event down."""
+    """Write an event down, and for whoever wants to be told of it, that they are to be."""
     values = {name: getattr(event, name) for name in ("level", "type", "message", "data")}
     session.add(JobEvent(job_id=job.id, attempt=job.attempt, **values))
+    if event.type == "status":
+        announce(session, job, event.data["status"])
 
 
 def status_event(status: JobStatus, **data: Any) -> NewEvent:

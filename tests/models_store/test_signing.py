@@ -1,0 +1,91 @@
+"""Signatures of webhooks, checked with the public library; and what counts as a secret."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import time
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from models_store.errors import ConfigurationError
+from models_store.signing import key_of, sign
+from tests.fixtures.receiver import SECRET
+
+BODY = '{"type":"job.succeeded","note":"é\\u0000"}'.encode()
+
+
+def secret_of(size: int) -> str:
+    return "whsec_" + base64.b64encode(b"k" * size).decode()
+
+
+def headers(secret: str = SECRET) -> dict[str, str]:
+    now = int(time.time())
+    signature = sign(key_of(secret), "msg_1", now, BODY)
+    return {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signature}
+
+
+def test_the_public_library_finds_the_signature_right() -> None:
+    assert Webhook(SECRET).verify(BODY, headers())["type"] == "job.succeeded"
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (BODY + b" ", {}),
+        (BODY, {"webhook-id": "msg_2"}),
+        (BODY, {"webhook-timestamp": str(int(time.time()) - 60)}),
+        (BODY, headers(secret_of(32))),
+    ],
+)
+def test_the_public_library_refuses_what_was_changed(body: bytes, changed: dict[str, str]) -> None:
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(body, headers() | changed)
+
+
+def test_the_example_of_the_specification() -> None:
+    # From the specification's own test vectors, which its libraries share.
+    signature = sign(
+        key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1614265330,
+        b'{"test": 2432232314}',
+    )
+
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_secrets_of_a_fitting_length(size: int) -> None:
+    assert key_of(secret_of(size)) == b"k" * size
+
+
+def test_the_command_that_the_error_names_makes_a_secret() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        key_of("hunter2")
+    command = refused.value.message.partition("make one with: ")[2]
+
+    made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert len(key_of(made)) == 32
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hunter2",
+        secret_of(32).removeprefix("whsec_"),
+        secret_of(23),
+        secret_of(65),
+        secret_of(32)[:-2],  # the end is missing
+        "whsec_" + "hunter2!" * 8,
+        "whsec_" + "ä" * 40,
+        "whsec_",
+    ],
+)
+def test_what_is_no_secret_is_refused_without_being_told(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="THAWLINE_WEBHOOK_SECRET") as refused:
+        key_of(secret)
+
+    assert "hunter2" not in refused.value.message
