@@ -18,6 +18,7 @@ from models_store.queue import TASK_NAME, JobQueue, celery_app, queue_name
 from models_store.settings import Settings, get_settings
 from worker.runner import JobRunner
 from worker.sweeper import Sweeper
+from worker.webhooks import WebhookSender
 
 log = get_logger(__name__)
 
@@ -32,7 +33,9 @@ def create_app(settings: Settings) -> Celery:
     queue = JobQueue(settings.broker_url)
     store = ArtifactStore(settings.artifacts_dir)
     runner = JobRunner(settings, db, store, queue)
-    sweeper = Sweeper(settings, db, store, queue)
+    threads: list[Sweeper | WebhookSender] = [Sweeper(settings, db, store, queue)]
+    if settings.webhook_key is not None:
+        threads.append(WebhookSender(db, settings.webhook_key, allow_private=settings.webhook_allow_private))
 
     @celery.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
     def train(job_id: str) -> None:
@@ -43,14 +46,16 @@ def create_app(settings: Settings) -> Celery:
             pass
 
     def start(**_: Any) -> None:
-        sweeper.start()
+        for thread in threads:
+            thread.start()
         log.info("worker ready", concurrency=settings.worker_concurrency, queues=[str(q) for q in settings.queues])
 
     def stop_jobs(**_: Any) -> None:
         runner.stopping.set()  # running jobs go back to the queue, with all their attempts
 
     def stop(**_: Any) -> None:
-        sweeper.stop()
+        for thread in threads:
+            thread.stop()
         queue.close()
         db.dispose()
 
