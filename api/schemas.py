@@ -172,6 +172,7 @@ class JobOut(BaseModel):
     queue: QueueName | None
     queue_position: Annotated[int | None, Field(description="While it is queued: 1 is next")] = None
     retry_of: Annotated[str | None, Field(description="The job that this one does again")]
+    webhook_url: str | None
     metadata: dict[str, str]
     created_at: datetime
     started_at: datetime | None

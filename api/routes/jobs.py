@@ -15,7 +15,9 @@ from pydantic import BaseModel, Field
 from api.routes.common import Limit, PageQuery, problems
 from api.schemas import EventOut, JobOut, ListOut
 from api.services import Services, ServicesDep
+from api.webhook_schemas import WebhookDeliveryOut
 from models_store import datasets, jobs
+from models_store.errors import InvalidInputError, Problem
 from models_store.specs import JobRequest, ModelName, resolve_spec
 from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
 from models_store.tasks import task_from_config
@@ -57,6 +59,7 @@ def create_job(
 
 
 def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
+    _check_webhook(services, body.webhook_url)
     dataset = datasets.get(services.db, body.dataset_id)
     names = services.settings.encoders.names()
     spec = resolve_spec(body, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], names)
@@ -67,6 +70,14 @@ def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -
         max_attempts=services.settings.max_attempts,
         idempotency_key=idempotency_key,
     )
+
+
+def _check_webhook(services: Services, url: object) -> None:
+    """Refuse a webhook that nobody could sign."""
+    if url is not None and services.settings.webhook_secret is None:
+        message = "webhook_url: this service has no secret to sign webhooks with; set THAWLINE_WEBHOOK_SECRET"
+        code = "webhook_not_configured"
+        raise InvalidInputError(message, [Problem(code, message, column="webhook_url")], code=code)
 
 
 def _send(services: Services, job: TrainingJob) -> None:
@@ -124,11 +135,21 @@ def resume_job(job_id: str, services: ServicesDep) -> JobOut:
 @router.post("/{job_id}/retry", status_code=202, operation_id="retryJob", responses=problems(404, 409, 422))
 def retry_job(job_id: str, response: Response, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> JobOut:
     """Start another job that does what a failed or cancelled one was to do, which stays as it is."""
+    _check_webhook(services, jobs.get(services.db, job_id).webhook_url)
     most = services.settings.max_attempts
     job = jobs.retry(services.db, job_id, max_attempts=most, idempotency_key=idempotency_key)
     _send(services, job)
     response.headers["Location"] = f"/jobs/{job.id}"
     return _shown(services, job)
+
+
+@router.get("/{job_id}/webhooks", operation_id="listJobWebhooks", responses=problems(404))
+def list_webhooks(
+    job_id: str, services: ServicesDep, query: Annotated[PageQuery, Query()]
+) -> ListOut[WebhookDeliveryOut]:
+    """What the job's ``webhook_url`` was told or is to be told, the newest last."""
+    rows = jobs.deliveries(services.db, job_id, limit=query.limit + 1, after=query.after)
+    return ListOut.page([WebhookDeliveryOut.of(row) for row in rows], query.limit)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.figures import BROKER_MESSAGES, JOBS, WAITING_TEXTS
+from api.figures import BROKER_MESSAGES, JOBS, PENDING_WEBHOOKS, WAITING_TEXTS
 from api.readiness import check_parts, is_ready
 from api.services import ServicesDep
 from models_store import jobs
@@ -51,6 +51,7 @@ def metrics(services: ServicesDep) -> Response:
     with _best_effort("jobs"):
         for status, count in jobs.count_by_status(services.db).items():
             JOBS.labels(status).set(count)
+        PENDING_WEBHOOKS.set(jobs.count_pending(services.db))
     with _best_effort("broker"):
         BROKER_MESSAGES.set(services.queue.depth())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -12,7 +12,8 @@ import pytest
 from models_store.specs import HeadName
 from tests.api.checks import problem_of
 from tests.fixtures.models import TASKS, TrainedModel
-from tests.fixtures.servers import Service
+from tests.fixtures.receiver import Receiver
+from tests.fixtures.servers import Service, wait_for
 
 Shape = dict[str, Any]
 Trained = dict[str, TrainedModel]
@@ -123,6 +124,7 @@ JOB: Shape = {
     "error": optional({"code": str, "message": str}),
     "attempt": int,
     "metadata": dict,
+    "webhook_url": optional(str),
     "created_at": time,
     "started_at": optional(time),
     "finished_at": optional(time),
@@ -135,6 +137,21 @@ EVENT: Shape = {
     "type": one_of("phase", "metrics", "message", "status"),
     "message": str,
     "data": dict,
+}
+DELIVERY: Shape = {
+    "id": matching(f"msg_{ULID}"),
+    "object": one_of("webhook.delivery"),
+    "job_id": matching(f"job_{ULID}"),
+    "type": matching("job[.](running|paused|succeeded|failed|cancelled)"),
+    "url": str,
+    "payload": str,
+    "status": one_of("pending", "delivered", "given_up"),
+    "attempts": int,
+    "next_attempt_at": optional(time),
+    "last_status": optional(int),
+    "last_error": optional(str),
+    "created_at": time,
+    "delivered_at": optional(time),
 }
 VERSION: Shape = {
     "object": one_of("model.version"),
@@ -236,6 +253,23 @@ def test_an_event(service: Service, trained_models: Trained) -> None:
     assert events[-1]["data"] == {"status": "succeeded", "version": 1}
 
 
+def test_a_delivery_of_a_webhook(service: Service, trained_models: Trained, receiver: Receiver) -> None:
+    dataset_id = trained_models["classification"].dataset["id"]
+    long = {"full_epochs": 200, "patience": 1000}
+    answer = service.submit(dataset_id, "called", base_model="tiny", hyperparameters=long, webhook_url=receiver.url)
+    job_id = answer.json()["id"]
+    wait_for(lambda: receiver.calls, what="a call")
+    service.client.post(f"/jobs/{job_id}/cancel")
+
+    deliveries = service.client.get(f"/jobs/{job_id}/webhooks").json()["data"]
+
+    assert deliveries[0]["type"] == "job.running"
+    for delivery in deliveries:
+        check(delivery, DELIVERY)
+        assert set(delivery) == set(DELIVERY)
+    service.wait_for_job(job_id)
+
+
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_model_and_its_version(service: Service, trained_models: Trained, kind: str) -> None:
     model = service.client.get(f"/models/tiny-{kind}").json()
@@ -329,8 +363,8 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
         ("GET", "/datasets/{dataset_id}/preview"), ("DELETE", "/datasets/{dataset_id}"),
         ("POST", "/jobs"), ("GET", "/jobs"), ("GET", "/jobs/{job_id}"), ("POST", "/jobs/{job_id}/cancel"),
         ("POST", "/jobs/{job_id}/pause"), ("POST", "/jobs/{job_id}/resume"), ("POST", "/jobs/{job_id}/retry"),
-        ("GET", "/jobs/{job_id}/events"), ("GET", "/models"), ("GET", "/models/{name}"),
-        ("DELETE", "/models/{name}"),
+        ("GET", "/jobs/{job_id}/events"), ("GET", "/jobs/{job_id}/webhooks"),
+        ("GET", "/models"), ("GET", "/models/{name}"), ("DELETE", "/models/{name}"),
         ("GET", "/models/{name}/versions/{version}"), ("DELETE", "/models/{name}/versions/{version}"),
         ("GET", "/models/{name}/versions/{version}/report"),
         ("GET", "/models/{name}/versions/{version}/export"),

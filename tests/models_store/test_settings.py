@@ -14,6 +14,7 @@ from models_store import settings as settings_module
 from models_store.encoders import EncoderCatalogue, HubRevision
 from models_store.errors import ConfigurationError
 from models_store.settings import Settings, default_home, get_settings, is_loopback
+from tests.fixtures.receiver import SECRET
 from tests.fixtures.servers import ROOT
 
 
@@ -124,6 +125,15 @@ def test_the_key_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
+def test_the_secret_of_webhooks_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().webhook_key is None
+    monkeypatch.setenv("THAWLINE_WEBHOOK_SECRET", SECRET)
+    settings = Settings()
+    assert settings.webhook_key == bytes(range(32))
+    assert SECRET.removeprefix("whsec_") not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    assert repr(settings.webhook_key) not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THAWLINE_ALLOWED_HOSTS", "a.example.org, b.example.org,")
     assert Settings().allowed_hosts == ["a.example.org", "b.example.org"]
@@ -185,6 +195,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("database_url", "mysql://user:hunter2@host/base", "THAWLINE_DATABASE_URL"),
         ("database_url", "garbage", "THAWLINE_DATABASE_URL"),
         ("artifacts_url", "s3://bucket", "THAWLINE_ARTIFACTS_URL"),
+        ("webhook_secret", "hunter2", "THAWLINE_WEBHOOK_SECRET .* make one with"),
     ],
 )
 def test_settings_that_no_process_should_start_with(field: str, value: object, words: str) -> None:
