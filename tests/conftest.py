@@ -14,10 +14,10 @@ for _name in [name for name in os.environ if name.startswith("THAWLINE_")]:
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime before anything of ours
 
 pytest_plugins = [
+    "tests.fixtures.receiver",
     "tests.fixtures.servers",
     "tests.fixtures.leftovers",
     "tests.fixtures.encoders",
     "tests.fixtures.hub",
-    "tests.fixtures.receiver",
     "tests.fixtures.models",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 import time
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -12,6 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from models_store.errors import ConfigurationError
 from models_store.signing import key_of, sign
 from tests.fixtures.receiver import SECRET
+from tests.fixtures.servers import ROOT
 
 BODY = '{"type":"job.succeeded","note":"é\\u0000"}'.encode()
 
@@ -42,6 +45,18 @@ def test_the_public_library_finds_the_signature_right() -> None:
 def test_the_public_library_refuses_what_was_changed(body: bytes, changed: dict[str, str]) -> None:
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body, headers() | changed)
+
+
+def test_the_check_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def verify" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+
+    assert names["verify"](BODY, headers(), SECRET)["type"] == "job.succeeded"
+    for body, changed in [(BODY + b" ", {}), (BODY, {"webhook-timestamp": "1700000000"})]:
+        with pytest.raises(ValueError, match=r"signature|old"):
+            names["verify"](body, headers() | changed, SECRET)
 
 
 def test_the_example_of_the_specification() -> None:
