@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import statistics
 import sys
 import time
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--database", default="sqlite,postgresql")
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers end with us
     lines, befell, broken = [], {}, False
     for kind in arguments.database.split(","):
         line, befell[kind], found = weather(kind, arguments.rounds, arguments.seed)
@@ -87,7 +89,10 @@ def _until_all_have_ended(storm: Storm) -> list[Broken]:
 def _stop(stack: Stack) -> list[Broken]:
     """Stop the workers and the API in good order; those that do not leave so, and processes left over."""
     statuses = {part.name: part.stop() for part in (*stack.workers, stack.api)}
-    found = [Broken("left", f"{name} ended with {status}") for name, status in statuses.items() if status != 0]
+    orderly = (0, -signal.SIGTERM)  # uvicorn ends by the signal that it was told to end by
+    found = [
+        Broken("left", f"{name} ended with {status}") for name, status in statuses.items() if status not in orderly
+    ]
     return [*found, *(Broken("left", f"process {one.pid} still trains") for one in stack.trainings())]
 
 

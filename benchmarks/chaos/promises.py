@@ -73,8 +73,8 @@ def _accepted(db: Database, told: Mapping[str, Collection[str]]) -> Iterator[Bro
     for key, ids in told.items():
         if set(ids) != {stored.get(key)}:
             yield Broken("missing", f"{key} was answered {sorted(ids)} and is {stored.get(key)}")
-    for key in stored.keys() - told.keys():
-        yield Broken("missing", f"{key} is there and nobody was told", stored[key])
+    for unknown in stored.keys() - told.keys():
+        yield Broken("missing", f"{unknown} is there and nobody was told", stored[unknown])
 
 
 def _of_job(db: Database, job: TrainingJob, cancelled: bool) -> Iterator[Broken]:

@@ -70,7 +70,7 @@ class Storm:
         with ThreadPoolExecutor(8) as users:
             for count in range(1, number + 1):
                 wait_for(self._has_room, "the end of enough jobs", _SECONDS_A_JOB * _MOST_UNFINISHED)
-                self._submit(users, self._draw.randint(1, 3))
+                self._submit(users, self._draw.choice((1, 1, 1, 2, 3)))
                 self._resume(users)
                 time.sleep(self._draw.uniform(0, _ROUND_SECONDS))
                 kind, told = self._break_something(users)

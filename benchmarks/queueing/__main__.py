@@ -14,6 +14,8 @@ on how many there are: `--jobs 40` tells nearly as much.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Iterable
 
 from benchmarks.queueing import listing, slots
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--history", type=int, default=100_000)
     parser.add_argument("--calls", type=int, default=200)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers end with us
     databases = arguments.database.split(",")
     if "slots" in arguments.only:
         rows = [slots.measure(kind, arguments.jobs, arguments.workers) for kind in databases]
