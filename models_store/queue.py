@@ -5,6 +5,7 @@ The database is the truth and the message only a hint: losing it delays a job un
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
@@ -79,8 +80,8 @@ class JobQueue:
             return False
         return True
 
-    def depth(self) -> int:
-        """Messages that wait in the broker.
+    def depth(self, queues: Iterable[str] = tuple(QueueName)) -> int:
+        """Messages that wait in the broker, for any worker and for those of these queues.
 
         Raises:
             UnavailableError: The broker does not answer.
@@ -89,7 +90,7 @@ class JobQueue:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
                 channel: Any = connection.default_channel
-                names = [queue_name(queue) for queue in (None, *QueueName)]
+                names = [queue_name(queue) for queue in (None, *queues)]
                 return sum(int(channel.queue_declare(name, durable=True).message_count) for name in names)
         except (OperationalError, OSError) as error:
             log.warning("broker away", error=str(error))

@@ -46,12 +46,14 @@ class Sweeper:
         rescued = jobs.sweep(self._db)
         if rescued:
             log.warning("jobs taken back from lost workers", job_ids=rescued)
+        interval = self._settings.sweep_seconds
+        queues = self._settings.queues  # other workers look after theirs
         try:
-            waiting = self._queue.depth()
+            waiting = self._queue.depth(queues)
         except UnavailableError as error:
             log.warning("sweep cannot see the queue", error=error.message)
             return
-        for job in jobs.unheard(self._db, waiting_messages=waiting, older_than=self._settings.sweep_seconds):
+        for job in jobs.unheard(self._db, queues, waiting_messages=waiting, older_than=interval):
             if self._queue.enqueue(job.id, job.queue):
                 jobs.mark_enqueued(self._db, job.id)
 

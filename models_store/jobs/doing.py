@@ -23,6 +23,7 @@ from models_store.jobs.writing import (
     exhausted,
     failure_event,
     is_claimable,
+    is_for,
     is_held,
     lease_expired,
     put_back,
@@ -57,8 +58,7 @@ class Wish(StrEnum):
 
 def most_urgent(db: Database, queues: Collection[str]) -> str | None:
     """The id of the job that should be claimed next, by a worker that takes those of these queues and of none."""
-    fits = or_(col(J.queue).is_(None), col(J.queue).in_(queues))
-    query = select(J.id).where(J.status == JobStatus.QUEUED, is_claimable(), fits)
+    query = select(J.id).where(J.status == JobStatus.QUEUED, is_claimable(), is_for(queues))
     with db.reading() as session:
         return session.exec(query.order_by(col(J.priority).desc(), col(J.id)).limit(1)).first()
 

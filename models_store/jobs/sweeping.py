@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, or_
+from collections.abc import Collection
+
+from sqlalchemy import and_, func, or_
 from sqlmodel import col, select
 
 from models_store.database import Database, db_now
@@ -15,6 +17,7 @@ from models_store.jobs.writing import (
     exhausted,
     failure_event,
     is_claimable,
+    is_for,
     lease_expired,
     put_back,
     status_event,
@@ -64,20 +67,22 @@ def sweep(db: Database) -> list[str]:
         return [job.id for job in rescued]
 
 
-def unheard(db: Database, *, waiting_messages: int, older_than: float) -> list[J]:
+def unheard(db: Database, queues: Collection[str], *, waiting_messages: int, older_than: float) -> list[J]:
     """Queued jobs whose message seems lost: the broker holds fewer messages than there are queued jobs.
 
     Args:
         db: The database.
-        waiting_messages: Messages in the broker's queues.
+        queues: Those of which a worker takes jobs, beside the jobs of none. Another one may have messages that nobody
+            reads, of jobs that were cancelled: they say nothing of these.
+        waiting_messages: Messages in these queues of the broker.
         older_than: Seconds since the last message, before which a job is left alone.
     """
     with db.reading() as session:
-        ids = list(session.exec(select(J.id).where(J.status == JobStatus.QUEUED).order_by(col(J.id))))
-        if len(ids) <= waiting_messages:
+        waits = and_(col(J.status) == JobStatus.QUEUED, is_for(queues))
+        if session.exec(select(func.count()).where(waits)).one() <= waiting_messages:
             return []
         stale = or_(col(J.enqueued_at).is_(None), col(J.enqueued_at) < db_now(-older_than))
-        query = select(J).where(J.status == JobStatus.QUEUED, stale).order_by(col(J.id))
+        query = select(J).where(waits, stale).order_by(col(J.id))
         return list(session.exec(query))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, update
+from sqlalchemy import ColumnElement, and_, or_, update
 from sqlmodel import Session, col
 
 from models_store.database import db_now
@@ -45,6 +46,11 @@ def lease_expired() -> ColumnElement[bool]:
 def is_claimable() -> ColumnElement[bool]:
     """Attempts are left, and nobody has asked for the job's end."""
     return and_(col(J.attempt) < col(J.max_attempts), col(J.cancel_requested).is_(False))
+
+
+def is_for(queues: Collection[str]) -> ColumnElement[bool]:
+    """A worker that takes the jobs of these queues, and those of none, may have the job."""
+    return or_(col(J.queue).is_(None), col(J.queue).in_(queues))
 
 
 def ended(status: JobStatus, **values: Any) -> dict[str, Any]:

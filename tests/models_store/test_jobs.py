@@ -830,7 +830,7 @@ def test_two_sweeps_at_once_take_each_job_back_once(db: Database) -> None:
 
 
 def unheard(db: Database, *, waiting_messages: int, older_than: float) -> list[str]:
-    return [job.id for job in jobs.unheard(db, waiting_messages=waiting_messages, older_than=older_than)]
+    return [job.id for job in jobs.unheard(db, ["cpu"], waiting_messages=waiting_messages, older_than=older_than)]
 
 
 def test_a_queued_job_without_a_message_is_heard_of(db: Database) -> None:
@@ -846,6 +846,14 @@ def test_a_job_whose_message_was_just_sent_is_left_alone(db: Database) -> None:
 
     assert unheard(db, waiting_messages=0, older_than=LONG) == []
     assert unheard(db, waiting_messages=0, older_than=-1) == [job.id]
+
+
+def test_a_job_for_other_workers_is_theirs_to_hear_of(db: Database) -> None:
+    submit(db, queue="gpu")
+    mine = [submit(db, queue="cpu").id, submit(db).id]
+
+    assert unheard(db, waiting_messages=1, older_than=LONG) == mine
+    assert unheard(db, waiting_messages=2, older_than=LONG) == []
 
 
 def test_only_queued_jobs_need_a_message(db: Database) -> None:

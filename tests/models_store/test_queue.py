@@ -60,6 +60,8 @@ def test_depth_counts_what_waits(queue: JobQueue) -> None:
     queue.enqueue("job_1")
     queue.enqueue("job_2")
     assert queue.depth() == 2
+    queue.enqueue("job_3", "gpu")
+    assert (queue.depth(), queue.depth(["cpu"]), queue.depth(["gpu"])) == (3, 2, 3)
 
 
 def test_many_threads_may_send_at_once(queue: JobQueue) -> None:

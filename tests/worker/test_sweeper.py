@@ -75,6 +75,17 @@ def test_a_job_that_was_stored_while_the_broker_was_away_gets_its_message(
     assert all(workshop.job(job_id).enqueued_at for job_id in job_ids)
 
 
+def test_messages_that_no_worker_reads_hide_no_lost_one(workshop: Workshop, valkey: Valkey, queue: JobQueue) -> None:
+    unread = submit(workshop.db, queue="gpu")
+    assert queue.enqueue(unread.id, unread.queue)
+    jobs.request_cancel(workshop.db, unread.id)  # its message stays: there is no worker with a GPU
+    lost = submit(workshop.db).id
+
+    make_sweeper(workshop, queue, NEVER).sweep()
+
+    assert messages(valkey) == [lost]
+
+
 def test_a_message_that_waits_is_not_doubled(workshop: Workshop, valkey: Valkey, queue: JobQueue) -> None:
     job_id = submit(workshop.db).id
     send(workshop, queue, job_id)
