@@ -100,6 +100,6 @@ def measure(kind: str, jobs: int, workers: int) -> dict[str, Any]:
 
 
 def _ended(stack: Stack) -> int:
-    query = select(TrainingJob.status, func.count()).group_by(TrainingJob.status)  # type: ignore[arg-type]
+    query = select(TrainingJob.status, func.count()).group_by(TrainingJob.status)
     with stack.db.reading() as session:
         return sum(count for status, count in session.exec(query) if status in TERMINAL_STATUSES)

@@ -247,6 +247,19 @@ def test_refusals_reach_the_client(
     assert words in caught.value.message()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"parameters": {"timeout": 10**400}}, {"inputs": [{"name": "text", "shape": [2**63 - 1], "datatype": "BYTES"}]}],
+    ids=["timeout", "shape"],
+)
+def test_numbers_beyond_all_measure_are_refused(service: Service, change: dict[str, Any]) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [TEXTS[0]]}
+
+    answer = service.client.post("/v2/models/tiny-classification/infer", json={"inputs": [tensor]} | change)
+
+    assert error_of(answer, 400)
+
+
 @pytest.mark.parametrize("name", ["colour", "tokens"])
 def test_an_output_that_the_model_has_not_got_is_refused(client: triton.InferenceServerClient, name: str) -> None:
     with pytest.raises(InferenceServerException, match="it has label, score"):

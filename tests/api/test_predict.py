@@ -357,3 +357,10 @@ def test_a_model_that_is_still_trained_says_which_job_to_wait_for(service: Servi
 
     assert "no finished version" in body["detail"]
     assert job["id"] in body["detail"]
+
+
+@pytest.mark.parametrize("kind", ["tagging", "classification"])
+def test_a_text_of_a_megabyte_is_refused_before_the_work(service: Service, trained_models: Trained, kind: str) -> None:
+    answer = service.client.post(f"/predict/{trained_models[kind].name}", json={"inputs": "a b " * 250_000})
+
+    assert "read in at least" in problem_of(answer, 422)["detail"]

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,22 @@ def test_models_that_are_named_are_there_from_the_start_and_stay(models: Registr
         assert answering(client) == new
         assert loaded(client) == 1
     assert first == "ok" or first.startswith("being loaded: ")
+
+
+def test_of_named_models_that_do_not_fit_together_none_is_loaded_again_and_again(models: Registry) -> None:
+    models.publish()
+    models.publish(promote="never")
+    size = (models.source / "model.onnx").stat().st_size
+    named = ["intent@1", "intent@2"]
+    settings = Settings(_env_file=None, home=models.home, model_cache_bytes=size, preload_models=named)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        wait_for(lambda: client.get("/readyz").json()["checks"]["models"] == "ok", what="the models being ready")
+        before, upkeep = loads(client), client.app.state.services.upkeep  # type: ignore[attr-defined]
+        for reference in named:
+            assert client.portal is not None
+            client.portal.call(partial(upkeep._keep, reference, if_room=True))
+
+        assert loads(client) == before
 
 
 # ---- canaries -------------------------------------------------------------------------------------------------------
