@@ -80,9 +80,7 @@ def main() -> None:
 
 
 def _collect_garbage_seldom() -> None:
-    """A body of eight megabytes may be millions of lists: looked through again and again while it is parsed, it holds
-    everybody up for seconds. What has been imported lives as long as the process, and need not be looked at.
-    """
+    """A body may be millions of lists: looked through again and again while it is parsed, it would hold everybody up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
