@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _collect_garbage_seldom() -> None:
-    """A body may be millions of lists: looked through again and again while it is parsed, it would hold everybody up."""
+    """A body may be millions of lists: looked through again and again while it is parsed, it holds everybody up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

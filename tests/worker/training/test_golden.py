@@ -59,3 +59,14 @@ def test_a_version_from_before_there_were_golden_rows_is_not_compared(
 
 def _moved(logits: Any) -> Any:
     return [_moved(value) for value in logits] if isinstance(logits, list) else logits + 0.1
+
+
+def test_where_all_texts_are_long_the_shortest_is_asked(encoders_dir: Path, tmp_path: Path) -> None:
+    bench = make_bench("classification", encoders_dir, tmp_path / "bench")
+    export_model(bench.model(), bench.encoder, bench.task, tmp_path, max_length=8, stride=4)
+    rows = [{"text": "my parcel is late " * times, "label": "parcel"} for times in (40, 20, 30)]
+
+    golden.record(tmp_path, {Precision.FP32: Predictor.load(tmp_path, 1)}, rows)
+
+    assert content(tmp_path)["rows"] == [rows[1]]
+    golden.check(tmp_path, Predictor.load(tmp_path, 1))
