@@ -14,7 +14,7 @@ from models_store.encoders import EncoderCatalogue, HubRevision, parse_hub_encod
 from models_store.errors import ConfigurationError
 from models_store.placement import QueueName
 from models_store.process import gpu_present
-from models_store.signing import key_of
+from models_store.signing import keys_of
 
 MIB = 1024 * 1024
 
@@ -168,13 +168,13 @@ class Settings(BaseSettings):
         return EncoderCatalogue(self.encoders_dir or self.home / "encoders", self.home / "hub", self.hub_encoders)
 
     @cached_property
-    def webhook_key(self) -> bytes | None:
-        """The key that webhooks are signed with, if there is one.
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The keys that webhooks are signed with, each of them; empty where there are to be no webhooks.
 
         Raises:
             ConfigurationError: The secret is not one of Standard Webhooks.
         """
-        return None if self.webhook_secret is None else key_of(self.webhook_secret.get_secret_value())
+        return () if self.webhook_secret is None else keys_of(self.webhook_secret.get_secret_value())
 
     def check_consistency(self) -> None:
         """Refuse what no process should start with.
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
             ConfigurationError: A URL is of an unknown kind, the webhooks' secret is none, or a lease would run out
                 between two heartbeats.
         """
-        _ = self.artifacts_dir, self.resolved_database_url, self.webhook_key
+        _ = self.artifacts_dir, self.resolved_database_url, self.webhook_keys
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ConfigurationError(
                 f"THAWLINE_LEASE_SECONDS={self.lease_seconds:g} must be at least twice "

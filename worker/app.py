@@ -34,8 +34,8 @@ def create_app(settings: Settings) -> Celery:
     store = ArtifactStore(settings.artifacts_dir)
     runner = JobRunner(settings, db, store, queue)
     threads: list[Sweeper | WebhookSender] = [Sweeper(settings, db, store, queue)]
-    if settings.webhook_key is not None:
-        threads.append(WebhookSender(db, settings.webhook_key, allow_private=settings.webhook_allow_private))
+    if settings.webhook_keys:
+        threads.append(WebhookSender(db, settings.webhook_keys, allow_private=settings.webhook_allow_private))
 
     @celery.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
     def train(job_id: str) -> None:

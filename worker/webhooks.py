@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import threading
 import time
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import httpcore
@@ -30,9 +31,9 @@ log = get_logger(__name__)
 class WebhookSender:
     """Sends what is due, in threads of its own. Any number of workers may do so at the same time."""
 
-    def __init__(self, db: Database, key: bytes, *, allow_private: bool) -> None:
+    def __init__(self, db: Database, keys: Sequence[bytes], *, allow_private: bool) -> None:
         self._db = db
-        self._key = key
+        self._keys = keys
         self._allow_private = allow_private
         self._context = httpcore.default_ssl_context()
         self._agent = f"Thawline/{importlib.metadata.version('thawline')}"
@@ -118,7 +119,7 @@ class WebhookSender:
             "User-Agent": self._agent,
             "webhook-id": delivery.id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(self._key, delivery.id, timestamp, body),
+            "webhook-signature": sign(self._keys, delivery.id, timestamp, body),
         }
         try:
             status = post(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from benchmarks.queueing import listing
+from benchmarks.queueing import listing, stopping
 from benchmarks.queueing.history import WAITING, fill
 from benchmarks.queueing.slots import Span, idle_seconds, merged
 from models_store import jobs
@@ -55,3 +55,11 @@ def test_every_call_is_timed() -> None:
 
     assert len(figures) == 12
     assert all(0 < median <= most for _, median, most in figures)
+
+
+@pytest.mark.services
+def test_a_running_job_is_stopped() -> None:
+    (cancelled,) = stopping.measure("sqlite", calls=1)
+
+    assert (cancelled["asked for"], cancelled["jobs"]) == ("cancel", 1)
+    assert float(cancelled["worst, s"]) > 0

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from models_store.errors import ConfigurationError
-from models_store.signing import key_of, sign
+from models_store.signing import keys_of, sign
 from tests.fixtures.receiver import SECRET
 from tests.fixtures.servers import ROOT
 
@@ -25,7 +25,7 @@ def secret_of(size: int) -> str:
 
 def headers(secret: str = SECRET) -> dict[str, str]:
     now = int(time.time())
-    signature = sign(key_of(secret), "msg_1", now, BODY)
+    signature = sign(keys_of(secret), "msg_1", now, BODY)
     return {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signature}
 
 
@@ -62,7 +62,7 @@ def test_the_check_in_the_documentation() -> None:
 def test_the_example_of_the_specification() -> None:
     # From the specification's own test vectors, which its libraries share.
     signature = sign(
-        key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        keys_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         1614265330,
         b'{"test": 2432232314}',
@@ -71,19 +71,29 @@ def test_the_example_of_the_specification() -> None:
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
+def test_while_a_secret_is_replaced_a_receiver_may_know_either() -> None:
+    new, old = secret_of(32), SECRET
+    sent = headers(f"{new} {old}")
+
+    for known in (new, old):
+        assert Webhook(known).verify(BODY, sent)["type"] == "job.succeeded"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret_of(33)).verify(BODY, sent)
+
+
 @pytest.mark.parametrize("size", [24, 64])
 def test_secrets_of_a_fitting_length(size: int) -> None:
-    assert key_of(secret_of(size)) == b"k" * size
+    assert keys_of(secret_of(size)) == (b"k" * size,)
 
 
 def test_the_command_that_the_error_names_makes_a_secret() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        key_of("hunter2")
+        keys_of("hunter2")
     command = refused.value.message.partition("make one with: ")[2]
 
     made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
 
-    assert len(key_of(made)) == 32
+    assert [len(key) for key in keys_of(made)] == [32]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +107,12 @@ def test_the_command_that_the_error_names_makes_a_secret() -> None:
         "whsec_" + "hunter2!" * 8,
         "whsec_" + "ä" * 40,
         "whsec_",
+        "",
+        f"{secret_of(32)} hunter2",
     ],
 )
 def test_what_is_no_secret_is_refused_without_being_told(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="THAWLINE_WEBHOOK_SECRET") as refused:
-        key_of(secret)
+        keys_of(secret)
 
     assert "hunter2" not in refused.value.message

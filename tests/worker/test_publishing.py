@@ -1,15 +1,19 @@
-"""Killed at any step of publishing: the old version goes on being served, and the new one appears once and whole."""
+"""Killed at any step of publishing, or the disk full: the old version goes on being served, the new one appears once
+and whole.
+"""
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from models_store import jobs, registry
+from models_store import artifacts, jobs, registry
 from models_store.housekeeping import tidy
 from models_store.jobs import Claim
 from models_store.tables import HELD_STATUSES, JobStatus, ModelVersion
@@ -58,6 +62,37 @@ def test_a_version_is_published_once_and_whole_or_not_at_all(published: Workshop
         published.store.verified_path(version.artifact)
     assert sorted(published.store.keys("models")) == sorted([old.artifact, new.artifact])
     assert published.store.staged() == []
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [(Path, "write_text"), (artifacts, "fsync"), (Path, "rename")],
+    ids=["the manifest is written", "a file is forced to disk", "the rename"],
+)
+def test_a_full_disk_leaves_the_old_version_and_the_next_attempt_has_room_again(
+    published: Workshop, monkeypatch: pytest.MonkeyPatch, target: object, name: str
+) -> None:
+    old = in_production(published)
+    job_id = published.submit()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(target, name, full)
+        dying_publisher.runner_of(published.settings.home).run_next()
+
+    job = published.job(job_id)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)
+    assert "No space left on device" in (jobs.attempts(published.db, job_id)[-1].reason or "")
+    assert in_production(published).version == old.version
+    published.store.verified_path(old.artifact)
+    assert (published.store.keys("models"), published.store.staged()) == ([old.artifact], [])
+
+    dying_publisher.runner_of(published.settings.home).run_next()
+
+    assert published.job(job_id).status == JobStatus.SUCCEEDED
+    assert in_production(published).version == old.version + 1
 
 
 def _rescue(workshop: Workshop, job_id: str) -> None:

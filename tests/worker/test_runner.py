@@ -553,6 +553,16 @@ def wait_for_second_phase(workshop: Workshop, job_id: str) -> None:
     wait_for(begun, what="a step of the second phase")
 
 
+def wait_for_full_epoch(workshop: Workshop, job_id: str, epoch: int) -> None:
+    """Until this epoch of the second phase is under way, or a later one."""
+
+    def reached() -> bool:
+        job = workshop.job(job_id)
+        return job.phase == "full" and job.progress.get("epoch", 0) >= epoch
+
+    wait_for(reached, what=f"epoch {epoch} of the second phase")
+
+
 def assert_resumed_and_whole(workshop: Workshop, job_id: str) -> list[str]:
     """The second attempt went on from where the first one was; gives the events."""
     job = workshop.job(job_id)
@@ -608,6 +618,44 @@ def test_a_killed_process_is_followed_by_one_that_goes_on(workshop: Workshop, qu
     make_runner(workshop, queue).run_next()
 
     assert_resumed_and_whole(workshop, job_id)
+
+
+def test_a_job_killed_handed_back_and_paused_ends_with_the_model_of_one_left_alone(
+    workshop: Workshop, queue: JobQueue
+) -> None:
+    dataset = workshop.add_dataset("classification")
+    request, spec = workshop.resolve(dataset, hyperparameters={**LONG, "full_epochs": 16})
+    alone, harried = (jobs.submit(workshop.db, request, spec, max_attempts=3).id for _ in range(2))
+    assert make_runner(workshop, queue).run_next()
+    assert workshop.job(alone).status == JobStatus.SUCCEEDED
+
+    def interrupted(how: str, epoch: int) -> None:
+        runner = make_runner(workshop, queue, checkpoint_seconds=0.0)
+        with in_background(runner) as run:
+            wait_for_full_epoch(workshop, harried, epoch)
+            if how == "killed":
+                training_process().kill()
+            elif how == "handed back":
+                runner.stopping.set()
+            else:
+                jobs.pause(workshop.db, harried)
+            run.result(timeout=30)
+
+    interrupted("killed", 2)
+    interrupted("handed back", 5)
+    interrupted("paused", 8)
+    jobs.resume(workshop.db, harried)
+    assert make_runner(workshop, queue).run_next()
+
+    job = workshop.job(harried)
+    assert job.status == JobStatus.SUCCEEDED
+    told = event_messages(workshop.db, harried)
+    assert len([message for message in told if message.startswith("resumed at full epoch ")]) == 3
+    outcomes = [one.outcome for one in jobs.attempts(workshop.db, harried)]
+    assert outcomes == ["interrupted", "handed back", "handed back", "succeeded"]
+    first, second = (workshop.store.verified_path(version.artifact) for version in versions(workshop))
+    for name in ("model.onnx", "tokenizer.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
 @pytest.mark.parametrize(

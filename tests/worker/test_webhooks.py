@@ -14,7 +14,7 @@ from sqlmodel import select
 
 from models_store import jobs
 from models_store.database import Database, db_now
-from models_store.signing import key_of
+from models_store.signing import keys_of
 from models_store.tables import WebhookDelivery
 from tests.fixtures.receiver import SECRET, Receiver, receiving
 from tests.fixtures.servers import free_port, wait_for
@@ -23,7 +23,7 @@ from worker.webhooks import WebhookSender
 
 
 def make_sender(db: Database, *, allow_private: bool = True) -> WebhookSender:
-    return WebhookSender(db, key_of(SECRET), allow_private=allow_private)
+    return WebhookSender(db, keys_of(SECRET), allow_private=allow_private)
 
 
 def begin(db: Database, url: str) -> str:

@@ -138,7 +138,8 @@ def test_every_kind_of_head_is_resumed(runs: Runs) -> None:
     expected = runs.to_end(keeps=False)
 
     runs.until(at_step("head", 2, 2), at_anything)
-    runs.until(at_step("full", 2, 2), at_anything)  # resumes, and is interrupted once more
+    runs.until(at_step("full", 1, 3), at_anything)  # resumes, and is interrupted once more
+    runs.until(at_step("full", 2, 2), at_anything)
 
     assert_same_end(runs, expected, ("full", 2, 3))
 
