@@ -320,7 +320,7 @@ def _counted(version: ModelVersion) -> Iterator[None]:
 
 def _too_long(windows: str, most: int) -> InvalidInputError:
     return InvalidInputError(
-        f"the texts are so long that they are read in {windows} windows; send at most {most} windows in one call"
+        f"the texts are so long that they fill {windows} windows of the model; send at most {most} windows in one call"
     )
 
 

@@ -48,9 +48,12 @@ class Inputs:
 
 
 def least_windows(predictor: Predictor, items: Sequence[Any]) -> int:
-    """How many windows long inputs take at the very least: a word has a piece or more. Quick, as tokenising is not."""
+    """How many windows long inputs fill at the very least: a word has a piece or more. Quick, as tokenising is not.
+
+    Of a pair's texts the end is cut off instead; they are measured alike, because all of them is tokenised first.
+    """
     lengths = [sum(len(part) for part in _parts(item) if isinstance(part, str)) for item in items]
-    if predictor.windowing.stride is None or sum(lengths) < _LONG_CHARACTERS:
+    if sum(lengths) < _LONG_CHARACTERS:
         return len(items)
     return sum(max(1, _words(item) // predictor.windowing.max_length) for item in items)
 

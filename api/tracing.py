@@ -15,8 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.timings import Timings
 from models_store.errors import ConfigurationError
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace_id>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_QUIET = ("/healthz", "/readyz", "/metrics")  # asked all the time, and of no interest
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?P<trace_id>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
+# Asked all the time, and of no interest.
+_QUIET = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+_EXPORT_SECONDS = 3.0  # a collector that is away must not hold up the end of the process
 
 
 def trace_id_of(traceparent: str | None) -> str | None:
@@ -44,7 +48,7 @@ class Tracing:
             message = "THAWLINE_OTLP_ENDPOINT needs the extra `tracing`: pip install 'thawline[tracing]'"
             raise ConfigurationError(message) from error
         self._provider = TracerProvider(resource=Resource.create({"service.name": "thawline-api"}))
-        exporter = exporter or OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+        exporter = exporter or OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_SECONDS)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("thawline")
         self._propagator = TraceContextTextMapPropagator()

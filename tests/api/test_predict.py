@@ -359,8 +359,10 @@ def test_a_model_that_is_still_trained_says_which_job_to_wait_for(service: Servi
     assert job["id"] in body["detail"]
 
 
-@pytest.mark.parametrize("kind", ["tagging", "classification"])
+@pytest.mark.parametrize("kind", ["tagging", "classification", "similarity"])
 def test_a_text_of_a_megabyte_is_refused_before_the_work(service: Service, trained_models: Trained, kind: str) -> None:
-    answer = service.client.post(f"/predict/{trained_models[kind].name}", json={"inputs": "a b " * 250_000})
+    text = "a b " * 250_000
+    asked = {"text_a": text, "text_b": "a"} if kind == "similarity" else text
+    answer = service.client.post(f"/predict/{trained_models[kind].name}", json={"inputs": [asked]})
 
-    assert "read in at least" in problem_of(answer, 422)["detail"]
+    assert "fill at least" in problem_of(answer, 422)["detail"]

@@ -69,7 +69,8 @@ def test_probes_are_not_traced(tmp_path: Path, collector: tuple[str, list[Span]]
     upgrade(f"sqlite:///{tmp_path / 'thawline.db'}")
     settings = Settings(_env_file=None, home=tmp_path, otlp_endpoint=collector[0])
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
-        assert client.get("/healthz").status_code == 200
+        for path in ("/healthz", "/v2/health/live", "/v2/health/ready"):
+            assert client.get(path).status_code in (200, 400, 503)
         assert client.get("/nowhere").status_code == 404
 
     assert [span.name for span in collector[1]] == ["GET"]
@@ -90,6 +91,7 @@ def test_a_collector_that_is_away_hinders_nobody(tmp_path: Path) -> None:
         (f"00-{'0' * 32}-{PARENT}-01", None),
         (f"00-{TRACE}-{'0' * 16}-01", None),
         (f"00-{TRACE.upper()}-{PARENT}-01", None),
+        (f"ff-{TRACE}-{PARENT}-01", None),
         ("nonsense", None),
         (None, None),
     ],
