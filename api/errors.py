@@ -28,6 +28,7 @@ from models_store.errors import (
     OverloadedError,
     Problem,
     ThawlineError,
+    TooLargeError,
     UnavailableError,
 )
 from models_store.logging import get_logger
@@ -38,6 +39,7 @@ STATUS_OF_ERROR: dict[type[ThawlineError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     OverloadedError: HTTPStatus.TOO_MANY_REQUESTS,
     ArtifactCorruptError: HTTPStatus.SERVICE_UNAVAILABLE,

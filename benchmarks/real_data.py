@@ -35,7 +35,7 @@ import models_store.tables  # noqa: F401 (fills the metadata)
 from models_store import datasets
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.datasets import Upload
+from models_store.datasets import Upload, Wishes
 from models_store.encoders import EncoderCatalogue
 from models_store.specs import JobRequest, resolve_spec
 from models_store.tables import Dataset
@@ -250,7 +250,7 @@ def upload(
             if split == "train" and rows:
                 path = _sample(path, root / filename, rows, seed)
             uploads.append(Upload(split, filename, stack.enter_context(path.open("rb"))))
-        return datasets.create(db, store, uploads, task=benchmark.task)
+        return datasets.create(db, store, uploads, Wishes(benchmark.task))
 
 
 def _sample(source: Path, target: Path, rows: int, seed: int) -> Path:

@@ -6,6 +6,7 @@ ThawlineError
 ├── InvalidInputError        the request is understood and wrong
 │   ├── InvalidDatasetError  … because of rows in an uploaded file
 │   └── UnreadableFileError  … because an uploaded file cannot be decoded or parsed at all
+├── TooLargeError            what was sent is, or unpacks to, more than this server takes
 ├── LeaseLostError           this attempt no longer owns the job; whatever it wanted to write is void
 ├── ArtifactCorruptError     files on disk differ from their manifest
 ├── ModelFailedError         the model gave no usable answer to a text
@@ -46,6 +47,7 @@ class Problem:
         file: Name of the uploaded file, if one is concerned.
         line: 1-based physical line in that file.
         column: Column or request field.
+        value: What stands there, cut short.
     """
 
     code: str
@@ -53,6 +55,7 @@ class Problem:
     file: str | None = None
     line: int | None = None
     column: str | None = None
+    value: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The problem as it stands in an error body; absent places are left out."""
@@ -62,6 +65,7 @@ class Problem:
             "column": self.column,
             "code": self.code,
             "message": self.message,
+            "value": self.value,
         }
         return {key: value for key, value in pairs.items() if value is not None}
 
@@ -120,6 +124,12 @@ class UnreadableFileError(InvalidInputError):
     """An uploaded file that cannot be decoded or parsed at all."""
 
     code = "unreadable_file"
+
+
+class TooLargeError(ThawlineError):
+    """What was sent is, or unpacks to, more than this server takes."""
+
+    code = "too_large"
 
 
 class LeaseLostError(ThawlineError):

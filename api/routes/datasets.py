@@ -14,7 +14,7 @@ from api.routes.common import Limit, PageQuery, problems
 from api.schemas import DatasetOut, ListOut
 from api.services import ServicesDep
 from models_store import datasets
-from models_store.datasets import Upload
+from models_store.datasets import Upload, Wishes
 from models_store.errors import InvalidInputError, Problem
 from models_store.tasks import TaskName
 
@@ -63,10 +63,7 @@ async def create_dataset(
             services.db,
             services.store,
             uploads,
-            task=task,
-            name=name,
-            columns=mapping,
-            label_separator=label_separator,
+            Wishes(task, name, mapping, label_separator),
         )
     response.headers["Location"] = f"/datasets/{dataset.id}"
     return DatasetOut.of(dataset)

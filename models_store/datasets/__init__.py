@@ -1,8 +1,10 @@
 """Uploaded data: read, validate row by row, split, store as Arrow; all or nothing."""
 
+from models_store.datasets.report import OnError
 from models_store.datasets.service import (
     SPLITS,
     Upload,
+    Wishes,
     create,
     dataset_key,
     delete,
@@ -14,7 +16,9 @@ from models_store.datasets.service import (
 
 __all__ = [
     "SPLITS",
+    "OnError",
     "Upload",
+    "Wishes",
     "create",
     "dataset_key",
     "delete",

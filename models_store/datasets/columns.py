@@ -23,9 +23,10 @@ _PAIRS = (
     ("text_1", "text_2"), ("query", "passage"),
 )  # fmt: skip
 
+SPLIT = "split"
 FIELDS: dict[TaskName, tuple[str, ...]] = {
-    TaskName.CLASSIFICATION: ("text", "label"),
-    TaskName.SIMILARITY: ("text", "text_pair", "score", "label"),
+    TaskName.CLASSIFICATION: ("text", "label", SPLIT),
+    TaskName.SIMILARITY: ("text", "text_pair", "score", "label", SPLIT),
     TaskName.TAGGING: (),
 }
 
@@ -65,6 +66,7 @@ def map_columns(
         missing = [field for field in ("text", "text_pair") if field not in found]
         if "score" not in found and "label" not in found:
             missing.append("score (or label)")
+    _find(found, SPLIT, (SPLIT,), by_key)
     for field in missing:
         message = (
             f"no column for {field}: the header has {_listed(header)}. Rename the column, or send "

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from sqlmodel import col, select
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets.columns import check_mapping
+from models_store.datasets.formats import Opened, open_upload
+from models_store.datasets.ingest import Collector, SplitData, Tell
 from models_store.datasets.labels import check_separator
-from models_store.datasets.readers import Table, read_table
+from models_store.datasets.report import OnError, Report
 from models_store.datasets.rows import ArrowRows
-from models_store.datasets.source import SourceFile, display_name
+from models_store.datasets.source import SourceFile, check_encoding, display_name
 from models_store.datasets.splits import split_off_validation
+from models_store.datasets.tables import Reading
 from models_store.datasets.validation import Findings, examine, warnings
-from models_store.errors import ConflictError, InvalidDatasetError, NotFoundError, Problem, ProblemList
+from models_store.datasets.writing import part_rows
+from models_store.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from models_store.tables import TERMINAL_STATUSES, Dataset, TrainingJob
 from models_store.tasks import Row, TaskName
 
@@ -38,57 +44,143 @@ class Upload:
     stream: BinaryIO
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How an upload is to be understood.
+
+    Attributes:
+        task: What its rows are for.
+        name: Of the data set; by default the training file's.
+        columns: Our field → the file's column.
+        label_separator: Stands between the labels of a row that may have several.
+        encoding: Of the text; by default UTF-8, or what a byte order mark says.
+        on_error: What is done with rows that are wrong.
+    """
+
+    task: TaskName
+    name: str | None = None
+    columns: Mapping[str, object] = field(default_factory=dict)
+    label_separator: str | None = None
+    encoding: str | None = None
+    on_error: OnError = OnError.REFUSE
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of reading the files.
+
+    Attributes:
+        report: What is wrong.
+        splits: The rows of each split, unless none could be read.
+        findings: What follows from all of them, unless the files are refused.
+        warnings: Worth knowing.
+    """
+
+    report: Report
+    splits: Mapping[str, SplitData]
+    findings: Findings | None
+    warnings: list[dict[str, Any]]
+
+
 def create(
     db: Database,
     store: ArtifactStore,
     uploads: Sequence[Upload],
+    wishes: Wishes,
     *,
-    task: TaskName,
-    name: str | None = None,
-    columns: Mapping[str, object] | None = None,
-    label_separator: str | None = None,
+    most_unpacked: int | None = None,
 ) -> Dataset:
-    """Validate the files and store them as a data set; on any error nothing is stored.
+    """Validate the files and store them as a data set; if it is refused nothing is stored.
 
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
         InvalidDatasetError: Rows are wrong; carries each with file, line and reason.
-        InvalidInputError: The column mapping or the label separator does not fit the task.
+        InvalidInputError: The column mapping, the label separator or the encoding makes no sense.
+        TooLargeError: A file unpacks to more than it may.
     """
-    mapping = check_mapping(columns or {}, task)
-    check_separator(label_separator, task)
+    reading = check(wishes)
     with store.staging() as folder:
-        sources, sha256, size = _save(uploads, folder)
-        problems = ProblemList()
-        tables = {
-            split: read_table(source, task, mapping, problems, label_separator) for split, source in sources.items()
-        }
-        if problems.count:  # what refused rows would have said about the others is unknown
-            raise InvalidDatasetError(problems)
-        findings = examine(task, tables, problems)
-        _check_size(tables["train"], problems)
-        if problems.count:
-            raise InvalidDatasetError(problems)
-        notes = warnings(tables)
+        sources, sha256, size = _save(uploads, folder, wishes, most_unpacked)
+        outcome = read(sources, reading, wishes.on_error, folder)
+        outcome.report.check()
+        assert outcome.findings is not None
+        train = outcome.splits["train"].table
         dataset = Dataset(
-            name=(name or Path(sources["train"].name).stem)[:200],
-            task=task,
-            format=tables["train"].format,
+            name=(wishes.name or Path(sources["train"].name).stem)[:200],
+            task=wishes.task,
+            format=train.format,
             size_bytes=size,
             sha256=sha256,
-            columns=tables["train"].columns,
-            schema_=findings.schema,
-            labels=findings.labels,
-            splits=_write_splits(tables, folder),
-            warnings=notes,
+            columns=train.columns,
+            schema_=outcome.findings.schema,
+            labels=outcome.findings.labels,
+            splits=_write_splits(outcome, folder),
+            warnings=outcome.warnings,
         )
-        store.publish(folder, dataset_key(dataset.id), _manifest(dataset, findings))
+        store.publish(folder, dataset_key(dataset.id), _manifest(dataset, outcome.findings))
     with db.transaction() as session:
         session.add(dataset)
     return dataset
 
 
-def _save(uploads: Sequence[Upload], folder: Path) -> tuple[dict[str, SourceFile], str, int]:
+def check(wishes: Wishes) -> Reading:
+    """How to read the files.
+
+    Raises:
+        InvalidInputError: The column mapping, the label separator or the encoding makes no sense.
+    """
+    mapping = check_mapping(wishes.columns, wishes.task)
+    check_separator(wishes.label_separator, wishes.task)
+    check_encoding(wishes.encoding)
+    return Reading(wishes.task, mapping, wishes.label_separator)
+
+
+def read(
+    sources: Mapping[str, SourceFile], reading: Reading, on_error: OnError, folder: Path, tell: Tell = lambda _: None
+) -> Outcome:
+    """Read files that lie on the disk.
+
+    Args:
+        sources: By the split for which each was uploaded.
+        reading: How.
+        on_error: What is done with rows that are wrong.
+        folder: For the rows, and for what has to be unpacked.
+        tell: Is told now and then how many rows have been read.
+
+    Raises:
+        UnreadableFileError: A file cannot be decoded or parsed.
+        TooLargeError: A file unpacks to more than it may.
+    """
+    report = Report(on_error)
+    opened = _opened(sources, folder)
+    parts = Reading(reading.task, reading.mapping, reading.label_separator, parts=len(opened) == 1)
+    splits = Collector(parts, report, folder, tell).read(opened)
+    # What refused rows would have said about the others is unknown.
+    findings = None if report.errors.count else examine(reading.task, splits, report)
+    if findings is not None:
+        _check_size(splits["train"], report)
+    if report.errors.count or findings is None:
+        return Outcome(report, splits, None, [])
+    return Outcome(report, splits, findings, warnings(splits))
+
+
+def _opened(sources: Mapping[str, SourceFile], folder: Path) -> dict[str, Opened]:
+    """What is to be read for each split; an archive may hold all of them, and then comes alone."""
+    if len(sources) == 1:
+        return open_upload(sources["train"], folder)
+    opened = {}
+    for split, source in sources.items():
+        found = open_upload(source, folder)
+        if len(found) > 1:
+            message = "it holds several splits; send it alone"
+            raise source.unreadable("unclear_splits", message)
+        opened[split] = found["train"]
+    return opened
+
+
+def _save(
+    uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | None
+) -> tuple[dict[str, SourceFile], str, int]:
     """Stream the uploads to disk; SHA-256 is that of the training file, the size that of all."""
     sources: dict[str, SourceFile] = {}
     digest, size = "", 0
@@ -99,42 +191,49 @@ def _save(uploads: Sequence[Upload], folder: Path) -> tuple[dict[str, SourceFile
             while chunk := upload.stream.read(_CHUNK):
                 sha256.update(chunk)
                 size += target.write(chunk)
-        sources[upload.split] = SourceFile(display_name(upload.filename, upload.split), path)
+        name = display_name(upload.filename, upload.split)
+        sources[upload.split] = SourceFile(name, path, most, check_encoding(wishes.encoding))
         digest = digest or sha256.hexdigest()
     return sources, digest, size
 
 
-def _check_size(train: Table, problems: ProblemList) -> None:
-    if not problems.count and len(train.rows) < _MIN_TRAIN_ROWS:
-        message = f"{len(train.rows)} rows are too few to train on; give at least {_MIN_TRAIN_ROWS}"
-        problems.add(Problem("too_few_rows", message, train.source.name))
+def _check_size(train: SplitData, report: Report) -> None:
+    rows = len(train.census)
+    if not report.errors.count and rows < _MIN_TRAIN_ROWS:
+        message = f"{rows} rows are too few to train on; give at least {_MIN_TRAIN_ROWS}"
+        report.wrong(Problem("too_few_rows", message, train.name))
 
 
-def _write_splits(tables: Mapping[str, Table], folder: Path) -> dict[str, Any]:
-    rows: dict[str, list[dict[str, Any]]] = {split: [r.values for r in t.rows] for split, t in tables.items()}
-    origin = dict.fromkeys(rows, "uploaded")
-    if "validation" not in rows:
-        train, validation = split_off_validation(rows["train"])
-        if not validation:
-            raise InvalidDatasetError(_nothing_to_validate_with(tables["train"]))
-        rows["validation"] = [rows["train"][i] for i in validation]
-        rows["train"] = [rows["train"][i] for i in train]
-        origin["validation"] = "auto"
-    for split, members in rows.items():
-        table = pa.Table.from_pylist(members)
-        with (
-            pa.OSFile(str(_split_path(folder, split)), "wb") as sink,
-            pa.ipc.new_file(sink, table.schema) as writer,
-        ):
-            writer.write_table(table, max_chunksize=10_000)
-    return {split: {"rows": len(rows[split]), "source": origin[split]} for split in SPLITS if split in rows}
+def _write_splits(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Give the rows of each split their place; cut a validation split off where there is none."""
+    assert outcome.findings is not None
+    written: dict[str, Any] = {}
+    for split, data in outcome.splits.items():
+        kept = np.ones(len(data.census), bool)
+        kept[outcome.findings.dropped.get(split, [])] = False
+        parts = {split: kept}
+        if split == "train" and "validation" not in outcome.splits:
+            parts = _cut(data)
+        for part, rows in parts.items():
+            source = "auto" if part != split else "uploaded"
+            written[part] = {"rows": int(rows.sum()), "source": source}
+        part_rows(data.path, {_split_path(folder, part): rows for part, rows in parts.items()})
+        data.path.unlink()
+    for path in folder.glob("source-*-*"):  # what archives were unpacked to
+        path.unlink()
+    return {split: written[split] for split in SPLITS if split in written}
 
 
-def _nothing_to_validate_with(train: Table) -> ProblemList:
-    problems = ProblemList()
-    message = "no row can be spared for validation: give the labels more different texts, or send a validation file"
-    problems.add(Problem("too_few_rows", message, train.source.name))
-    return problems
+def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:
+    validation = split_off_validation(train.census)
+    if not validation:
+        message = "no row can be spared for validation: give the labels more different texts, or send a validation file"
+        raise InvalidInputError(
+            message, [Problem("too_few_rows", message, train.name)], code="invalid_dataset"
+        )
+    chosen = np.zeros(len(train.census), bool)
+    chosen[validation] = True
+    return {"train": ~chosen, "validation": chosen}
 
 
 def _manifest(dataset: Dataset, findings: Findings) -> dict[str, Any]:

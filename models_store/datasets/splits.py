@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from models_store.datasets.labels import labels_of
-from models_store.datasets.validation import row_key
-from models_store.tasks import Row
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.datasets.census import Census, Groups, grouped
 
 SPLIT_SEED = 13
 _MAX_VALIDATION_ROWS = 5_000
@@ -20,65 +21,72 @@ def validation_size(rows: int) -> int:
     return min(_MAX_VALIDATION_ROWS, max(round(0.1 * rows), min(round(0.2 * rows), 100), 1))
 
 
-def split_off_validation(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """Indices of training and validation rows.
+def split_off_validation(census: Census) -> list[int]:
+    """Which rows to validate with, in ascending order.
 
     Rows with the same text stay together, so that none is trained on and validated with; each label gives its
     share, and a label that stands on one text alone stays in training.
 
     Returns:
-        Training indices and validation indices, both ascending. The latter are empty only where no text can be
-        spared: there is but one, or each carries a label of its own.
+        Nothing only where no text can be spared: there is but one, or each carries a label of its own.
     """
-    groups: defaultdict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        groups[row_key(row)].append(index)
-    strata: defaultdict[str, list[list[int]]] = defaultdict(list)
-    stratum = _Strata(rows)
-    for group in groups.values():
-        strata[stratum.of(rows[group[0]])].append(group)
+    groups = grouped(census.keys)
+    strata: defaultdict[str, list[int]] = defaultdict(list)
+    stratum = _Strata(census)
+    for group, first in enumerate(groups.firsts.tolist()):
+        strata[stratum.of(first)].append(group)
 
     shuffled = random.Random(SPLIT_SEED)  # noqa: S311 (a split, not a secret)
-    spared = _Spared(rows, groups.values())
-    size = validation_size(len(rows))
+    spared = _Spared(census, groups)
+    sizes = groups.sizes.tolist()
+    size = validation_size(len(census))
     owed = 0.0  # rows that earlier strata were too small to give
     for name in sorted(strata):
         members = strata[name]
         shuffled.shuffle(members)
-        owed += size / len(rows) * sum(len(group) for group in members)
+        owed += size / len(census) * sum(sizes[group] for group in members)
         for group in members[1:]:  # the first group always stays in training
-            if owed < len(group) * 0.5:
+            if owed < sizes[group] * 0.5:
                 break
             if spared.take(group):
-                owed -= len(group)
-    if not spared.indices:  # every stratum is too small, as with sentences that all differ in their labels
-        for group in sorted((group for name in sorted(strata) for group in strata[name]), key=len):
-            if len(spared.indices) < size:
+                owed -= sizes[group]
+    if not spared.rows:  # every stratum is too small, as with sentences that all differ in their labels
+        for group in sorted((group for name in sorted(strata) for group in strata[name]), key=sizes.__getitem__):
+            if len(spared.rows) < size:
                 spared.take(group)
-    return [i for i in range(len(rows)) if i not in spared.indices], sorted(spared.indices)
+    return sorted(spared.rows)
 
 
 class _Spared:
     """Rows taken out of training as long as it keeps a text of every label."""
 
-    def __init__(self, rows: Sequence[Row], groups: Iterable[list[int]]) -> None:
-        self._rows = rows
-        self._left = Counter(answer for group in groups for answer in self._answers(group))
-        self.indices: set[int] = set()
+    def __init__(self, census: Census, groups: Groups) -> None:
+        self._census = census
+        self._groups = groups
+        self._texts = len(groups)
+        self._left = _texts_with(census, groups).tolist()
+        self.rows: list[int] = []
 
-    def take(self, group: list[int]) -> bool:
+    def take(self, group: int) -> bool:
         """Take a group of rows with one text, unless it is the last with one of its labels."""
-        answers = self._answers(group)
-        if any(self._left[answer] == 1 for answer in answers):
+        rows = self._groups.rows(group)
+        labels = {label for row in rows for label in self._census.labels_of(row)}
+        if self._texts == 1 or any(self._left[label] == 1 for label in labels):
             return False
-        self._left.subtract(answers)
-        self.indices.update(group)
+        self._texts -= 1
+        for label in labels:
+            self._left[label] -= 1
+        self.rows.extend(rows)
         return True
 
-    def _answers(self, group: list[int]) -> set[str]:
-        """Labels or tags of a group, and one name that all groups share."""
-        rows = [self._rows[index] for index in group]
-        return {"\0any", *(str(answer) for row in rows for answer in row.get("tags", labels_of(row)))}
+
+def _texts_with(census: Census, groups: Groups) -> NDArray[np.int64]:
+    """In how many groups each label stands."""
+    kinds = len(census.vocabulary.names)
+    labels = np.frombuffer(census.labels, np.int32) if len(census.labels) else np.empty(0, np.int32)
+    of = np.repeat(groups.of, np.diff(np.frombuffer(census.starts, np.int64)))
+    pairs = np.unique(of * kinds + labels)
+    return np.bincount(pairs % kinds if kinds else pairs, minlength=kinds)
 
 
 class _Strata:
@@ -88,16 +96,19 @@ class _Strata:
     which is the one that is hardest to share out (after Sechidis et al. 2011, who begin with the rarest, too).
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._sets = Counter(tuple(labels_of(row)) for row in rows)
-        self._labels = Counter(label for row in rows for label in labels_of(row))
+    def __init__(self, census: Census) -> None:
+        self._census = census
+        self._sets: Counter[Sequence[int]] = Counter()
+        if not census.tagged:
+            self._sets.update(tuple(census.labels_of(row)) for row in range(len(census)))
 
-    def of(self, row: Row) -> str:
+    def of(self, row: int) -> str:
         """The name of the row's stratum."""
-        if "label" in row:
-            labels = tuple(labels_of(row))
-            alike = labels if self._sets[labels] >= _FEW_ROWS else sorted(labels, key=self._labels.__getitem__)[:1]
-            return "\x1f".join(alike)
-        if "tags" in row:
-            return ",".join(sorted({tag.partition("-")[2] or "" for tag in row["tags"]} - {""})) or "none"
-        return "graded"
+        if self._census.tagged:
+            tags = self._census.names_of(row)
+            return ",".join(sorted({tag.partition("-")[2] or "" for tag in tags} - {""})) or "none"
+        labels = tuple(self._census.labels_of(row))
+        names = [self._census.vocabulary.names[label] for label in labels]
+        if self._sets[labels] < _FEW_ROWS:
+            names = sorted(names, key=self._census.counts.__getitem__)[:1]
+        return "\x1f".join(names)

@@ -2,195 +2,216 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
-from models_store.datasets.labels import labels_of, suspected_separator
-from models_store.datasets.readers import LocatedRow, Table
-from models_store.errors import Problem, ProblemList, quoted
-from models_store.tasks import Row, TaskName
-from models_store.tasks.bio import OUTSIDE, Scheme, entity_spans
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.datasets.census import Census, Groups, grouped, numbers
+from models_store.datasets.ingest import SplitData, unknown_label
+from models_store.datasets.labels import suspected_separator
+from models_store.datasets.report import Report
+from models_store.errors import Problem, quoted
+from models_store.tasks import TaskName
+from models_store.tasks.bio import OUTSIDE, Scheme
 from models_store.tasks.classification import ClassificationTask, MultiLabelTask
 from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingTask
 from models_store.tasks.words import WordSplitter
 
-_MAX_LINES = 20
+MAX_LINES = 20  # of a warning, of which all rows are counted
+FEW_ROWS = 5  # of a label; with fewer it is hardly learnt, and less well measured
 _TOO_MANY_PAIR_LABELS = 20
+
+Splits = Mapping[str, SplitData]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The label space of a data set (a task's configuration) and its labels with their counts."""
+    """What follows from all rows.
+
+    Attributes:
+        schema: The label space (a task's configuration).
+        labels: The labels of the training rows with their counts.
+        dropped: Of each split, rows to be left out; their labels do not stand in the training file.
+    """
 
     schema: dict[str, Any]
     labels: list[dict[str, Any]]
+    dropped: Mapping[str, Rows]
 
 
-def examine(task: TaskName, tables: Mapping[str, Table], problems: ProblemList) -> Findings:
+def examine(task: TaskName, splits: Splits, report: Report) -> Findings:
     """Derive the label space from the training rows and hold the other splits against it."""
-    return _EXAMINERS[task](tables, problems)
+    return _EXAMINERS[task](splits, report)
 
 
-def row_key(row: Row) -> str:
-    """What makes two rows the same input: the text without regard to case and blanks."""
-    texts = row["tokens"] if "tokens" in row else [row["text"], row.get("text_pair", "")]
-    return "\x1f".join(" ".join(text.split()).casefold() for text in texts)
-
-
-def warnings(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
-    """Things that are no errors and yet worth knowing: repeated, contradictory and leaking rows, joint labels."""
-    found = [_joint_labels(tables["train"])]
-    seen: dict[str, set[str]] = {}
-    for split, table in tables.items():
-        groups: defaultdict[str, list[LocatedRow]] = defaultdict(list)
-        for row in table.rows:
-            groups[row_key(row.values)].append(row)
-        repeated = [row.line for group in groups.values() for row in group[1:]]
-        contradictory = [row.line for group in groups.values() if _contradicts(group) for row in group]
-        shared = [
-            row.line for key, group in groups.items() if any(key in keys for keys in seen.values()) for row in group
-        ]
+def warnings(splits: Splits) -> list[dict[str, Any]]:
+    """Things that are no errors and yet worth knowing: repeated, contradictory and leaking rows, rare and joint labels."""
+    found = [_joint_labels(splits["train"]), *_rare_labels(splits["train"])]
+    earlier: list[SplitData] = []
+    for split, data in splits.items():
+        census, same = data.census, grouped(data.census.keys)
         found += [
-            _warning("duplicate_rows", "row(s) repeat an earlier one", table, repeated),
-            _warning("contradictory_labels", "row(s) give one text different labels", table, contradictory),
-            _warning("rows_shared_between_splits", f"{split} row(s) stand in an earlier split, too", table, shared),
+            _warning("duplicate_rows", "row(s) repeat an earlier one", data, _repeated(same)),
+            _warning("near_duplicate_rows", "row(s) repeat an earlier one but for signs", data, _near(census)),
+            _warning("contradictory_labels", "row(s) give one text different labels", data, _at_odds(census, same)),
         ]
-        seen[split] = set(groups)
-    return [warning for warning in found if warning["lines"]]
+        if earlier:
+            shared = _shared(census, earlier, "keys")
+            nearly = np.setdiff1d(_shared(census, earlier, "loose"), shared)
+            message = f"{split} row(s) stand in an earlier split, too"
+            found += [
+                _warning("rows_shared_between_splits", message, data, shared),
+                _warning("near_duplicates_between_splits", f"{message}, but for signs", data, nearly),
+            ]
+        earlier.append(data)
+    return [warning for warning in found if warning["lines"] or warning["code"] == "rare_label"]
 
 
-def _joint_labels(train: Table) -> dict[str, Any]:
+def _warning(code: str, message: str, data: SplitData, rows: Rows) -> dict[str, Any]:
+    lines = sorted(numbers(data.census.lines)[rows].tolist())
+    return {"code": code, "message": f"{len(lines)} {message}", "file": data.name, "lines": lines[:MAX_LINES]}
+
+
+def _repeated(same: Groups) -> Rows:
+    """All rows but the first of each group."""
+    first = np.zeros(len(same.of), bool)
+    first[same.firsts] = True
+    return np.flatnonzero(~first)
+
+
+def _near(census: Census) -> Rows:
+    """Rows that differ from all before them, and from one of these in signs alone."""
+    exact, loose = _repeated(grouped(census.keys)), _repeated(grouped(census.loose))
+    return np.setdiff1d(loose, exact)
+
+
+def _at_odds(census: Census, same: Groups) -> Rows:
+    """All rows of groups whose answers differ."""
+    answers = numbers(census.answers)
+    differs = answers != answers[same.firsts][same.of] if len(answers) else np.zeros(0, bool)
+    return np.flatnonzero(np.isin(same.of, same.of[differs]))
+
+
+def _shared(census: Census, earlier: list[SplitData], what: str) -> Rows:
+    known = np.concatenate([numbers(getattr(data.census, what)) for data in earlier])
+    return np.flatnonzero(np.isin(numbers(getattr(census, what)), known))
+
+
+def _joint_labels(train: SplitData) -> dict[str, Any]:
     """A column of one label a row that looks like several."""
-    single = "label" in train.columns and "text_pair" not in train.columns and not train.multi_label
-    labels = {row.values["label"] for row in train.rows} if single else set()
-    separator = suspected_separator(labels)
-    lines = [row.line for row in train.rows if separator in row.values["label"]] if separator else []
+    table, census = train.table, train.census
+    single = "label" in table.columns and "text_pair" not in table.columns and not table.multi_label
+    separator = suspected_separator(census.counts) if single else None
+    joint = [number for number, name in enumerate(census.vocabulary.names) if separator and separator in name]
+    rows = np.flatnonzero(np.isin(np.asarray(census.labels), joint)) if joint else np.empty(0, np.int64)
     message = f"row(s) seem to have several labels; if so, send label_separator={separator} with the upload"
-    return _warning("joint_labels", message, train, lines)
+    return _warning("joint_labels", message, train, rows)
 
 
-def _warning(code: str, message: str, table: Table, lines: list[int]) -> dict[str, Any]:
-    text = f"{len(lines)} {message}"
-    return {"code": code, "message": text, "file": table.source.name, "lines": sorted(lines)[:_MAX_LINES]}
-
-
-def _contradicts(group: list[LocatedRow]) -> bool:
-    answers = {str(row.values.get("label", row.values.get("score", row.values.get("tags")))) for row in group}
-    return len(answers) > 1
+def _rare_labels(train: SplitData) -> Iterator[dict[str, Any]]:
+    """Labels with too few rows to be learnt well."""
+    counts = train.census.counts
+    rare = sorted((label for label, count in counts.items() if count < FEW_ROWS and label != OUTSIDE), key=str)
+    if rare:
+        shown = ", ".join(f"{quoted(label)} ({counts[label]})" for label in rare[:10])
+        more = f" and {len(rare) - 10} more" if len(rare) > 10 else ""
+        message = f"{len(rare)} label(s) stand in fewer than {FEW_ROWS} places of the training rows: {shown}{more}"
+        yield {"code": "rare_label", "message": message, "file": train.name, "lines": []}
 
 
 # ---- per task -------------------------------------------------------------------------------------------------------
 
 
-def _examine_classification(tables: Mapping[str, Table], problems: ProblemList) -> Findings:
-    _same_kind_of_labels(tables, problems)
-    labels = _labels(tables, problems)
-    kind = MultiLabelTask if tables["train"].multi_label else ClassificationTask
-    return Findings(kind(tuple(sorted(labels))).to_config(), _counts(labels))
+def _examine_classification(splits: Splits, report: Report) -> Findings:
+    train = splits["train"]
+    for data in splits.values():
+        if len(data.census) and data.table.multi_label != train.table.multi_label:
+            message = f"{data.name} and {train.name} must both have lists of labels, or neither"
+            report.wrong(Problem("other_label_kind", message, data.name, None, data.table.columns["label"]))
+    dropped = _unknown_labels(splits, report)
+    kind = MultiLabelTask if train.table.multi_label else ClassificationTask
+    return Findings(kind(tuple(sorted(train.census.counts))).to_config(), _counts(train.census.counts), dropped)
 
 
-def _examine_similarity(tables: Mapping[str, Table], problems: ProblemList) -> Findings:
-    train = tables["train"]
-    _same_columns(tables, problems)
-    if "score" in train.columns:
-        scores = [row.values["score"] for row in train.rows]
-        low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
-        if scores and low == high:
+def _examine_similarity(splits: Splits, report: Report) -> Findings:
+    train = splits["train"]
+    for data in splits.values():
+        if len(data.census) and ("score" in data.table.columns) != ("score" in train.table.columns):
+            message = f"{data.name} and {train.name} must both have scores, or both labels"
+            report.wrong(Problem("other_columns", message, data.name, 1))
+    if "score" in train.table.columns:
+        low, high = train.scores or (0.0, 0.0)
+        if train.scores and low == high:
             message = f"every score is {low:g}: there is nothing to learn"
-            problems.add(Problem("constant_score", message, train.source.name, None, train.columns["score"]))
-        return Findings(SimilarityTask(score_range=(low, high)).to_config(), [])
-    labels = _labels(tables, problems)
+            report.wrong(Problem("constant_score", message, train.name, None, train.table.columns["score"]))
+        return Findings(SimilarityTask(score_range=(low, high)).to_config(), [], {})
+    dropped = _unknown_labels(splits, report)
+    labels = train.census.counts
     if len(labels) > _TOO_MANY_PAIR_LABELS:
+        column = train.table.columns["label"]
         message = (
-            f"{len(labels)} different labels look like graded scores; if they are, send "
-            f'columns={{"score": "{train.columns["label"]}"}}'
+            f'{len(labels)} different labels look like graded scores; if they are, send columns={{"score": "{column}"}}'
         )
-        problems.add(Problem("label_looks_like_score", message, train.source.name, None, train.columns["label"]))
-    return Findings(SimilarityTask(labels=tuple(sorted(labels))).to_config(), _counts(labels))
+        report.wrong(Problem("label_looks_like_score", message, train.name, None, column))
+    return Findings(SimilarityTask(labels=tuple(sorted(labels))).to_config(), _counts(labels), dropped)
 
 
-def _examine_tagging(tables: Mapping[str, Table], problems: ProblemList) -> Findings:
-    train = tables["train"]
-    scheme = train.scheme or Scheme.PLAIN
+def _examine_tagging(splits: Splits, report: Report) -> Findings:
+    train = splits["train"]
+    scheme = train.table.scheme or Scheme.PLAIN
     entities = scheme is not Scheme.PLAIN
-    counts: Counter[str] = Counter()
-    for row in train.rows:
-        tags = row.values["tags"]
-        counts.update([label for label, _, _ in entity_spans(tags)] if entities else tags)
-    if train.rows and len(counts) < (1 if entities else 2):
+    counts = train.census.counts
+    if len(train.census) and len(counts) < (1 if entities else 2):
         message = "no entity is tagged" if entities else f"every word is tagged {quoted(next(iter(counts), ''))}"
-        problems.add(Problem("single_class", f"{message}: there is nothing to learn", train.source.name))
-    _check_tag_labels(tables, set(counts), problems, entities=entities)
+        report.wrong(Problem("single_class", f"{message}: there is nothing to learn", train.name))
     tags = [OUTSIDE, *(f"{p}-{label}" for label in sorted(counts) for p in "BI")] if entities else sorted(counts)
-    task = TaggingTask(tuple(tags), scheme, WordSplitter.from_words(row.values["tokens"] for row in train.rows))
-    return Findings(task.to_config(), _counts(counts))
+    task = TaggingTask(tuple(tags), scheme, WordSplitter.from_signs(train.signs))
+    return Findings(task.to_config(), _counts(counts), {})
 
 
-_EXAMINERS: dict[TaskName, Callable[[Mapping[str, Table], ProblemList], Findings]] = {
+_EXAMINERS: dict[TaskName, Callable[[Splits, Report], Findings]] = {
     TaskName.CLASSIFICATION: _examine_classification,
     TaskName.SIMILARITY: _examine_similarity,
     TaskName.TAGGING: _examine_tagging,
 }
 
 
-def _labels(tables: Mapping[str, Table], problems: ProblemList) -> Counter[str]:
-    train = tables["train"]
-    counts = Counter(label for row in train.rows for label in labels_of(row.values))
-    if train.rows and len({tuple(labels_of(row.values)) for row in train.rows}) < 2:
-        message = f"only one class: every row is labelled {quoted(', '.join(counts))}"
-        problems.add(Problem("single_class", message, train.source.name, None, train.columns["label"]))
-    for split, table in tables.items():
-        if split == "train" or "label" not in table.columns:
+def _unknown_labels(splits: Splits, report: Report) -> dict[str, Rows]:
+    """Rows of other splits whose labels the training rows have not, by split."""
+    train = splits["train"]
+    sets = {bytes(train.census.labels_of(row)) for row in _some_rows(train.census)}
+    if len(train.census) and len(sets) < 2:
+        shown = quoted(", ".join(train.census.counts))
+        message = f"only one class: every row is labelled {shown}"
+        report.wrong(Problem("single_class", message, train.name, None, train.table.columns["label"]))
+    names = train.census.vocabulary.names
+    unknown = [number for number, name in enumerate(names) if name not in train.census.counts]
+    dropped = {}
+    for split, data in splits.items():
+        if split == "train" or "label" not in data.table.columns or not unknown:
             continue
-        for row in table.rows:
-            for label in labels_of(row.values):
-                if label not in counts:
-                    problems.add(_unknown(label, table, row.line, table.columns["label"]))
-    return counts
+        census = data.census
+        places = np.flatnonzero(np.isin(np.asarray(census.labels), unknown))
+        rows = np.searchsorted(numbers(census.starts), places, side="right") - 1
+        for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+            label = names[census.labels[place]]
+            report.wrong_row(unknown_label(label, data.name, census.lines[row], data.table.columns["label"]))
+        dropped[split] = np.unique(rows)
+    return dropped
 
 
-def _check_tag_labels(tables: Mapping[str, Table], known: set[str], problems: ProblemList, *, entities: bool) -> None:
-    for split, table in tables.items():
-        if split == "train":
-            continue
-        if entities and all(tag == OUTSIDE for row in table.rows for tag in row.values["tags"]):
-            continue
-        if (table.scheme is Scheme.PLAIN) == entities:
-            message = "the tags are of another kind than those of the training file (entities against plain tags)"
-            problems.add(Problem("other_scheme", message, table.source.name, None, "tag"))
-            continue
-        for row in table.rows:
-            tags = row.values["tags"]
-            places = [(label, first) for label, first, _ in entity_spans(tags)] if entities else zip(tags, count())
-            for label, index in places:
-                if label not in known:  # a sentence's lines follow each other
-                    problems.add(_unknown(label, table, row.line + index, "tag"))
-
-
-def _same_columns(tables: Mapping[str, Table], problems: ProblemList) -> None:
-    train = tables["train"]
-    for table in tables.values():
-        if table.rows and ("score" in table.columns) != ("score" in train.columns):
-            message = f"{table.source.name} and {train.source.name} must both have scores, or both labels"
-            problems.add(Problem("other_columns", message, table.source.name, 1))
-
-
-def _same_kind_of_labels(tables: Mapping[str, Table], problems: ProblemList) -> None:
-    train = tables["train"]
-    for table in tables.values():
-        if table.rows and table.multi_label != train.multi_label:
-            message = f"{table.source.name} and {train.source.name} must both have lists of labels, or neither"
-            problems.add(Problem("other_label_kind", message, table.source.name, None, table.columns["label"]))
-
-
-def _unknown(label: str, table: Table, line: int, column: str) -> Problem:
-    return Problem(
-        "unknown_label", f"label {quoted(label)} never occurs in the training file", table.source.name, line, column
-    )
+def _some_rows(census: Census) -> Iterator[int]:
+    """Rows up to the first whose labels differ from those of the first row, which is all that is of interest."""
+    for row in range(len(census)):
+        yield row
+        if census.labels_of(row) != census.labels_of(0):
+            return
 
 
 def _counts(counts: Counter[str]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import Split
 _SOLITARY = r"\p{Han}\p{Hiragana}\p{Katakana}"
 _MIN_SHARE = 0.5
 _STRETCH = 4_000  # characters
+_MANY_WORDS = 200_000
 _PARTING = re.compile(r"[a-zA-Z0-9\u00c0-\u02af\u0400-\u052f.](?=[ \n])")
 
 
@@ -25,6 +26,34 @@ class Word(NamedTuple):
     text: str
     start: int
     end: int
+
+
+class Signs:
+    """How often each sign stands alone, inside a word, and before one."""
+
+    def __init__(self) -> None:
+        self.alone: Counter[str] = Counter()
+        self.inside: Counter[str] = Counter()
+        self.before: Counter[str] = Counter()
+        self._words: Counter[str] = Counter()
+
+    def add(self, words: Iterable[str]) -> None:
+        """Count the signs of a sentence."""
+        self._words.update(words)
+        if len(self._words) > _MANY_WORDS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Look at the words that were only counted so far: most are frequent, and looked at once."""
+        for word, count in self._words.items():
+            if len(word) == 1:
+                self.alone[word] += count
+                continue
+            for sign in {c for c in word[1:-1] if _is_sign(c)}:
+                self.inside[sign] += count
+            if _is_sign(word[0]) and word[1].isalnum():
+                self.before[word[0]] += count
+        self._words.clear()
 
 
 @dataclass(frozen=True)
@@ -42,18 +71,16 @@ class WordSplitter:
     @classmethod
     def from_words(cls, sentences: Iterable[Iterable[str]]) -> Self:
         """Learn from tokenised sentences which signs are kept: those seen in a word more often than alone."""
-        alone: Counter[str] = Counter()
-        inside: Counter[str] = Counter()
-        before: Counter[str] = Counter()
+        signs = Signs()
         for sentence in sentences:
-            for word in sentence:
-                if len(word) == 1:
-                    alone[word] += 1
-                    continue
-                inside.update({c for c in word[1:-1] if _is_sign(c)})
-                if _is_sign(word[0]) and word[1].isalnum():
-                    before[word[0]] += 1
-        return cls(joiners=_kept(inside, alone), prefixes=_kept(before, alone))
+            signs.add(sentence)
+        return cls.from_signs(signs)
+
+    @classmethod
+    def from_signs(cls, signs: Signs) -> Self:
+        """The same from what was counted."""
+        signs.settle()
+        return cls(joiners=_kept(signs.inside, signs.alone), prefixes=_kept(signs.before, signs.alone))
 
     @cached_property
     def _splitter(self) -> Split:

@@ -16,7 +16,7 @@ from torch import nn
 from models_store import datasets, jobs
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.datasets import Upload
+from models_store.datasets import Upload, Wishes
 from models_store.encoders import EncoderSource
 from models_store.queue import JobQueue
 from models_store.settings import Settings
@@ -180,7 +180,7 @@ class Workshop:
         paths = {"train": sample.train, "validation": sample.validation} | ({"test": sample.validation} if test else {})
         with ExitStack() as stack:
             uploads = [Upload(name, path.name, stack.enter_context(path.open("rb"))) for name, path in paths.items()]
-            return datasets.create(self.db, self.store, uploads, task=TaskName(sample.task))
+            return datasets.create(self.db, self.store, uploads, Wishes(TaskName(sample.task)))
 
     def resolve(self, dataset: Dataset, model: str = "model", **fields: Any) -> tuple[JobRequest, TrainingSpec]:
         """A request for a training of a second or two, unless the fields say otherwise."""

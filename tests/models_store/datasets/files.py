@@ -9,7 +9,7 @@ import pytest
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.datasets import Upload, create
+from models_store.datasets import Upload, Wishes, create
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidInputError, Problem
 from models_store.tables import Dataset
@@ -44,7 +44,7 @@ def store_files(
 ) -> Dataset:
     """Upload a training file, and others by the name of their split."""
     uploads = [upload("train", train), *(upload(split, content) for split, content in others.items())]
-    return create(db, artifacts, uploads, task=task, columns=columns, label_separator=label_separator)
+    return create(db, artifacts, uploads, Wishes(task, columns=columns or {}, label_separator=label_separator))
 
 
 def refusal(

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from models_store.datasets.readers import Table, read_table
+from tests.models_store.datasets.reading import Whole as Table, read_whole
 from models_store.errors import ProblemList, UnreadableFileError
 from models_store.tasks import TaskName
 from tests.models_store.datasets.files import places, source
 
 
 def read(folder: Path, content: str, task: TaskName = TaskName.CLASSIFICATION) -> tuple[Table, ProblemList]:
-    problems = ProblemList()
-    return read_table(source(folder, content, "train.json"), task, {}, problems), problems
+    return read_whole(source(folder, content, "train.json"), task)
 
 
 def located(table: Table) -> list[tuple[int, Any, Any]]:

@@ -12,10 +12,11 @@ from models_store import datasets
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets.labels import suspected_separator
-from models_store.datasets.splits import split_off_validation, validation_size
+from models_store.datasets.splits import validation_size
 from models_store.tasks import TaskName, task_from_config
 from models_store.tasks.classification import MultiLabelTask
 from tests.models_store.datasets.files import places, refusal, store_files
+from tests.models_store.datasets.reading import cut
 
 ROWS = [
     {"text": f"text {i}", "label": ["b", "a"] if i % 4 == 0 else ["a"] if i % 4 == 1 else ["c"] if i % 4 == 2 else []}
@@ -187,7 +188,7 @@ def counts(rows: list[dict[str, Any]], indices: list[int]) -> Counter[str]:
 
 def test_frequent_sets_of_labels_give_their_share() -> None:
     rows = rows_with(lambda i: ["a", "b"] if i % 10 == 0 else [["a"], ["b"], []][i % 3])
-    _, validation = split_off_validation(rows)
+    _, validation = cut(rows)
     assert Counter(tuple(rows[i]["label"]) for i in validation) == {
         labels: pytest.approx(count / 10, abs=1) for labels, count in Counter(tuple(r["label"]) for r in rows).items()
     }
@@ -196,7 +197,7 @@ def test_frequent_sets_of_labels_give_their_share() -> None:
 def test_rare_sets_of_labels_are_shared_out_by_their_rarest_label() -> None:
     # Nearly every row has a set of its own, made of 12 labels of which the last is the rarest.
     rows = rows_with(lambda i: [f"l{bit}" for bit in range(12) if i * 2654435761 >> bit & 1 and i % (bit + 2) == 0])
-    train, validation = split_off_validation(rows)
+    train, validation = cut(rows)
 
     assert len(validation) == pytest.approx(validation_size(1000), abs=2)
     total, given = counts(rows, range(1000)), counts(rows, validation)  # type: ignore[arg-type]
@@ -207,6 +208,6 @@ def test_rare_sets_of_labels_are_shared_out_by_their_rarest_label() -> None:
 
 def test_a_label_of_one_row_alone_stays_in_training() -> None:
     rows = rows_with(lambda i: ["common", "only"] if i == 5 else ["common"] if i % 2 else [], 40)
-    train, validation = split_off_validation(rows)
+    train, validation = cut(rows)
     assert 5 in train
     assert validation

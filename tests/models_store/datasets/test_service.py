@@ -13,7 +13,7 @@ from sqlmodel import select
 from models_store import datasets
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.datasets import Upload
+from models_store.datasets import Upload, Wishes
 from models_store.errors import ConflictError, InvalidDatasetError, InvalidInputError, NotFoundError
 from models_store.tables import Dataset, JobStatus, TrainingJob
 from models_store.tasks import TaskName
@@ -92,9 +92,9 @@ def test_an_explicit_mapping(sqlite: Database, store: ArtifactStore) -> None:
 
 def test_the_name_is_the_callers_or_the_files(sqlite: Database, store: ArtifactStore) -> None:
     files = [upload("train", GOOD_CSV, "../my data.v2.csv")]
-    assert datasets.create(sqlite, store, files, task=TaskName.CLASSIFICATION).name == "my data.v2"
+    assert datasets.create(sqlite, store, files, Wishes(TaskName.CLASSIFICATION)).name == "my data.v2"
     files = [upload("train", GOOD_CSV)]
-    assert datasets.create(sqlite, store, files, task=TaskName.CLASSIFICATION, name="TREC").name == "TREC"
+    assert datasets.create(sqlite, store, files, Wishes(TaskName.CLASSIFICATION, "TREC")).name == "TREC"
 
 
 def test_warnings_are_kept_with_the_data_set(sqlite: Database, store: ArtifactStore) -> None:
@@ -107,7 +107,7 @@ def test_warnings_are_kept_with_the_data_set(sqlite: Database, store: ArtifactSt
     "filename", ["../../../escape.csv", "/etc/passwd", "..\\..\\x", "manifest.json", "a\0b", "..", ""]
 )
 def test_file_names_never_become_paths(sqlite: Database, store: ArtifactStore, tmp_path: Path, filename: str) -> None:
-    dataset = datasets.create(sqlite, store, [upload("train", GOOD_CSV, filename)], task=TaskName.CLASSIFICATION)
+    dataset = datasets.create(sqlite, store, [upload("train", GOOD_CSV, filename)], Wishes(TaskName.CLASSIFICATION))
     outside = {path.name for path in tmp_path.iterdir()} - {"t.db", "t.db-wal", "t.db-shm", "artifacts"}
     assert outside == set()
     folder = store.verified_path(datasets.dataset_key(dataset.id))
@@ -126,7 +126,7 @@ def test_large_files_are_streamed(sqlite: Database, store: ArtifactStore) -> Non
             return super().read(size)
 
     stream = Stream(b"text,label\n" + b"".join(b"row %d %s,%d\n" % (i, b"x" * 999, i % 2) for i in range(3000)))
-    dataset = datasets.create(sqlite, store, [Upload("train", "t.csv", stream)], task=TaskName.CLASSIFICATION)
+    dataset = datasets.create(sqlite, store, [Upload("train", "t.csv", stream)], Wishes(TaskName.CLASSIFICATION))
     assert stream.largest <= 1024 * 1024
     assert dataset.sha256 == hashlib.sha256(stream.getvalue()).hexdigest()
 
@@ -144,7 +144,9 @@ def test_large_files_are_streamed(sqlite: Database, store: ArtifactStore) -> Non
         (GOOD_CSV, {"test": "text,label\nx,c\n"}, ("unknown_label", "test.csv", 2, "label")),
         (GOOD_CSV, {"validation": ""}, ("empty_file", "validation.csv", None, None)),
         (GOOD_CSV, {"validation": "text,label\n"}, ("no_rows", "validation.csv", None, None)),
-        (GOOD_CSV, {"validation": b"\xff\xfex"}, ("unsupported_format", "validation.csv", None, None)),
+        ("text,label\n", {}, ("no_rows", "train.csv", None, None)),
+        (GOOD_CSV, {"validation": b"\xff\xfex"}, ("wrong_encoding", "validation.csv", 1, None)),
+        (GOOD_CSV, {"validation": b"%PDF-1.4"}, ("unsupported_format", "validation.csv", None, None)),
         (GOOD_CSV, {"test": "text,label\nx,a\nx,\xff".encode("latin-1")}, ("not_utf8", "test.csv", 3, None)),
     ],
 )
@@ -169,7 +171,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(sqlite: Database, store: Artif
 
     files = [upload("train", GOOD_CSV), Upload("validation", "v.csv", BreaksOff())]
     with pytest.raises(ConnectionResetError):
-        datasets.create(sqlite, store, files, task=TaskName.CLASSIFICATION)
+        datasets.create(sqlite, store, files, Wishes(TaskName.CLASSIFICATION))
     assert stored_files(store) == []
     assert datasets.list_datasets(sqlite, limit=10) == []
 
@@ -220,8 +222,7 @@ def test_a_mapping_that_does_not_fit_is_refused_before_a_byte_is_read(sqlite: Da
             sqlite,
             store,
             [Upload("train", "t.csv", Untouchable())],
-            task=TaskName.CLASSIFICATION,
-            columns={"score": "x"},
+            Wishes(TaskName.CLASSIFICATION, columns={"score": "x"}),
         )
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_store.datasets.labels import labels_of
-from models_store.datasets.splits import split_off_validation, validation_size
-from models_store.datasets.validation import row_key
+from models_store.datasets.census import row_key
+from models_store.datasets.splits import validation_size
+from tests.models_store.datasets.reading import cut
 
 Row = dict[str, Any]
 
@@ -43,28 +44,28 @@ tagged = st.lists(
 
 @given(labelled | several | graded | tagged)
 def test_splits_are_disjoint_complete_and_the_same_every_time(rows: list[Row]) -> None:
-    train, validation = split_off_validation(rows)
+    train, validation = cut(rows)
     assert sorted(train + validation) == list(range(len(rows)))
     assert (train, validation) == (sorted(train), sorted(validation))
     assert train
-    assert split_off_validation(rows) == (train, validation)
+    assert cut(rows) == (train, validation)
 
 
 @given(labelled | several | graded | tagged)
 def test_rows_with_one_text_stay_together(rows: list[Row]) -> None:
-    train, validation = split_off_validation(rows)
+    train, validation = cut(rows)
     assert not {row_key(rows[i]) for i in train} & {row_key(rows[i]) for i in validation}
 
 
 @given(labelled | several | tagged)
 def test_every_label_stays_in_training(rows: list[Row]) -> None:
-    train, _ = split_off_validation(rows)
+    train, _ = cut(rows)
     assert answers([rows[i] for i in train]) == answers(rows)
 
 
 @given(graded.filter(lambda rows: len({row_key(row) for row in rows}) > 1))
 def test_graded_rows_always_give_a_validation_split(rows: list[Row]) -> None:
-    assert split_off_validation(rows)[1]
+    assert cut(rows)[1]
 
 
 def answers(rows: list[Row]) -> set[str]:
@@ -73,25 +74,25 @@ def answers(rows: list[Row]) -> set[str]:
 
 def test_sentences_that_all_differ_in_their_labels_still_give_a_validation_split() -> None:
     rows = [{"tokens": [str(n)], "tags": [f"B-{x}" for x in "ABCD" if n & 1 << "ABCD".index(x)]} for n in range(1, 16)]
-    train, validation = split_off_validation(rows)
+    train, validation = cut(rows)
     assert len(validation) == validation_size(15) == 3
     assert answers([rows[i] for i in train]) == {"B-A", "B-B", "B-C", "B-D"}
 
 
 def test_one_text_alone_cannot_be_split() -> None:
     rows = [{"text": "x", "text_pair": "y", "score": float(n)} for n in range(10)]
-    assert split_off_validation(rows) == (list(range(10)), [])
+    assert cut(rows) == (list(range(10)), [])
 
 
 def test_each_label_gives_its_share() -> None:
     rows = [{"text": str(n), "label": "rare" if n % 10 == 0 else "common"} for n in range(1000)]
-    _, validation = split_off_validation(rows)
+    _, validation = cut(rows)
     assert Counter(rows[i]["label"] for i in validation) == {"common": 90, "rare": 10}
 
 
 def test_rows_are_drawn_from_the_whole_file() -> None:
     rows = [{"text": str(n), "label": "ab"[n % 2]} for n in range(1000)]
-    _, validation = split_off_validation(rows)
+    _, validation = cut(rows)
     assert min(validation) < 100
     assert max(validation) >= 900
 

@@ -7,30 +7,21 @@ from typing import Any
 
 import pytest
 
-from models_store.datasets.readers import Table, read_table
-from models_store.datasets.source import SourceFile
-from models_store.datasets.validation import Findings, examine, row_key, warnings
+from models_store.datasets.census import row_key
+from models_store.datasets.report import Report
+from models_store.datasets.validation import Findings, examine, warnings
 from models_store.errors import ProblemList
 from models_store.tasks import TaskName
 from tests.models_store.datasets.files import places
+from tests.models_store.datasets.reading import collected
 
 CLASSIFICATION, SIMILARITY, TAGGING = TaskName.CLASSIFICATION, TaskName.SIMILARITY, TaskName.TAGGING
 
 
-def tables_of(folder: Path, task: TaskName, files: dict[str, str]) -> dict[str, Table]:
-    problems = ProblemList()
-    tables = {}
-    for split, content in files.items():
-        path = folder / split
-        path.write_text(content, encoding="utf-8")
-        tables[split] = read_table(SourceFile(f"{split}.csv", path), task, {}, problems)
-    assert problems.kept == []
-    return tables
-
-
 def examined(folder: Path, task: TaskName, **files: str) -> tuple[Findings, ProblemList]:
-    problems = ProblemList()
-    return examine(task, tables_of(folder, task, files), problems), problems
+    report = Report()
+    splits = collected(folder, task, files, report)
+    return examine(task, splits, report), report.errors
 
 
 def pairs(answers: str, column: str = "score") -> str:
@@ -153,7 +144,9 @@ def test_a_test_file_without_any_entity_is_fine(tmp_path: Path) -> None:
 
 
 def noted(folder: Path, task: TaskName, **files: str) -> list[tuple[str, str, list[int]]]:
-    return [(w["code"], w["file"], w["lines"]) for w in warnings(tables_of(folder, task, files))]
+    """Warnings but for that of labels with few rows, which all labels of such small files have."""
+    found = warnings(collected(folder, task, files, Report()))
+    return [(w["code"], w["file"], w["lines"]) for w in found if w["code"] != "rare_label"]
 
 
 def test_repeated_rows(tmp_path: Path) -> None:
@@ -194,7 +187,7 @@ def test_warnings_of_pairs_and_sentences(tmp_path: Path) -> None:
 
 
 def test_a_warning_counts_all_lines_and_lists_the_first_twenty(tmp_path: Path) -> None:
-    (warning,) = warnings(tables_of(tmp_path, CLASSIFICATION, {"train": "text,label\n" + "x,a\n" * 50}))
+    (warning,) = warnings(collected(tmp_path, CLASSIFICATION, {"train": "text,label\n" + "x,a\n" * 50}, Report()))
     assert warning["message"].startswith("49 row(s)")
     assert warning["lines"] == list(range(3, 23))
 

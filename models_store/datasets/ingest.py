@@ -1,0 +1,147 @@
+"""Read the uploaded files once, row by row: good rows go to disk, what they say together into a census."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models_store.datasets.census import Census, Vocabulary
+from models_store.datasets.formats import Opened
+from models_store.datasets.report import Report
+from models_store.datasets.tables import LocatedRow, Reading, Table, open_table
+from models_store.datasets.writing import RowWriter
+from models_store.errors import Problem
+from models_store.tasks import TaskName
+from models_store.tasks.bio import OUTSIDE, Scheme
+from models_store.tasks.words import Signs
+
+_TELL_ROWS = 5_000
+
+Tell = Callable[[int], None]  # how many rows have been read
+
+
+@dataclass(slots=True)
+class SplitData:
+    """The rows of one split.
+
+    Attributes:
+        split: Its name.
+        table: The file that they came from; its rows have been read.
+        path: Where they were written; there is no file where there are no rows.
+        census: What is remembered of them.
+        signs: Tagging only: how signs stand in its words.
+        scores: Graded pairs only: the lowest and the highest score.
+    """
+
+    split: str
+    table: Table
+    path: Path
+    census: Census
+    signs: Signs = field(default_factory=Signs)
+    scores: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.table.source.name
+
+
+class Collector:
+    """Reads files into one `SplitData` a split, the training rows first."""
+
+    def __init__(self, reading: Reading, report: Report, folder: Path, tell: Tell = lambda _: None) -> None:
+        self._reading = reading
+        self._report = report
+        self._folder = folder
+        self._tell = tell
+        self._vocabulary = Vocabulary()
+        self._rows = 0
+        self.splits: dict[str, SplitData] = {}
+
+    def read(self, files: Mapping[str, Opened]) -> dict[str, SplitData]:
+        """Read all files.
+
+        Raises:
+            UnreadableFileError: One cannot be decoded or parsed.
+        """
+        for split in ("train", "validation", "test"):
+            if split in files:
+                self._read_file(split, files[split])
+        self._tell(self._rows)
+        return {split: self.splits[split] for split in ("train", "validation", "test") if split in self.splits}
+
+    def _read_file(self, split: str, opened: Opened) -> None:
+        before = self._report.errors.count
+        table = open_table(opened, self._reading, self._report)
+        self.splits[split] = self._new(split, table)
+        with ExitStack() as writers:
+            into = {split: writers.enter_context(RowWriter(self.splits[split].path))}
+            for row in self._checked(split, table):
+                name = row.split or split
+                if name not in into:
+                    self.splits[name] = self._new(name, table)
+                    into[name] = writers.enter_context(RowWriter(self.splits[name].path))
+                self._take(self.splits[name], row, into[name])
+        if not len(self.splits[split].census) and self._report.errors.count == before:
+            what = "no row of the file can be used" if self._report.skipped.count else "the file holds no rows"
+            self._report.wrong(Problem("no_rows", what, opened.source.name))
+
+    def _new(self, split: str, table: Table) -> SplitData:
+        tagged = self._reading.task is TaskName.TAGGING
+        return SplitData(split, table, self._folder / f"rows-{split}", Census(self._vocabulary, tagged))
+
+    def _checked(self, split: str, table: Table) -> Iterator[LocatedRow]:
+        """The rows; those of tagged text held against the training file's labels, while their lines are known."""
+        if self._reading.task is not TaskName.TAGGING or split == "train":
+            return table.rows
+        return _known_tags(self.splits["train"], table, self._report)
+
+    def _take(self, data: SplitData, row: LocatedRow, writer: RowWriter) -> None:
+        data.census.add(row, entities=data.table.scheme not in (None, Scheme.PLAIN))
+        writer.add(row.values, data.census.lengths[-1])
+        if data.census.tagged:
+            data.signs.add(row.values["tokens"])
+        elif "score" in row.values:
+            score: float = row.values["score"]
+            low, high = data.scores or (score, score)
+            data.scores = (min(low, score), max(high, score))
+        self._rows += 1
+        if self._rows % _TELL_ROWS == 0:
+            self._tell(self._rows)
+
+
+def _known_tags(train: SplitData, table: Table, report: Report) -> Iterator[LocatedRow]:
+    """Rows whose labels all stand in the training file; the others are wrong."""
+    name = table.source.name
+    entities = train.table.scheme is not Scheme.PLAIN
+    if entities and table.tags <= {OUTSIDE}:
+        yield from table.rows  # no entity at all: of either kind
+        return
+    if (table.scheme is Scheme.PLAIN) == entities:
+        message = "the tags are of another kind than those of the training file (entities against plain tags)"
+        report.wrong(Problem("other_scheme", message, name, None, "tag"))
+        return
+    known = train.census.counts
+    for row in table.rows:
+        problems = list(unknown_tags(name, row, known, entities=entities))
+        for problem in problems:
+            report.wrong_row(problem)
+        if not problems:
+            yield row
+
+
+def unknown_tags(name: str, row: LocatedRow, known: Mapping[str, int], *, entities: bool) -> Iterator[Problem]:
+    """Each label of a tagged row that the training file has not, at the word where it begins."""
+    for index, tag in enumerate(row.values["tags"]):
+        label = tag.partition("-")[2] if entities else tag
+        if label and label not in known and not (entities and tag.startswith("I-")):
+            line = row.lines[index] if index < len(row.lines) else row.line
+            yield unknown_label(label, name, line, "tag")
+
+
+def unknown_label(label: str, name: str, line: int, column: str | None) -> Problem:
+    """A label that the training file has not."""
+    message = f"label {label[:40]!r} never occurs in the training file"
+    return Problem("unknown_label", message, name, line, column, label[:80])

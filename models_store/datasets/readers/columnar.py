@@ -1,0 +1,120 @@
+"""Parquet and Arrow files: columns with types, read a few hundred rows at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models_store.datasets.readers.sheet import Cell
+from models_store.datasets.source import SourceFile, too_large
+
+_ROWS = 256  # at a time: few enough that long texts do not fill the memory
+_Convert = Callable[[Cell], Cell]
+
+
+class ColumnarSheet:
+    """The rows of a Parquet file, or of an Arrow file or stream; their places are their numbers from 1.
+
+    Raises:
+        UnreadableFileError: The file is damaged; on opening it, or while its rows are read.
+        TooLargeError: It unpacks to more than it may.
+    """
+
+    def __init__(self, source: SourceFile) -> None:
+        self._source = source
+        with source.path.open("rb") as stream:
+            self.format = "parquet" if stream.read(4) == b"PAR1" else "arrow"
+        try:
+            schema = self._open()
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
+        self.header: Sequence[str] = schema.names
+        self._names = _class_names(schema)
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
+        """See `Sheet`."""
+        number, read = 0, 0
+        converters = [_converter(self._names.get(column)) for column in columns]
+        try:
+            for batch in self._batches(columns):
+                read += batch.nbytes
+                if self._source.most is not None and read > self._source.most:
+                    raise too_large(self._source.name, self._source.most)
+                values = [
+                    [convert(value) for value in batch.column(column).to_pylist()]
+                    if convert
+                    else batch.column(column).to_pylist()
+                    for column, convert in zip(columns, converters, strict=True)
+                ]
+                for row in zip(*values, strict=True):
+                    number += 1
+                    yield number, row
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error, number + 1) from error
+
+    def _open(self) -> pa.Schema:
+        if self.format == "parquet":
+            file = pq.ParquetFile(self._source.path, memory_map=True)
+            groups = (file.metadata.row_group(index) for index in range(file.metadata.num_row_groups))
+            size = sum(group.total_byte_size for group in groups)
+            if self._source.most is not None and size > self._source.most:
+                raise too_large(self._source.name, self._source.most)
+            self._batches = lambda columns: file.iter_batches(_ROWS, columns=list(columns))
+            return file.schema_arrow
+        mapped = pa.memory_map(str(self._source.path))
+        with self._source.path.open("rb") as stream:
+            is_file = stream.read(6) == b"ARROW1"
+        reader = pa.ipc.open_file(mapped) if is_file else pa.ipc.open_stream(mapped)
+        self._batches = lambda columns: _pieces(reader, columns)
+        return reader.schema
+
+    _batches: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+
+    def _damaged(self, error: Exception, row: int | None = None) -> Exception:
+        message = f"the {self.format.capitalize()} file is damaged: {str(error).partition(chr(10))[0][:200]}"
+        return self._source.unreadable("damaged_file", message, row)
+
+
+def _pieces(reader: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The chosen columns of an Arrow file or stream, a few rows at a time."""
+    batches = (
+        (reader.get_batch(index) for index in range(reader.num_record_batches))
+        if hasattr(reader, "get_batch")
+        else reader
+    )
+    for batch in batches:
+        chosen = batch.select(list(columns))
+        for first in range(0, chosen.num_rows, _ROWS):
+            yield chosen.slice(first, _ROWS)
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Names of the numbers in a column, as the `datasets` library writes them beside a Parquet or Arrow file."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        inner = {column: feature.get("feature", feature) for column, feature in features.items()}
+        return {
+            column: [str(name) for name in feature["names"]] for column, feature in inner.items() if "names" in feature
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _converter(names: list[str] | None) -> _Convert | None:
+    if names is None:
+        return None
+    known = names
+
+    def name_of(value: Cell) -> Cell:
+        if isinstance(value, list):
+            return [name_of(part) for part in value]
+        # The library writes -1 where there is no label.
+        if isinstance(value, int) and value < len(known):
+            return known[value] if value >= 0 else None
+        return value
+
+    return name_of

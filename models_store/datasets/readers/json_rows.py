@@ -1,0 +1,146 @@
+"""JSON Lines, objects one after the other, or one array of them, read piece by piece."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from models_store.datasets.readers.sheet import Cell
+from models_store.datasets.report import Report, excerpt
+from models_store.datasets.source import SourceFile
+from models_store.errors import Problem
+
+MAX_ROW_CHARACTERS = 16 * 1024 * 1024
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+class JsonSheet:
+    """The rows of a JSON file, of which the first object says what columns there are.
+
+    Raises:
+        UnreadableFileError: The file cannot be decoded or parsed; on opening it, or while its rows are read.
+    """
+
+    format = "json"
+
+    def __init__(self, source: SourceFile, report: Report) -> None:
+        self._source = source
+        self._report = report
+        self._records = json_records(source)
+        line, self.first = next(self._records, (1, {}))
+        self._first_line = line
+        self.header: Sequence[str] = [key for key in self.first if is_text(key)] if isinstance(self.first, dict) else []
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
+        """See `Sheet`; a field that is not there is None."""
+        for line, record in self.records():
+            yield line, [record.get(column) for column in columns]
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each object and its line; whatever is none is wrong."""
+        for line, record in chain([(self._first_line, self.first)], self._records):
+            if isinstance(record, dict):
+                yield line, record
+            else:
+                problem = Problem(
+                    "not_an_object", "every row is an object in braces", self._source.name, line, value=excerpt(record)
+                )
+                self._report.wrong_row(problem)
+
+
+class _Window:
+    """A part of the text, which moves on as it is used up; knows the line that it is at."""
+
+    def __init__(self, source: SourceFile) -> None:
+        self._chunks = source.chunks()
+        self._counted = 0
+        self._line = 1
+        self.text = ""
+        self.position = 0
+        self.ended = False
+
+    def more(self, characters: int = 1) -> None:
+        """Read on until there are so many characters more, or no more at all."""
+        self._line, self._counted = self.line, 0
+        parts, size = [self.text[self.position :]], 0
+        while size < characters:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self.ended = True
+                break
+            parts.append(chunk)
+            size += len(chunk)
+        self.text, self.position = "".join(parts), 0
+
+    @property
+    def line(self) -> int:
+        """Of the position."""
+        self._line += self.text.count("\n", self._counted, self.position)
+        self._counted = self.position
+        return self._line
+
+    def skip(self) -> str:
+        """Move on to what is not blank, and give it; an empty text at the end."""
+        while True:
+            match = _BLANKS.match(self.text, self.position)
+            self.position = match.end() if match else self.position
+            if self.position < len(self.text):
+                return self.text[self.position]
+            if self.ended:
+                return ""
+            self.more()
+
+
+def json_records(source: SourceFile) -> Iterator[tuple[int, Any]]:
+    """Each value of the file, and its line; those of an array one by one.
+
+    Raises:
+        UnreadableFileError: The file cannot be decoded or is not JSON; the message says where.
+    """
+    window = _Window(source)
+    listed = window.skip() == "["
+    window.position += listed
+    while (character := window.skip()) and not (listed and character == "]"):
+        line = window.line
+        yield line, _value(window, source)
+        if listed and (character := window.skip()) == ",":
+            window.position += 1
+        elif listed and character != "]":
+            message = "the array goes on without a comma, or never ends"
+            raise source.unreadable("malformed_json", message, window.line)
+    window.position += listed
+    if listed and (not character or window.skip()):
+        raise source.unreadable("malformed_json", "the file does not end where its array does", window.line)
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _value(window: _Window, source: SourceFile) -> Any:
+    """The value at the window's position, which then stands behind it."""
+    while True:
+        try:
+            value, window.position = _DECODER.raw_decode(window.text, window.position)
+        except json.JSONDecodeError as error:
+            left = len(window.text) - window.position
+            if not window.ended and left < MAX_ROW_CHARACTERS:  # perhaps it is only cut off here
+                window.more(left)
+                continue
+            line = window.line + window.text.count("\n", window.position, error.pos)
+            column = error.pos - window.text.rfind("\n", 0, error.pos)
+            raise source.unreadable("malformed_json", f"{error.msg} at column {column}", line) from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+            raise source.unreadable("malformed_json", "no row looks like this", window.line) from error
+        return value
+
+
+def is_text(value: str) -> bool:
+    """Whether the characters can be written as UTF-8; JSON can escape half a surrogate pair."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,24 @@
+"""A table as a file holds it, before anybody knows what its columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+Cell = Any  # a text, a number, a truth value, None, a list or an object: what the format can hold
+
+
+class Sheet(Protocol):
+    """The rows of one file, which are read once.
+
+    Attributes:
+        format: What the file is, such as ``csv``.
+        header: Its columns.
+    """
+
+    format: str
+    header: Sequence[str]
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
+        """Each row's place (a physical line, or its number where the format has none) and its values in these columns."""
+        ...

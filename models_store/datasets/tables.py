@@ -1,0 +1,181 @@
+"""One uploaded file → rows of a data set with their lines, one after the other, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from models_store.datasets.cells import RowCleaner
+from models_store.datasets.columns import SPLIT, map_columns
+from models_store.datasets.formats import Opened, open_sheet, open_tagged, split_named
+from models_store.datasets.readers.sentences import Sentence, TaggedFile, line_of
+from models_store.datasets.readers.sheet import Cell, Sheet
+from models_store.datasets.report import OnError, Report, excerpt
+from models_store.datasets.source import SourceFile
+from models_store.errors import InvalidDatasetError, Problem, quoted
+from models_store.tasks import TaskName
+from models_store.tasks.bio import Scheme, check_tags, detect_scheme, disguised_entities, to_bio
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedRow:
+    """A row of a data set and the line of the file at which it starts.
+
+    Attributes:
+        line: Its own, or its number where the format has no lines.
+        values: What it holds.
+        lines: Tagging only: where each token stands.
+        split: What the file itself says it is for, if it does.
+    """
+
+    line: int
+    values: dict[str, Any]
+    lines: tuple[int, ...] = ()
+    split: str | None = None
+
+
+@dataclass(slots=True)
+class Table:
+    """The rows of one file, which are read once, as they are asked for.
+
+    Attributes:
+        source: The file.
+        columns: Our field → its column.
+        format: How the file was written.
+        split_column: The column that says what each row is for, if there is one.
+        scheme: Tagging only: how its tags mark entities.
+        tags: Tagging only: all of them, as written.
+        multi_label: Whether each row has a list of labels; known once there has been a row.
+    """
+
+    source: SourceFile
+    columns: dict[str, str]
+    format: str
+    split_column: str | None = None
+    rows: Iterator[LocatedRow] = field(default_factory=lambda: iter(()))
+    scheme: Scheme | None = None
+    tags: Set[str] = frozenset()
+    multi_label: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are to be read.
+
+    Attributes:
+        task: What their rows are for.
+        mapping: Our field → the column, as far as the uploader told.
+        label_separator: Stands between the labels of a row that may have several.
+        parts: Whether a column may say what each row is for; not where several files say it already.
+    """
+
+    task: TaskName
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    label_separator: str | None = None
+    parts: bool = True
+
+
+def open_table(opened: Opened, reading: Reading, report: Report) -> Table:
+    """Begin to read one file. What is wrong with header and rows is reported, now or as the rows are read.
+
+    Raises:
+        UnreadableFileError: The file cannot be decoded or parsed; now or as the rows are read.
+    """
+    if reading.task is TaskName.TAGGING:
+        return _tagged_table(opened, open_tagged(opened), report)
+    sheet = open_sheet(opened, report)
+    return _table(opened.source, sheet, reading, report)
+
+
+def _table(source: SourceFile, sheet: Sheet, reading: Reading, report: Report) -> Table:
+    table = Table(source, {}, sheet.format, multi_label=reading.label_separator is not None)
+    if not sheet.header:
+        report.wrong(Problem("empty_file", "the file is empty", source.name))
+        return table
+    try:
+        columns = map_columns(source, sheet.header, reading.task, reading.mapping)
+    except InvalidDatasetError as error:
+        for problem in error.problems:
+            report.wrong(problem)
+        return table
+    table.split_column = columns.pop(SPLIT, None) if reading.parts else None
+    columns.pop(SPLIT, None)
+    table.columns = columns
+    table.rows = _cleaned(table, sheet, reading, report)
+    return table
+
+
+def _cleaned(table: Table, sheet: Sheet, reading: Reading, report: Report) -> Iterator[LocatedRow]:
+    name, lists = table.source.name, reading.task is TaskName.CLASSIFICATION
+    cleaner = RowCleaner(name, table.columns, report, lists=lists, separator=reading.label_separator)
+    wanted = [*table.columns.values(), *([table.split_column] if table.split_column else [])]
+    width = len(table.columns)
+    is_first = True
+    for line, cells in sheet.rows(wanted):
+        if is_first and table.split_column and SPLIT not in reading.mapping and _split(cells[width]) is None:
+            table.split_column = None  # it is only called so
+        values = cleaner.clean(line, cells[:width], is_first=is_first)
+        if is_first:
+            table.multi_label, is_first = cleaner.several, False
+        if values is None:
+            continue
+        if table.split_column is None:
+            yield LocatedRow(line, values)
+        elif (split := _split(cells[width])) is not None:
+            yield LocatedRow(line, values, split=split)
+        else:
+            message = f"{quoted(str(cells[width]))} is no split; write train, validation or test"
+            report.wrong_row(
+                Problem("unknown_split", message, name, line, table.split_column, excerpt(str(cells[width])))
+            )
+
+
+def _split(cell: Cell) -> str | None:
+    return split_named(cell) if isinstance(cell, str) else None
+
+
+# ---- tagging --------------------------------------------------------------------------------------------------------
+
+
+def _tagged_table(opened: Opened, file: TaggedFile, report: Report) -> Table:
+    """Read the file twice: all of its tags tell how they are meant."""
+    aside = Report(OnError.SKIP)
+    seen: set[str] = set()
+
+    def all_tags() -> Iterator[list[str]]:
+        for sentence in file.sentences(aside):
+            if sentence.whole:
+                seen.update(sentence.tags)
+                yield sentence.tags
+
+    scheme = detect_scheme(all_tags())
+    table = Table(opened.source, dict(file.columns), file.format, scheme=scheme, tags=seen)
+    table.rows = _tagged_rows(table.source.name, file, scheme, disguised_entities(seen), report)
+    return table
+
+
+def _tagged_rows(
+    name: str, file: TaggedFile, scheme: Scheme, strange: Mapping[str, str], report: Report
+) -> Iterator[LocatedRow]:
+    for sentence in file.sentences(report):
+        if not sentence.whole:
+            continue
+        problems = list(_tag_problems(name, sentence, scheme, strange))
+        for problem in problems:
+            report.wrong_row(problem)
+        if not problems:
+            values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
+            yield LocatedRow(sentence.lines[0], values, tuple(sentence.lines))
+
+
+def _tag_problems(name: str, sentence: Sentence, scheme: Scheme, strange: Mapping[str, str]) -> Iterator[Problem]:
+    if strange:
+        for index, tag in enumerate(sentence.tags):
+            if tag in strange:
+                message = f"{quoted(tag)} is an entity tag in a form that is not understood; write {strange[tag]}"
+                yield Problem("unknown_tag_form", message, name, line_of(sentence.lines, index), "tag", tag[:80])
+        return
+    for bad in check_tags(sentence.tags, scheme):
+        line = line_of(sentence.lines, bad.index)
+        yield Problem("invalid_tag_sequence", bad.message, name, line, "tag", sentence.tags[bad.index][:80])
