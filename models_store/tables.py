@@ -75,6 +75,9 @@ class Dataset(SQLModel, table=True):
     splits: dict[str, Any] = Field(sa_type=JSON)
     warnings: list[dict[str, Any]] = Field(sa_type=JSON)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    fingerprint: str | None = Field(default=None, index=True)  # the same for the same upload
+    skipped_rows: int = 0
+    statistics: dict[str, Any] | None = Field(default=None, sa_type=JSON)
 
     @property
     def multi_label(self) -> bool:

@@ -1,29 +1,42 @@
 """Uploaded data: read, validate row by row, split, store as Arrow; all or nothing."""
 
+from models_store.datasets.export import ExportFormat, exported
 from models_store.datasets.report import OnError
 from models_store.datasets.service import (
     SPLITS,
+    Outcome,
     Upload,
     Wishes,
     create,
     dataset_key,
     delete,
+    dry_run,
     get,
     list_datasets,
+    piece_lengths,
     preview,
     read_split,
+    rows_of,
+    skipped,
 )
 
 __all__ = [
     "SPLITS",
+    "ExportFormat",
     "OnError",
+    "Outcome",
     "Upload",
     "Wishes",
     "create",
     "dataset_key",
     "delete",
+    "dry_run",
+    "exported",
     "get",
     "list_datasets",
+    "piece_lengths",
     "preview",
     "read_split",
+    "rows_of",
+    "skipped",
 ]

@@ -127,7 +127,7 @@ def _known_tags(train: SplitData, table: Table, report: Report) -> Iterator[Loca
     for row in table.rows:
         problems = list(unknown_tags(name, row, known, entities=entities))
         for problem in problems:
-            report.wrong_row(problem)
+            report.wrong_row(problem, row=row.line)
         if not problems:
             yield row
 

@@ -9,7 +9,7 @@ from models_store.tasks import Row, TaskName
 
 MAX_LABEL_CHARACTERS = 200
 MAX_SEPARATOR_CHARACTERS = 3
-_USUAL_SEPARATORS = ("|", ";", ",", "/", "+")
+USUAL_SEPARATORS = ("|", ";", ",", "/", "+")
 
 Place = tuple[str, int, str]
 
@@ -66,7 +66,7 @@ def suspected_separator(labels: Collection[str]) -> str | None:
     Most of the different labels hold it, and what it parts are the same few names again and again, which tells
     ``angry|late`` from ``Paris, France``.
     """
-    for separator in _USUAL_SEPARATORS:
+    for separator in USUAL_SEPARATORS:
         joint = [label for label in labels if separator in label]
         parts = {part.strip() for label in labels for part in label.split(separator)}
         if len(joint) > 1 and 2 * len(joint) >= len(labels) >= len(parts):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 
 from models_store.errors import InvalidDatasetError, Problem, ProblemList
@@ -21,25 +20,36 @@ class OnError(StrEnum):
 class Report:
     """Collects problems while files are read.
 
+    Args:
+        on_error: What is done with rows that are wrong.
+        write_down: Gets every problem of a row that is left out; only the first hundred are kept here.
+
     Attributes:
         errors: What the upload is refused for.
-        skipped: Rows that are left out, each with what is wrong with it, where the uploader wants that.
+        skipped: What is wrong with rows that are left out, where the uploader wants that.
+        skipped_rows: How many these are.
     """
 
-    def __init__(self, on_error: OnError = OnError.REFUSE, *, shown: int = 100) -> None:
+    def __init__(
+        self, on_error: OnError = OnError.REFUSE, write_down: Callable[[Problem], None] = lambda _: None
+    ) -> None:
         self.on_error = on_error
-        self.errors = ProblemList(shown)
-        self.skipped = ProblemList(shown)
-        self._wrong_rows = 0
+        self.errors = ProblemList()
+        self.skipped = ProblemList()
+        self.skipped_rows = 0
+        self._write_down = write_down
+        self._place: tuple[str | None, int | None] = (None, None)
 
-    @property
-    def rows(self) -> ProblemList:
-        """Where the problems of single rows go."""
-        return self.skipped if self.on_error is OnError.SKIP else self.errors
-
-    def wrong_row(self, problem: Problem) -> None:
-        """Note what is wrong with a row, which then is no part of the data set."""
-        self.rows.add(problem)
+    def wrong_row(self, problem: Problem, *, row: int | None = None) -> None:
+        """Note what is wrong with a row, which then is no part of the data set; ``row`` if it starts on another line."""
+        if self.on_error is OnError.REFUSE:
+            self.errors.add(problem)
+            return
+        place = (problem.file, problem.line if row is None else row)
+        self.skipped_rows += place != self._place  # several things may be wrong with one row
+        self._place = place
+        self.skipped.add(problem)
+        self._write_down(problem)
 
     def wrong(self, problem: Problem) -> None:
         """Note what is wrong with a file, whatever is done with its rows."""

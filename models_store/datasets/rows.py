@@ -31,7 +31,11 @@ class ArrowRows(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | list[Row]:
         """A row, or some of them."""
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                some: list[Row] = self._table.slice(start, max(0, stop - start)).to_pylist()
+                return some
+            return [self[i] for i in range(start, stop, step)]
         row: Row = self._table.slice(range(len(self))[index], 1).to_pylist()[0]
         return row
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from sqlmodel import col, select
+from tokenizers import Tokenizer
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -21,16 +22,19 @@ from models_store.datasets.ingest import Collector, SplitData, Tell
 from models_store.datasets.labels import check_separator
 from models_store.datasets.report import OnError, Report
 from models_store.datasets.rows import ArrowRows
+from models_store.datasets.skipped import Skipped, listed
 from models_store.datasets.source import SourceFile, check_encoding, display_name
 from models_store.datasets.splits import split_off_validation
+from models_store.datasets.statistics import of_pieces, of_split
 from models_store.datasets.tables import Reading
-from models_store.datasets.validation import Findings, examine, warnings
+from models_store.datasets.validation import MAX_LINES, Findings, examine, warnings
 from models_store.datasets.writing import part_rows
 from models_store.errors import ConflictError, InvalidInputError, NotFoundError, Problem
 from models_store.tables import TERMINAL_STATUSES, Dataset, TrainingJob
 from models_store.tasks import Row, TaskName
 
 SPLITS = ("train", "validation", "test")
+SKIPPED = "skipped.jsonl"
 _MIN_TRAIN_ROWS = 4
 _CHUNK = 1024 * 1024
 
@@ -64,6 +68,17 @@ class Wishes:
     encoding: str | None = None
     on_error: OnError = OnError.REFUSE
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it, in a form that is the same for the same wishes."""
+        return {
+            "task": self.task.value,
+            "name": self.name,
+            "columns": dict(sorted(self.columns.items())),
+            "label_separator": self.label_separator,
+            "encoding": check_encoding(self.encoding),
+            "on_error": self.on_error.value,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -92,6 +107,8 @@ def create(
 ) -> Dataset:
     """Validate the files and store them as a data set; if it is refused nothing is stored.
 
+    The same files, to be understood alike, are not stored again: the data set that they have made is handed back.
+
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
         InvalidDatasetError: Rows are wrong; carries each with file, line and reason.
@@ -100,27 +117,66 @@ def create(
     """
     reading = check(wishes)
     with store.staging() as folder:
-        sources, sha256, size = _save(uploads, folder, wishes, most_unpacked)
-        outcome = read(sources, reading, wishes.on_error, folder)
+        saved = _save(uploads, folder, wishes, most_unpacked)
+        if (known := _known(db, saved.fingerprint)) is not None:
+            return known
+        outcome = read(saved.sources, reading, wishes.on_error, folder)
         outcome.report.check()
         assert outcome.findings is not None
         train = outcome.splits["train"].table
+        splits, statistics = _write_splits(outcome, folder)
         dataset = Dataset(
-            name=(wishes.name or Path(sources["train"].name).stem)[:200],
+            name=saved.name,
             task=wishes.task,
             format=train.format,
-            size_bytes=size,
-            sha256=sha256,
+            size_bytes=saved.size,
+            sha256=saved.sha256,
+            fingerprint=saved.fingerprint,
             columns=train.columns,
             schema_=outcome.findings.schema,
             labels=outcome.findings.labels,
-            splits=_write_splits(outcome, folder),
+            splits=splits,
+            statistics=statistics,
+            skipped_rows=outcome.report.skipped_rows,
             warnings=outcome.warnings,
         )
         store.publish(folder, dataset_key(dataset.id), _manifest(dataset, outcome.findings))
     with db.transaction() as session:
         session.add(dataset)
     return dataset
+
+
+def dry_run(
+    store: ArtifactStore, uploads: Sequence[Upload], wishes: Wishes, *, most_unpacked: int | None = None
+) -> tuple[Outcome, dict[str, Any], dict[str, Any]]:
+    """Validate the files as `create` would, and store nothing.
+
+    Returns:
+        What came of it, and the splits with their statistics as they would be; both empty where the files are refused.
+
+    Raises:
+        UnreadableFileError: A file cannot be decoded or parsed.
+        InvalidInputError: The column mapping, the label separator or the encoding makes no sense.
+        TooLargeError: A file unpacks to more than it may.
+    """
+    reading = check(wishes)
+    with store.staging() as folder:
+        saved = _save(uploads, folder, wishes, most_unpacked)
+        outcome = read(saved.sources, reading, wishes.on_error, folder)
+        if outcome.findings is None:
+            return outcome, {}, {}
+        try:
+            return outcome, *_write_splits(outcome, folder)
+        except InvalidInputError as error:
+            for problem in error.problems:
+                outcome.report.wrong(problem)
+            return outcome, {}, {}
+
+
+def _known(db: Database, fingerprint: str) -> Dataset | None:
+    """The data set that the very same upload has made before, if it is still there."""
+    with db.reading() as session:
+        return session.exec(select(Dataset).where(Dataset.fingerprint == fingerprint).limit(1)).first()
 
 
 def check(wishes: Wishes) -> Reading:
@@ -151,7 +207,13 @@ def read(
         UnreadableFileError: A file cannot be decoded or parsed.
         TooLargeError: A file unpacks to more than it may.
     """
-    report = Report(on_error)
+    with Skipped(folder / SKIPPED) as skipped:
+        return _read(sources, reading, Report(on_error, skipped.add), folder, tell)
+
+
+def _read(
+    sources: Mapping[str, SourceFile], reading: Reading, report: Report, folder: Path, tell: Tell
+) -> Outcome:
     opened = _opened(sources, folder)
     parts = Reading(reading.task, reading.mapping, reading.label_separator, parts=len(opened) == 1)
     splits = Collector(parts, report, folder, tell).read(opened)
@@ -161,7 +223,19 @@ def read(
         _check_size(splits["train"], report)
     if report.errors.count or findings is None:
         return Outcome(report, splits, None, [])
-    return Outcome(report, splits, findings, warnings(splits))
+    return Outcome(report, splits, findings, [*_left_out(report), *warnings(splits)])
+
+
+def _left_out(report: Report) -> list[dict[str, Any]]:
+    """A warning for each file of which rows were left out; the file of all of them is told of elsewhere."""
+    lines: dict[str, list[int]] = {}
+    for problem in report.skipped.kept:
+        lines.setdefault(problem.file or "", []).append(problem.line or 0)
+    message = f"{report.skipped_rows} row(s) are wrong and were left out; GET /datasets/{{id}}/skipped lists them"
+    return [
+        {"code": "rows_skipped", "message": message, "file": name, "lines": sorted(set(found))[:MAX_LINES]}
+        for name, found in lines.items()
+    ]
 
 
 def _opened(sources: Mapping[str, SourceFile], folder: Path) -> dict[str, Opened]:
@@ -178,12 +252,30 @@ def _opened(sources: Mapping[str, SourceFile], folder: Path) -> dict[str, Opened
     return opened
 
 
-def _save(
-    uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | None
-) -> tuple[dict[str, SourceFile], str, int]:
-    """Stream the uploads to disk; SHA-256 is that of the training file, the size that of all."""
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """An upload on the disk.
+
+    Attributes:
+        sources: Its files by their splits.
+        name: Of the data set.
+        sha256: Of the training file.
+        size: Of all files, in bytes.
+        fingerprint: The same for the same files that are to be understood alike.
+    """
+
+    sources: dict[str, SourceFile]
+    name: str
+    sha256: str
+    size: int
+    fingerprint: str
+
+
+def _save(uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | None) -> _Saved:
+    """Stream the uploads to disk."""
     sources: dict[str, SourceFile] = {}
-    digest, size = "", 0
+    digests: dict[str, str] = {}
+    size = 0
     for upload in uploads:
         path = folder / f"source-{upload.split}"
         sha256 = hashlib.sha256()
@@ -193,8 +285,10 @@ def _save(
                 size += target.write(chunk)
         name = display_name(upload.filename, upload.split)
         sources[upload.split] = SourceFile(name, path, most, check_encoding(wishes.encoding))
-        digest = digest or sha256.hexdigest()
-    return sources, digest, size
+        digests[upload.split] = sha256.hexdigest()
+    name = (wishes.name or Path(sources["train"].name).stem)[:200]
+    identity = json.dumps({**wishes.to_json(), "name": name, "files": digests}, sort_keys=True)
+    return _Saved(sources, name, digests["train"], size, hashlib.sha256(identity.encode()).hexdigest())
 
 
 def _check_size(train: SplitData, report: Report) -> None:
@@ -204,10 +298,15 @@ def _check_size(train: SplitData, report: Report) -> None:
         report.wrong(Problem("too_few_rows", message, train.name))
 
 
-def _write_splits(outcome: Outcome, folder: Path) -> dict[str, Any]:
-    """Give the rows of each split their place; cut a validation split off where there is none."""
+def _write_splits(outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the rows of each split their place; cut a validation split off where there is none.
+
+    Returns:
+        What the data set tells of its splits, and their statistics.
+    """
     assert outcome.findings is not None
     written: dict[str, Any] = {}
+    statistics: dict[str, Any] = {}
     for split, data in outcome.splits.items():
         kept = np.ones(len(data.census), bool)
         kept[outcome.findings.dropped.get(split, [])] = False
@@ -217,11 +316,12 @@ def _write_splits(outcome: Outcome, folder: Path) -> dict[str, Any]:
         for part, rows in parts.items():
             source = "auto" if part != split else "uploaded"
             written[part] = {"rows": int(rows.sum()), "source": source}
+            statistics[part] = of_split(data.census, rows)
         part_rows(data.path, {_split_path(folder, part): rows for part, rows in parts.items()})
         data.path.unlink()
     for path in folder.glob("source-*-*"):  # what archives were unpacked to
         path.unlink()
-    return {split: written[split] for split in SPLITS if split in written}
+    return tuple({split: found[split] for split in SPLITS if split in found} for found in (written, statistics))  # type: ignore[return-value]
 
 
 def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:
@@ -264,16 +364,36 @@ def list_datasets(db: Database, *, limit: int, after: str | None = None, task: s
         return list(session.exec(query))
 
 
-def preview(store: ArtifactStore, dataset: Dataset, *, split: str, limit: int) -> list[Row]:
-    """The first rows of a split.
+def preview(store: ArtifactStore, dataset: Dataset, *, split: str, limit: int, after: int = 0) -> list[Row]:
+    """Some rows of a split, from the one after so many on.
+
+    Raises:
+        NotFoundError: The data set has no such split.
+    """
+    rows = rows_of(store, dataset, split)
+    return list(rows[after : after + limit])
+
+
+def rows_of(store: ArtifactStore, dataset: Dataset, split: str) -> Sequence[Row]:
+    """All rows of a split, read as they are needed.
 
     Raises:
         NotFoundError: The data set has no such split.
     """
     if split not in dataset.splits:
         raise NotFoundError(f"dataset {dataset.id!r} has no {split} split; it has {', '.join(dataset.splits)}")
-    with pa.memory_map(str(_split_path(store.path(dataset_key(dataset.id)), split))) as source:
-        return list(pa.ipc.open_file(source).read_all().slice(0, limit).to_pylist())
+    return read_split(store.path(dataset_key(dataset.id)), split)
+
+
+def skipped(store: ArtifactStore, dataset: Dataset, *, limit: int, after: int = 0) -> list[dict[str, Any]]:
+    """What was wrong with rows that were left out, in order, from the one after so many on."""
+    return list(listed(store.path(dataset_key(dataset.id)) / SKIPPED, limit=limit, after=after))
+
+
+def piece_lengths(store: ArtifactStore, dataset: Dataset, tokenizer: Tokenizer, most: int) -> dict[str, Any]:
+    """Lengths of each split in word pieces of an encoder, which reads ``most`` at once."""
+    folder = store.path(dataset_key(dataset.id))
+    return {split: of_pieces(read_split(folder, split), tokenizer, most) for split in dataset.splits}
 
 
 def delete(db: Database, store: ArtifactStore, dataset_id: str) -> None:

@@ -163,7 +163,7 @@ def _tagged_rows(
             continue
         problems = list(_tag_problems(name, sentence, scheme, strange))
         for problem in problems:
-            report.wrong_row(problem)
+            report.wrong_row(problem, row=sentence.lines[0])
         if not problems:
             values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
             yield LocatedRow(sentence.lines[0], values, tuple(sentence.lines))

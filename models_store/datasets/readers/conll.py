@@ -54,9 +54,11 @@ class ConllFile:
             width = width or (len(fields) if len(fields) > 1 else 0)
             problem = _problem(fields, width, self._source.name, number)
             if problem is not None:
-                report.wrong_row(problem)
+                sentence.first = sentence.first or number
+                report.wrong_row(problem, row=sentence.first)
                 sentence.whole = False
                 continue
+            sentence.first = sentence.first or number
             sentence.lines.append(number)
             sentence.tokens.append(fields[1] if self._is_conll_u else fields[0])
             sentence.tags.append(fields[_UPOS] if self._is_conll_u else fields[-1])

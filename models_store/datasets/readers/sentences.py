@@ -18,12 +18,14 @@ class Sentence:
         tokens: The words.
         tags: Of each word, as written.
         whole: Unless one of its lines was refused.
+        first: The line at which it starts, wrong lines included.
     """
 
     lines: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     whole: bool = True
+    first: int = 0
 
 
 class TaggedFile(Protocol):

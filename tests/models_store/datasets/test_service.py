@@ -244,7 +244,7 @@ def test_preview(sqlite: Database, store: ArtifactStore) -> None:
 
 
 def test_lists_are_newest_first_and_paged(sqlite: Database, store: ArtifactStore) -> None:
-    ids = [store_files(sqlite, store, GOOD_CSV).id for _ in range(3)]
+    ids = [store_files(sqlite, store, f"{GOOD_CSV}more {i},a\n").id for i in range(3)]
     newest_first = sorted(ids, reverse=True)
     first = datasets.list_datasets(sqlite, limit=2)
     assert [dataset.id for dataset in first] == newest_first[:2]

@@ -1,0 +1,25 @@
+"""Data sets tell what was left out of them, what their rows are like, and from which upload they came."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("datasets", sa.Column("fingerprint", sa.String(), nullable=True))
+    op.add_column("datasets", sa.Column("skipped_rows", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("datasets", sa.Column("statistics", sa.JSON(), nullable=True))
+    op.create_index("ix_datasets_fingerprint", "datasets", ["fingerprint"], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_datasets_fingerprint", table_name="datasets")
+    with op.batch_alter_table("datasets") as table:
+        for column in ("statistics", "skipped_rows", "fingerprint"):
+            table.drop_column(column)
