@@ -14,7 +14,6 @@ from models_store.placement import PRIORITIES, Priority, QueueName
 from models_store.specs import TrainingSpec
 from models_store.tables import (
     AttemptOutcome,
-    Dataset,
     JobAttempt,
     JobEvent,
     JobStatus,
@@ -48,6 +47,7 @@ class ProblemItem(BaseModel):
     column: str | None = None
     code: str
     message: str
+    value: str | None = Field(None, description="What stands there, cut short")
 
 
 class ProblemOut(BaseModel):
@@ -61,52 +61,6 @@ class ProblemOut(BaseModel):
     request_id: str | None
     errors: list[ProblemItem] = []
     error_count: int | None = None
-
-
-class LabelCount(BaseModel):
-    """A label and how often it stands in the training file."""
-
-    label: str
-    count: int
-
-
-class SplitOut(BaseModel):
-    """Rows of a split, and whether it was uploaded or cut off the training file."""
-
-    rows: int
-    source: Literal["uploaded", "auto"]
-
-
-class WarningOut(BaseModel):
-    """Something about the data that is no error and yet worth knowing."""
-
-    code: str
-    message: str
-    file: str | None = None
-    lines: list[int]
-
-
-class DatasetOut(BaseModel):
-    """A data set."""
-
-    id: str
-    object: Literal["dataset"] = "dataset"
-    name: str
-    task: TaskName
-    format: str
-    size_bytes: int
-    sha256: str
-    columns: dict[str, str]
-    multi_label: bool = Field(description="Classification: whether a text may have several labels, or none")
-    labels: list[LabelCount]
-    splits: dict[str, SplitOut]
-    warnings: list[WarningOut]
-    created_at: datetime
-
-    @classmethod
-    def of(cls, row: Dataset) -> DatasetOut:
-        """The data set of a table row."""
-        return cls.model_validate(row, from_attributes=True)
 
 
 class ProgressOut(BaseModel):

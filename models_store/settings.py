@@ -55,7 +55,8 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = Field(None, description="What webhooks are signed with: whsec_ and base64")
     webhook_allow_private: bool = Field(False, description="Whether webhooks may go to addresses that are not public")
 
-    max_upload_bytes: int = Field(64 * MIB, ge=1, description="Largest body of POST /datasets")
+    max_upload_bytes: int = Field(256 * MIB, ge=1, description="Largest body of POST /datasets")
+    max_unpacked_bytes: int = Field(2048 * MIB, ge=1, description="Most that one uploaded file may unpack to")
     max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
 
     worker_concurrency: int = Field(1, ge=1, description="Jobs that one worker trains at a time")

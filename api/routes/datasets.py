@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
 from starlette.datastructures import FormData
 
+from api.dataset_schemas import DatasetOut, StatisticsOut, ValidationOut, shown
 from api.routes.common import Limit, PageQuery, problems
-from api.schemas import DatasetOut, ListOut
+from api.schemas import ListOut, ProblemItem
 from api.services import ServicesDep
 from models_store import datasets
-from models_store.datasets import Upload, Wishes
+from models_store.datasets import ExportFormat, OnError, Upload, Wishes
 from models_store.errors import InvalidInputError, Problem
+from models_store.tables import utc_now
 from models_store.tasks import TaskName
+from models_store.tokenizer import tokenizer_of
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -27,46 +31,107 @@ class DatasetsQuery(PageQuery):
     task: TaskName | None = None
 
 
-class PreviewQuery(BaseModel):
-    """Which rows."""
+class RowsQuery(BaseModel):
+    """Which rows, or what was wrong with which rows."""
+
+    limit: Limit = 10
+    after: Annotated[int, Field(ge=0, description="Begin after so many")] = 0
+
+
+class PreviewQuery(RowsQuery):
+    """Which rows of which split."""
 
     split: Literal["train", "validation", "test"] = "train"
-    limit: Limit = 10
 
 
-_FIELDS = {"file", "validation_file", "test_file", "task", "name", "columns", "label_separator"}
+class UploadForm:
+    """The form fields of an upload, as a dependency of the routes that take one."""
+
+    def __init__(
+        self,
+        file: Annotated[UploadFile, File(description="Training rows, or an archive or a workbook with all splits")],
+        task: Annotated[TaskName, Form()],
+        validation_file: Annotated[
+            UploadFile | None, File(description="Cut off the training rows where absent")
+        ] = None,
+        test_file: Annotated[UploadFile | None, File()] = None,
+        name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
+        columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
+        label_separator: Annotated[
+            str | None, Form(description="Classification: a text may have several labels, with this between them")
+        ] = None,
+        encoding: Annotated[
+            str | None,
+            Form(
+                max_length=40,
+                description="Of the text, such as cp1252; by default UTF-8 or what its mark says",
+            ),
+        ] = None,
+        on_error: Annotated[
+            OnError, Form(description="refuse: nothing is stored if a row is wrong; skip: wrong rows are left out")
+        ] = OnError.REFUSE,
+    ) -> None:
+        given = {"train": file, "validation": validation_file, "test": test_file}
+        self.uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
+        self.wishes = Wishes(task, name, _parse_columns(columns), label_separator, encoding, on_error)
 
 
-@router.post("", status_code=201, operation_id="createDataset", responses=problems(413, 422))
+_MEDIA_TYPES = {
+    ExportFormat.JSONL: "application/jsonl",
+    ExportFormat.CSV: "text/csv; charset=utf-8",
+    ExportFormat.CONLL: "text/plain; charset=utf-8",
+}
+_FIELDS = {
+    "file", "validation_file", "test_file", "task", "name", "columns", "label_separator", "encoding", "on_error",
+}  # fmt: skip
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="createDataset",
+    responses={200: {"model": DatasetOut, "description": "The same upload was stored before"}, **problems(413, 422)},
+)
 async def create_dataset(
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    file: Annotated[UploadFile, File(description="Training rows: CSV with a header or JSON; CoNLL for tagging")],
-    task: Annotated[TaskName, Form()],
-    validation_file: Annotated[UploadFile | None, File(description="Cut off the training rows where absent")] = None,
-    test_file: Annotated[UploadFile | None, File()] = None,
-    name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
-    columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
-    label_separator: Annotated[
-        str | None, Form(description="Classification: a text may have several labels, with this between them")
-    ] = None,
+    request: Request, response: Response, services: ServicesDep, form: Annotated[UploadForm, Depends()]
 ) -> DatasetOut:
-    """Upload a data set. Every row is validated; with any error nothing is stored."""
+    """Upload a data set. Every row is validated; with any error nothing is stored, unless wrong rows may be skipped."""
     _check_fields(await request.form())
-    given = {"train": file, "validation": validation_file, "test": test_file}
-    uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
-    mapping = _parse_columns(columns)
+    before = utc_now()
     async with services.validations:
         dataset = await run_in_threadpool(
             datasets.create,
             services.db,
             services.store,
-            uploads,
-            Wishes(task, name, mapping, label_separator),
+            form.uploads,
+            form.wishes,
+            most_unpacked=services.settings.max_unpacked_bytes,
         )
     response.headers["Location"] = f"/datasets/{dataset.id}"
+    if dataset.created_at < before:
+        response.status_code = 200
     return DatasetOut.of(dataset)
+
+
+@router.post("/validate", operation_id="validateDataset", responses=problems(413, 422))
+async def validate_dataset(
+    request: Request, services: ServicesDep, form: Annotated[UploadForm, Depends()]
+) -> ValidationOut:
+    """Say all that an upload of these files would be told, and store nothing."""
+    _check_fields(await request.form())
+    datasets.check(form.wishes)
+    async with services.validations:
+        try:
+            outcome, splits, statistics = await run_in_threadpool(
+                datasets.dry_run,
+                services.store,
+                form.uploads,
+                form.wishes,
+                most_unpacked=services.settings.max_unpacked_bytes,
+            )
+        except InvalidInputError as error:
+            return ValidationOut.unreadable(error)
+    return ValidationOut.of(outcome, splits, statistics)
 
 
 @router.get("", operation_id="listDatasets")
@@ -86,10 +151,57 @@ def get_dataset(dataset_id: str, services: ServicesDep) -> DatasetOut:
 def preview_dataset(
     dataset_id: str, services: ServicesDep, query: Annotated[PreviewQuery, Query()]
 ) -> ListOut[dict[str, Any]]:
-    """The first rows of a split, as they will be trained on."""
+    """Rows of a split, as they will be trained on; of tagged text also the text and its entities."""
     dataset = datasets.get(services.db, dataset_id)
-    rows = datasets.preview(services.store, dataset, split=query.split, limit=query.limit + 1)
-    return ListOut.page([dict(row) for row in rows], query.limit)
+    rows = datasets.preview(services.store, dataset, split=query.split, limit=query.limit + 1, after=query.after)
+    return ListOut.page([shown(dict(row)) for row in rows], query.limit)
+
+
+@router.get("/{dataset_id}/statistics", operation_id="datasetStatistics", responses=problems(404))
+def dataset_statistics(
+    dataset_id: str,
+    services: ServicesDep,
+    encoder: Annotated[str | None, Query(max_length=64, description="Count its word pieces, too")] = None,
+) -> StatisticsOut:
+    """How many rows each label has, and how long rows are."""
+    dataset = datasets.get(services.db, dataset_id)
+    splits: dict[str, Any] = {split: dict(found) for split, found in (dataset.statistics or {}).items()}
+    if encoder is not None:
+        tokenizer, most = tokenizer_of(encoder, services.settings.encoders.find(encoder).folder)
+        for split, found in datasets.piece_lengths(services.store, dataset, tokenizer, most).items():
+            splits.setdefault(split, {})["word_pieces"] = found
+    return StatisticsOut.model_validate({"dataset_id": dataset.id, "encoder": encoder, "splits": splits})
+
+
+@router.get("/{dataset_id}/skipped", operation_id="skippedRows", responses=problems(404))
+def skipped_rows(dataset_id: str, services: ServicesDep, query: Annotated[RowsQuery, Query()]) -> ListOut[ProblemItem]:
+    """What was wrong with rows that were left out of the data set, in the order of the files."""
+    dataset = datasets.get(services.db, dataset_id)
+    found = datasets.skipped(services.store, dataset, limit=query.limit + 1, after=query.after)
+    return ListOut.page([ProblemItem.model_validate(problem) for problem in found], query.limit)
+
+
+@router.get(
+    "/{dataset_id}/export",
+    operation_id="exportDataset",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/plain": {}}, "description": "The file"}, **problems(404, 409)},
+)
+def export_dataset(
+    dataset_id: str,
+    services: ServicesDep,
+    split: Literal["train", "validation", "test"] = "train",
+    form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
+) -> StreamingResponse:
+    """A split as a file that can be uploaded again."""
+    dataset = datasets.get(services.db, dataset_id)
+    rows = datasets.rows_of(services.store, dataset, split)
+    name = f"{dataset.id}-{split}.{form.value}"
+    return StreamingResponse(
+        datasets.exported(dataset, rows, form),
+        media_type=_MEDIA_TYPES[form],
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 @router.delete("/{dataset_id}", status_code=204, operation_id="deleteDataset", responses=problems(404, 409))

@@ -31,7 +31,13 @@ class RowCleaner:
     """
 
     def __init__(
-        self, name: str, columns: Mapping[str, str], report: Report, *, lists: bool = False, separator: str | None = None
+        self,
+        name: str,
+        columns: Mapping[str, str],
+        report: Report,
+        *,
+        lists: bool = False,
+        separator: str | None = None,
     ) -> None:
         self._name = name
         self._columns = columns
@@ -47,7 +53,7 @@ class RowCleaner:
         row: dict[str, Any] = {}
         for field, cell in zip(self._fields, cells, strict=True):
             place = (self._name, line, self._columns[field])
-            if cell != cell and field != "score":  # noqa: PLR0124 (NaN, which is how pandas writes that there is nothing)
+            if cell != cell and field != "score":
                 cell = None
             if field == "label":
                 row[field] = self._label(cell, place, found, is_first=is_first)
@@ -63,16 +69,16 @@ class RowCleaner:
 
     def _label(self, cell: Cell, place: Place, found: ProblemList, *, is_first: bool) -> str | list[str]:
         is_list = isinstance(cell, list) and self._lists
-        value: Any
         if is_first:
             self.several = self.several or is_list
         before = found.count
-        value = [_plain(part, place, found) for part in cell] if is_list else _plain(cell, place, found)
+        labels = [_plain(part, place, found) for part in cell] if is_list else []
+        text = "" if is_list else _plain(cell, place, found).strip()
         if found.count > before:
             return []
         if self._separator is not None:
-            return label_set(value, self._separator, place, found)
-        if not is_list and not value.strip():
+            return label_set(labels or text, self._separator, place, found)
+        if not is_list and not text:
             found.add(_missing("label", place, cell))
             return []
         if is_list is not self.several:
@@ -81,10 +87,10 @@ class RowCleaner:
             found.add(Problem("mixed_labels", message, *place, value=excerpt(cell)))
             return []
         if is_list:
-            return label_set(value, None, place, found)
-        if (problem := label_problem(value.strip(), place)) is not None:
+            return label_set(labels, None, place, found)
+        if (problem := label_problem(text, place)) is not None:
             found.add(problem)
-        return value.strip()
+        return text
 
 
 def _text(field: str, cell: Cell, place: Place, found: ProblemList) -> str:
@@ -133,7 +139,7 @@ def _plain(cell: Cell, place: Place, found: ProblemList) -> str:
         return cell.isoformat()
     if isinstance(cell, Decimal):
         return str(cell)
-    kind = {list: "a list", dict: "an object", bytes: "bytes"}.get(type(cell), type(cell).__name__)
+    kind = "a list" if isinstance(cell, list) else "an object" if isinstance(cell, dict) else type(cell).__name__
     message = f"{place[2]} is or holds {kind} where a text is expected"
     found.add(Problem("not_a_text", message, *place, value=excerpt(cell)))
     return ""

@@ -1,4 +1,4 @@
-"""What is remembered of every row, in a few bytes each, so that all rows of all files can be held against each other."""
+"""What is remembered of every row, in a few bytes each, so that all rows of all files can be compared."""
 
 from __future__ import annotations
 
@@ -105,6 +105,11 @@ class Census:
         """The labels, or different tags, of a row."""
         return self.labels[self.starts[row] : self.starts[row + 1]]
 
+    def owners(self) -> NDArray[np.int64]:
+        """The row of each entry of `labels`."""
+        starts = numbers(self.starts)
+        return np.repeat(np.arange(len(self)), starts[1:] - starts[:-1])
+
     def names_of(self, row: int) -> list[str]:
         """The same by name."""
         return [self.vocabulary.names[number] for number in self.labels_of(row)]
@@ -134,7 +139,8 @@ class Groups:
 
     def rows(self, group: int) -> list[int]:
         """The rows of a group."""
-        return self.order[self.starts[group] : self.starts[group + 1]].tolist()
+        rows: list[int] = self.order[self.starts[group] : self.starts[group + 1]].tolist()
+        return rows
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -157,4 +163,3 @@ def grouped(hashes: array[int] | NDArray[np.int64]) -> Groups:
     order = np.argsort(of, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(first)))]) if len(of) else np.zeros(1)
     return Groups(of, order, starts.astype(np.int64))
-

@@ -76,7 +76,8 @@ def _json_lines(rows: Sequence[Row]) -> str:
 
 def _conll(rows: Sequence[Row]) -> str:
     return "".join(
-        "".join(f"{token}\t{tag}\n" for token, tag in zip(row["tokens"], row["tags"], strict=True)) + "\n" for row in rows
+        "".join(f"{token}\t{tag}\n" for token, tag in zip(row["tokens"], row["tags"], strict=True)) + "\n"
+        for row in rows
     )
 
 
@@ -89,5 +90,3 @@ def _in_pieces(rows: Iterable[Row], write: Callable[[list[Row]], str]) -> Iterat
             piece = []
     if piece:
         yield write(piece)
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from models_store.errors import InvalidDatasetError, Problem, ProblemList
+from models_store.errors import Problem, ProblemList
 
 _VALUE_CHARACTERS = 80
 
@@ -41,7 +41,7 @@ class Report:
         self._place: tuple[str | None, int | None] = (None, None)
 
     def wrong_row(self, problem: Problem, *, row: int | None = None) -> None:
-        """Note what is wrong with a row, which then is no part of the data set; ``row`` if it starts on another line."""
+        """Note what is wrong with a row, which is left out then; ``row`` is where it starts, if not there."""
         if self.on_error is OnError.REFUSE:
             self.errors.add(problem)
             return
@@ -54,15 +54,6 @@ class Report:
     def wrong(self, problem: Problem) -> None:
         """Note what is wrong with a file, whatever is done with its rows."""
         self.errors.add(problem)
-
-    def check(self) -> None:
-        """Refuse the upload if it is to be refused.
-
-        Raises:
-            InvalidDatasetError: It is.
-        """
-        if self.errors.count:
-            raise InvalidDatasetError(self.errors)
 
 
 def excerpt(value: object) -> str:

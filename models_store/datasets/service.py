@@ -29,7 +29,7 @@ from models_store.datasets.statistics import of_pieces, of_split
 from models_store.datasets.tables import Reading
 from models_store.datasets.validation import MAX_LINES, Findings, examine, warnings
 from models_store.datasets.writing import part_rows
-from models_store.errors import ConflictError, InvalidInputError, NotFoundError, Problem
+from models_store.errors import ConflictError, InvalidDatasetError, InvalidInputError, NotFoundError, Problem
 from models_store.tables import TERMINAL_STATUSES, Dataset, TrainingJob
 from models_store.tasks import Row, TaskName
 
@@ -96,6 +96,16 @@ class Outcome:
     findings: Findings | None
     warnings: list[dict[str, Any]]
 
+    def accepted(self) -> Findings:
+        """The findings of files that are not refused.
+
+        Raises:
+            InvalidDatasetError: They are.
+        """
+        if self.findings is None:
+            raise InvalidDatasetError(self.report.errors)
+        return self.findings
+
 
 def create(
     db: Database,
@@ -121,8 +131,7 @@ def create(
         if (known := _known(db, saved.fingerprint)) is not None:
             return known
         outcome = read(saved.sources, reading, wishes.on_error, folder)
-        outcome.report.check()
-        assert outcome.findings is not None
+        findings = outcome.accepted()
         train = outcome.splits["train"].table
         splits, statistics = _write_splits(outcome, folder)
         dataset = Dataset(
@@ -133,14 +142,14 @@ def create(
             sha256=saved.sha256,
             fingerprint=saved.fingerprint,
             columns=train.columns,
-            schema_=outcome.findings.schema,
-            labels=outcome.findings.labels,
+            schema_=findings.schema,
+            labels=findings.labels,
             splits=splits,
             statistics=statistics,
             skipped_rows=outcome.report.skipped_rows,
             warnings=outcome.warnings,
         )
-        store.publish(folder, dataset_key(dataset.id), _manifest(dataset, outcome.findings))
+        store.publish(folder, dataset_key(dataset.id), _manifest(dataset, findings))
     with db.transaction() as session:
         session.add(dataset)
     return dataset
@@ -211,9 +220,7 @@ def read(
         return _read(sources, reading, Report(on_error, skipped.add), folder, tell)
 
 
-def _read(
-    sources: Mapping[str, SourceFile], reading: Reading, report: Report, folder: Path, tell: Tell
-) -> Outcome:
+def _read(sources: Mapping[str, SourceFile], reading: Reading, report: Report, folder: Path, tell: Tell) -> Outcome:
     opened = _opened(sources, folder)
     parts = Reading(reading.task, reading.mapping, reading.label_separator, parts=len(opened) == 1)
     splits = Collector(parts, report, folder, tell).read(opened)
@@ -304,12 +311,12 @@ def _write_splits(outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[
     Returns:
         What the data set tells of its splits, and their statistics.
     """
-    assert outcome.findings is not None
+    dropped = outcome.accepted().dropped
     written: dict[str, Any] = {}
     statistics: dict[str, Any] = {}
     for split, data in outcome.splits.items():
         kept = np.ones(len(data.census), bool)
-        kept[outcome.findings.dropped.get(split, [])] = False
+        kept[dropped.get(split, [])] = False
         parts = {split: kept}
         if split == "train" and "validation" not in outcome.splits:
             parts = _cut(data)
@@ -328,9 +335,7 @@ def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:
     validation = split_off_validation(train.census)
     if not validation:
         message = "no row can be spared for validation: give the labels more different texts, or send a validation file"
-        raise InvalidInputError(
-            message, [Problem("too_few_rows", message, train.name)], code="invalid_dataset"
-        )
+        raise InvalidInputError(message, [Problem("too_few_rows", message, train.name)], code="invalid_dataset")
     chosen = np.zeros(len(train.census), bool)
     chosen[validation] = True
     return {"train": ~chosen, "validation": chosen}

@@ -31,7 +31,9 @@ _FOREIGN = {
     b"\xff\xd8\xff": "a picture",
     b"GIF8": "a picture",
 }
-_ADVICE = "upload CSV, JSON, Parquet, Arrow or Excel (.xlsx), or CoNLL for tagging; as it is, as .gz or .zst, or in a zip"
+_ADVICE = (
+    "upload CSV, JSON, Parquet, Arrow or Excel (.xlsx), or CoNLL for tagging; as it is, as .gz or .zst, or in a zip"
+)
 _HEAD_BYTES = 4096
 _TAR_PLACE = 257  # where a tar archive says that it is one
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f")
@@ -194,7 +196,9 @@ class SourceFile:
             line += before.count(b"\n")
             column = error.start - before.rfind(b"\n")
             place = f"byte 0x{error.object[error.start]:02x} at position {column} of the line"
-        message = f"{place} is not UTF-8; save the file as UTF-8, or send its encoding with the upload (encoding=cp1252)"
+        message = (
+            f"{place} is not UTF-8; save the file as UTF-8, or send its encoding with the upload (encoding=cp1252)"
+        )
         return self.unreadable("not_utf8", message, line)
 
     def _line_too_long(self, line: int) -> UnreadableFileError:
@@ -245,11 +249,13 @@ def check_encoding(name: str | None) -> str | None:
     try:
         found = codecs.lookup(name)
         # Python's registry holds transformations of bytes, too, and escapes that are no encoding of a file.
-        is_text = found._is_text_encoding and "escape" not in found.name and found.name not in ("idna", "punycode")  # type: ignore[attr-defined]
+        is_text = found._is_text_encoding and "escape" not in found.name and found.name not in ("idna", "punycode")
     except (LookupError, ValueError):
         is_text = False
     if not is_text:
-        message = f"encoding: {quoted(name)} is not known; examples are utf-8, utf-16, cp1252, latin-1, shift_jis, gb18030"
+        message = (
+            f"encoding: {quoted(name)} is not known; examples are utf-8, utf-16, cp1252, latin-1, shift_jis, gb18030"
+        )
         raise InvalidInputError(message, [Problem("invalid_encoding", message, column="encoding")])
     return found.name
 

@@ -84,7 +84,7 @@ def _texts_with(census: Census, groups: Groups) -> NDArray[np.int64]:
     """In how many groups each label stands."""
     kinds = len(census.vocabulary.names)
     labels = np.frombuffer(census.labels, np.int32) if len(census.labels) else np.empty(0, np.int32)
-    of = np.repeat(groups.of, np.diff(np.frombuffer(census.starts, np.int64)))
+    of = groups.of[census.owners()]
     pairs = np.unique(of * kinds + labels)
     return np.bincount(pairs % kinds if kinds else pairs, minlength=kinds)
 

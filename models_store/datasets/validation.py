@@ -51,7 +51,7 @@ def examine(task: TaskName, splits: Splits, report: Report) -> Findings:
 
 
 def warnings(splits: Splits) -> list[dict[str, Any]]:
-    """Things that are no errors and yet worth knowing: repeated, contradictory and leaking rows, rare and joint labels."""
+    """What is no error and yet worth knowing: repeated, contradictory and leaking rows, rare and joint labels."""
     found = [_joint_labels(splits["train"]), *_rare_labels(splits["train"])]
     earlier: list[SplitData] = []
     for split, data in splits.items():

@@ -12,10 +12,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from models_store.artifacts import file_sha256
 from models_store.encoders import CONFIG_FILE, WEIGHTS_FILE, EncoderSource
-from models_store.tokenizer import TOKENIZER_FILE, load_tokenizer
+from models_store.tokenizer import MAX_LENGTH, TOKENIZER_FILE, load_tokenizer
 from worker.training.errors import EncoderError
-
-_MAX_LENGTH = 512  # longer inputs want windows, not quadratic attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ def load_encoder(source: EncoderSource) -> LoadedEncoder:
         raise EncoderError(f"base_model {source.name!r} cannot be loaded: {error}") from error
     if hasattr(model, "pooler"):
         model.pooler = None  # an untrained or foreign pooler; heads read the hidden states
-    positions = int(getattr(config, "max_position_embeddings", _MAX_LENGTH)) - _reserved_positions(model)
+    positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH)) - _reserved_positions(model)
     pad_id = int(getattr(config, "pad_token_id", 0) or 0)
-    return LoadedEncoder(model, source.folder / TOKENIZER_FILE, min(positions, _MAX_LENGTH), pad_id)
+    return LoadedEncoder(model, source.folder / TOKENIZER_FILE, min(positions, MAX_LENGTH), pad_id)
 
 
 def _reserved_positions(model: PreTrainedModel) -> int:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from operator import itemgetter
+from typing import Literal
 
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report, excerpt
@@ -57,7 +58,8 @@ class DelimitedSheet:
         self._delimiter = _delimiter(head[-1])
         self.format = "tsv" if self._delimiter == "\t" else "csv"
         head += islice(lines, _SNIFFED_LINES)
-        quoting = csv.QUOTE_NONE if _has_bare_quotes(head, self._delimiter) else csv.QUOTE_MINIMAL
+        bare = _has_bare_quotes(head, self._delimiter)
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL
         reader = csv.reader(chain(head, lines), delimiter=self._delimiter, quoting=quoting, strict=True)
         start = 1
         try:

@@ -30,8 +30,8 @@ class JsonSheet:
         self._source = source
         self._report = report
         self._records = json_records(source)
-        line, self.first = next(self._records, (1, {}))
-        self._first_line = line
+        nothing: tuple[int, Any] = (1, {})
+        self._first_line, self.first = next(self._records, nothing)
         self.header: Sequence[str] = [key for key in self.first if is_text(key)] if isinstance(self.first, dict) else []
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:

@@ -20,5 +20,5 @@ class Sheet(Protocol):
     header: Sequence[str]
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
-        """Each row's place (a physical line, or its number where the format has none) and its values in these columns."""
+        """Each row's line, or its number where the format has no lines, and its values in these columns."""
         ...

@@ -4,7 +4,7 @@ Understood are, each as JSON Lines or one array:
 
 * ``{"tokens": [...], "tags": [...]}``, also ``words`` and ``ner_tags``, ``labels`` or ``pos_tags``
 * ``{"text": ..., "entities": [{"start", "end", "label"}]}``, also ``spans`` (spaCy, Prodigy), with ``start_offset`` and
-  ``end_offset`` (Doccano), or each span as ``[start, end, label]`` under ``label``, ``labels`` or ``entities`` (Doccano)
+  ``end_offset`` (Doccano), or each as ``[start, end, label]`` under ``label``, ``labels`` or ``entities`` (Doccano)
 * ``["text", {"entities": [[start, end, label]]}]`` (spaCy 2)
 * ``{"data": {"text": ...}, "annotations": [{"result": [{"value": {"start", "end", "labels"}}]}]}`` (Label Studio)
 
@@ -179,8 +179,8 @@ def _span(text: str, given: Any, column: str) -> Span:
         raise _WrongRowError("invalid_span", message, column, given)
     if isinstance(given, dict) and isinstance(said := given.get("text"), str) and text[start:end] != said:
         message = (
-            f"the entity is said to be {quoted(said)}, and the text has {quoted(text[start:end])} from {start} to {end}: "
-            "offsets count characters, not bytes"
+            f"the entity is said to be {quoted(said)}, and from {start} to {end} the text has "
+            f"{quoted(text[start:end])}: offsets count characters, not bytes"
         )
         raise _WrongRowError("misaligned_span", message, column, given)
     return Span(start, end, label.strip())

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.models_store.datasets.reading import Whole as Table, read_whole
 from models_store.errors import ProblemList, UnreadableFileError
 from models_store.tasks import TaskName
 from tests.models_store.datasets.files import places, source
+from tests.models_store.datasets.reading import Whole as Table
+from tests.models_store.datasets.reading import read_whole
 
 
 def read(folder: Path, content: str, task: TaskName = TaskName.CLASSIFICATION) -> tuple[Table, ProblemList]:

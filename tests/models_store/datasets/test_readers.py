@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.models_store.datasets.reading import Whole as Table, read_whole
 from models_store.datasets.source import SourceFile, display_name
 from models_store.errors import ProblemList, UnreadableFileError
 from models_store.tasks import TaskName
 from models_store.tasks.bio import Scheme
 from tests.models_store.datasets.files import places, source
+from tests.models_store.datasets.reading import Whole as Table
+from tests.models_store.datasets.reading import read_whole
 
 
 def read(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_store.datasets.labels import labels_of
 from models_store.datasets.census import row_key
+from models_store.datasets.labels import labels_of
 from models_store.datasets.splits import validation_size
 from tests.models_store.datasets.reading import cut
 

@@ -1,0 +1,183 @@
+"""What travels over HTTP about data sets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.schemas import ProblemItem
+from models_store.datasets import Outcome
+from models_store.errors import InvalidInputError
+from models_store.tables import Dataset
+from models_store.tasks import TaskName
+from models_store.tasks.bio import OUTSIDE, entity_spans
+
+
+class LabelCount(BaseModel):
+    """A label and how often it stands in the training file."""
+
+    label: str
+    count: int
+
+
+class SplitOut(BaseModel):
+    """Rows of a split, and whether it was uploaded or cut off the training file."""
+
+    rows: int
+    source: Literal["uploaded", "auto"]
+
+
+class WarningOut(BaseModel):
+    """Something about the data that is no error and yet worth knowing."""
+
+    code: str
+    message: str
+    file: str | None = None
+    lines: list[int]
+
+
+class DatasetOut(BaseModel):
+    """A data set."""
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    name: str
+    task: TaskName
+    format: str
+    size_bytes: int
+    sha256: str
+    columns: dict[str, str]
+    multi_label: bool = Field(description="Classification: whether a text may have several labels, or none")
+    labels: list[LabelCount]
+    splits: dict[str, SplitOut]
+    skipped_rows: int = Field(description="Rows that are wrong and were left out (`on_error=skip`)")
+    warnings: list[WarningOut]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Dataset) -> DatasetOut:
+        """The data set of a table row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class LabelRows(BaseModel):
+    """In how many rows a label stands."""
+
+    label: str
+    rows: int
+
+
+class BinOut(BaseModel):
+    """Rows whose length is at most this, and more than half of it."""
+
+    up_to: int
+    rows: int
+
+
+class SpreadOut(BaseModel):
+    """How long the rows of a split are."""
+
+    min: int
+    median: int
+    p95: int
+    p99: int
+    max: int
+    mean: float
+    histogram: list[BinOut]
+
+
+class LongerOut(BaseModel):
+    """Rows of which the encoder cannot read all at once."""
+
+    max_length: Annotated[int, Field(description="Word pieces that it reads at once")]
+    rows: int
+    examples: Annotated[list[int], Field(description="Places of the first of them within the split, from 0")]
+
+
+class PiecesOut(SpreadOut):
+    """How long they are in word pieces of an encoder."""
+
+    counted_rows: Annotated[int, Field(description="Of a large split some rows are counted, evenly drawn")]
+    longer_than_encoder: LongerOut
+
+
+class SplitStatistics(BaseModel):
+    """What the rows of a split are like."""
+
+    rows: int
+    labels: list[LabelRows]
+    characters: SpreadOut
+    word_pieces: PiecesOut | None = None
+
+
+class StatisticsOut(BaseModel):
+    """What the rows of a data set are like."""
+
+    object: Literal["dataset.statistics"] = "dataset.statistics"
+    dataset_id: str
+    encoder: str | None
+    splits: dict[str, SplitStatistics]
+
+
+class ValidationOut(BaseModel):
+    """What an upload would come to."""
+
+    object: Literal["dataset.validation"] = "dataset.validation"
+    valid: Annotated[bool, Field(description="Whether it would be taken")]
+    format: str | None = None
+    columns: dict[str, str] = {}
+    labels: list[LabelCount] = []
+    splits: dict[str, SplitOut] = {}
+    statistics: dict[str, SplitStatistics] = {}
+    errors: Annotated[list[ProblemItem], Field(description="The first hundred")] = []
+    error_count: int = 0
+    skipped: Annotated[list[ProblemItem], Field(description="The first hundred things wrong with skipped rows")] = []
+    skipped_rows: int = 0
+    warnings: list[WarningOut] = []
+
+    @classmethod
+    def of(cls, outcome: Outcome, splits: dict[str, Any], statistics: dict[str, Any]) -> ValidationOut:
+        """The answer to what came of reading the files."""
+        train = outcome.splits.get("train")
+        report, findings = outcome.report, outcome.findings
+        return cls.model_validate(
+            {
+                "valid": report.errors.count == 0,
+                "format": train.table.format if train else None,
+                "columns": train.table.columns if train else {},
+                "labels": findings.labels if findings else [],
+                "splits": splits,
+                "statistics": statistics,
+                "errors": [problem.to_json() for problem in report.errors.kept],
+                "error_count": report.errors.count,
+                "skipped": [problem.to_json() for problem in report.skipped.kept],
+                "skipped_rows": report.skipped_rows,
+                "warnings": outcome.warnings,
+            }
+        )
+
+    @classmethod
+    def unreadable(cls, error: InvalidInputError) -> ValidationOut:
+        """The answer for files that cannot be read to their end."""
+        errors = [ProblemItem.model_validate(problem.to_json()) for problem in error.problems]
+        return cls(valid=False, errors=errors, error_count=error.error_count)
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a preview shows it: tagged text with its text and its entities, besides."""
+    if "tags" not in row:
+        return row
+    starts, place = [], 0
+    for token in row["tokens"]:
+        starts.append(place)
+        place += len(token) + 1
+    text = " ".join(row["tokens"])
+    ends = [start + len(token) for start, token in zip(starts, row["tokens"], strict=True)]
+    spans = entity_spans(row["tags"]) if OUTSIDE in row["tags"] or any("-" in tag for tag in row["tags"]) else []
+    entities = [
+        {"label": label, "start": starts[first], "end": ends[last - 1], "text": text[starts[first] : ends[last - 1]]}
+        for label, first, last in spans
+    ]
+    return {**row, "text": text, "entities": entities}
