@@ -184,6 +184,8 @@ class SourceFile:
                 yield line
         except UnicodeError as error:
             raise self._not_decodable(encoding, number + 1, error) from error
+        finally:
+            text.detach()  # whoever has opened the stream closes it
 
     def _not_decodable(self, encoding: str, line: int, error: UnicodeError) -> UnreadableFileError:
         """The error for bytes that mean nothing; ``line`` is where the bytes that were decoded begin."""

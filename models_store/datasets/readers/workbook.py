@@ -70,7 +70,10 @@ class WorkbookSheet:
         except CalamineError as error:
             raise source.unreadable("damaged_file", f"sheet {name!r} cannot be read: {str(error)[:200]}") from error
         self._rows = self._filled()
-        self.header: Sequence[str] = [str(plain(cell) or "") for cell in next(self._rows, (0, []))[1]]
+        header = [str(plain(cell) or "") for cell in next(self._rows, (0, []))[1]]
+        while header and not header[-1]:  # all rows are as wide as the widest
+            header.pop()
+        self.header: Sequence[str] = header
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
         """See `Sheet`; wholly empty rows are none. A row with more cells than the header is wrong."""
