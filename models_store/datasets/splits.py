@@ -24,13 +24,13 @@ def validation_size(rows: int) -> int:
 def split_off_validation(census: Census) -> list[int]:
     """Which rows to validate with, in ascending order.
 
-    Rows with the same text stay together, so that none is trained on and validated with; each label gives its
-    share, and a label that stands on one text alone stays in training.
+    Rows with the same text, or nearly, stay together, so that none is trained on and validated with; each label gives
+    its share, and a label that stands on one text alone stays in training.
 
     Returns:
         Nothing only where no text can be spared: there is but one, or each carries a label of its own.
     """
-    groups = grouped(census.keys)
+    groups = grouped(census.loose)
     strata: defaultdict[str, list[int]] = defaultdict(list)
     stratum = _Strata(census)
     for group, first in enumerate(groups.firsts.tolist()):
