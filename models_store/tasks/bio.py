@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from models_store.errors import quoted
 
@@ -34,6 +35,7 @@ class BadTag:
     message: str
 
 
+@lru_cache(maxsize=4096)  # a file has few different tags, and very many of each
 def split_tag(tag: str) -> tuple[str, str]:
     """Prefix and label of a tag: ``B-PER`` → (B, PER), ``O`` → (O, "")."""
     match = _PREFIXED.fullmatch(tag)

@@ -39,8 +39,18 @@ class ConllFile:
         """See `TaggedFile`."""
         sentence = Sentence()
         width = 0
+        usual: set[str] = set()  # tags that are all right: nearly all lines have one of them, and need no closer look
         for number, raw in enumerate(self._source.lines(), start=1):
             text = raw.rstrip("\r\n")
+            fields = text.split("\t" if "\t" in text else " ")
+            if len(fields) == width and fields[-1] in usual and text[0] not in "#-" and not self._is_conll_u:
+                token = fields[0]
+                if token and not token.isspace() and "\0" not in token:
+                    sentence.first = sentence.first or number
+                    sentence.lines.append(number)
+                    sentence.tokens.append(token)
+                    sentence.tags.append(fields[-1])
+                    continue
             if not text.strip() or text.startswith("-DOCSTART-"):
                 if sentence.tokens:
                     yield sentence
@@ -62,6 +72,8 @@ class ConllFile:
             sentence.lines.append(number)
             sentence.tokens.append(fields[1] if self._is_conll_u else fields[0])
             sentence.tags.append(fields[_UPOS] if self._is_conll_u else fields[-1])
+            if "" not in fields:
+                usual.add(fields[-1])
         if sentence.tokens:
             yield sentence
 
