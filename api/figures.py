@@ -123,5 +123,6 @@ LOADED_BYTES = Gauge("thawline_loaded_bytes", "Size of the files of the model ve
 
 # Asked of database and broker at every scrape.
 JOBS = Gauge("thawline_jobs", "Training jobs by status", ["status"])
+WORKERS = Gauge("thawline_workers", "Workers that take jobs of a queue", ["queue"])
 PENDING_WEBHOOKS = Gauge("thawline_webhooks_pending", "Webhooks that are still to be delivered")
 BROKER_MESSAGES = Gauge("thawline_broker_messages", "Messages that wait in the broker")

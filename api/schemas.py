@@ -124,7 +124,12 @@ class JobOut(BaseModel):
     cancel_requested: bool
     priority: Priority
     queue: QueueName | None
-    queue_position: Annotated[int | None, Field(description="While it is queued: 1 is next")] = None
+    queue_position: Annotated[
+        int | None, Field(description="While it is queued: 1 is next, of those that want the same workers")
+    ] = None
+    waiting_reason: Annotated[
+        str | None, Field(description="While it is queued: why it would not begin even if it were next")
+    ] = None
     retry_of: Annotated[str | None, Field(description="The job that this one does again")]
     webhook_url: str | None
     metadata: dict[str, str]
@@ -133,7 +138,13 @@ class JobOut(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, row: TrainingJob, place: int | None = None, attempts: Sequence[JobAttempt] | None = None) -> JobOut:
+    def of(
+        cls,
+        row: TrainingJob,
+        place: int | None = None,
+        attempts: Sequence[JobAttempt] | None = None,
+        waiting_reason: str | None = None,
+    ) -> JobOut:
         """The job of a table row, with its place in the queue and its attempts where they are known."""
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
@@ -144,6 +155,7 @@ class JobOut(BaseModel):
                 "error": error,
                 "priority": next(name for name, value in PRIORITIES.items() if value == row.priority),
                 "queue_position": place,
+                "waiting_reason": waiting_reason,
                 "attempts": None if attempts is None else [AttemptOut.of(attempt) for attempt in attempts],
             }
         )

@@ -16,6 +16,7 @@ from api.rollout import Rollout
 from api.shadowing import Shadows
 from api.tracing import Tracing
 from api.upkeep import Upkeep
+from models_store import workers
 from models_store.announcements import Announcer
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
@@ -68,6 +69,10 @@ class Services:
             upkeep=Upkeep(predictors, predictions, settings.preload_models),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
+
+    def served(self) -> dict[str, int]:
+        """How many workers take jobs of each queue, and under an empty name how many there are."""
+        return workers.served(self.db, within_seconds=workers.MISSED_SWEEPS * self.settings.sweep_seconds)
 
     def close(self) -> None:
         """Let go of threads and connections."""

@@ -191,6 +191,18 @@ class Settings(BaseSettings):
                 f"THAWLINE_HEARTBEAT_SECONDS={self.heartbeat_seconds:g}: healthy workers would lose their jobs"
             )
 
+    def check_worker(self) -> None:
+        """Refuse what no worker should start with.
+
+        Raises:
+            ConfigurationError: It is to take jobs from a queue whose device this machine has not.
+        """
+        if QueueName.GPU in self.worker_queues and not gpu_present():
+            raise ConfigurationError(
+                "the worker is to take jobs of the queue gpu, and this machine has no GPU, or no driver for it: "
+                "start it with `--queues cpu` (THAWLINE_WORKER_QUEUES=cpu), or where the GPU is"
+            )
+
     def check_exposure(self) -> None:
         """Refuse to listen beyond this machine without a key.
 

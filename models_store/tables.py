@@ -93,6 +93,7 @@ class TrainingJob(SQLModel, table=True):
         Index("ix_training_jobs_status_id", "status", "id"),
         Index("ix_training_jobs_status_priority_id", "status", "priority", "id"),
         Index("ix_training_jobs_model_id", "model", "id"),
+        Index("ix_training_jobs_model_status_id", "model", "status", "id"),
     )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("job"))
@@ -142,6 +143,16 @@ class JobAttempt(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     outcome: str | None = None
     reason: str | None = None
+
+
+class Worker(SQLModel, table=True):
+    """A worker that has said that it is there."""
+
+    __tablename__: ClassVar[str] = "workers"
+
+    name: str = Field(primary_key=True)
+    queues: list[str] = Field(sa_type=JSON)
+    seen_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
 class JobEvent(SQLModel, table=True):

@@ -33,6 +33,7 @@ from worker.meanwhile import meanwhile
 from worker.process import TrainingProcess
 from worker.progress import ProgressMeter
 from worker.request import Incumbent, PipelineRequest
+from worker.training.errors import HardwareError
 from worker.training.events import (
     Calibrated,
     EpochFinished,
@@ -57,6 +58,8 @@ _DATABASE_PATIENCE_SECONDS = 900.0
 _PATIENCE_WHEN_STOPPING_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 20.0  # for writing a last one; less than a lease
 
+_UNFIT_SECONDS = 300.0  # for which a worker leaves a queue alone whose work it could not do
+
 _DEVICES: dict[str, Literal["cpu", "cuda"]] = {QueueName.CPU: "cpu", QueueName.GPU: "cuda"}
 
 T = TypeVar("T")
@@ -79,6 +82,7 @@ class JobRunner:
         self._queue = queue
         self._announcer = Announcer(settings.broker_url)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._unfit: dict[str | None, float] = {}  # queues, until when, on the clock of `monotonic`
         self.stopping = threading.Event()
 
     def run_next(self) -> bool:
@@ -101,7 +105,9 @@ class JobRunner:
 
     def _claim_next(self) -> Claim | None:
         lease = self._settings.lease_seconds
-        while (job_id := jobs.most_urgent(self._db, self._settings.queues)) is not None:
+        if self._unfit.get(None, 0.0) > time.monotonic():
+            return None
+        while (job_id := jobs.most_urgent(self._db, self._queues())) is not None:
             if (claim := jobs.claim(self._db, job_id, worker=self._name, lease_seconds=lease)) is not None:
                 return claim  # else another worker was faster: there may be more
         return None
@@ -207,7 +213,7 @@ class JobRunner:
             if isinstance(event, Failed):
                 log.warning("training failed", job_id=claim.job_id, code=event.code, log=process.log_tail())
                 self._insist(diary.write)
-                self._fail(claim, event.code, event.message)
+                self._settle_failure(claim, spec, event)
                 return None
             if event is not None:
                 diary.note(event)
@@ -232,6 +238,20 @@ class JobRunner:
         log.warning("training process died", job_id=claim.job_id, reason=reason, log=process.log_tail())
         self._release(claim, reason, spend_attempt=True)
         return None
+
+    def _settle_failure(self, claim: Claim, spec: TrainingSpec, event: Failed) -> None:
+        """End the job, unless it is this machine that cannot do it: then others get it, and this one takes a rest."""
+        if event.code == HardwareError.code and spec.gpus == 1:
+            log.error("this machine lacks what its queue needs", queue=claim.queue, reason=event.message)
+            self._unfit[claim.queue] = time.monotonic() + _UNFIT_SECONDS
+            self._release(claim, event.message, spend_attempt=True)
+        else:
+            self._fail(claim, event.code, event.message)
+
+    def _queues(self) -> list[QueueName]:
+        """Those that this worker takes jobs from at present."""
+        now = time.monotonic()
+        return [queue for queue in self._settings.queues if self._unfit.get(queue, 0.0) <= now]
 
     def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> None:
         """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -16,7 +16,7 @@ from api.routes.common import Limit, PageQuery, problems
 from api.schemas import EventOut, JobOut, ListOut
 from api.services import Services, ServicesDep
 from api.webhook_schemas import WebhookDeliveryOut
-from models_store import datasets, jobs
+from models_store import datasets, jobs, workers
 from models_store.errors import InvalidInputError, Problem
 from models_store.specs import JobRequest, ModelName, resolve_spec
 from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
@@ -94,16 +94,23 @@ def _told(services: Services, job: TrainingJob) -> TrainingJob:
 
 def _shown(services: Services, job: TrainingJob) -> JobOut:
     """A job with its place in the queue and its attempts."""
-    place = jobs.positions(services.db, [job]).get(job.id)
-    return JobOut.of(job, place, jobs.attempts(services.db, job.id))
+    served = services.served()
+    place = jobs.positions(services.db, [job], served).get(job.id)
+    return JobOut.of(job, place, jobs.attempts(services.db, job.id), _why_waiting(job, served))
+
+
+def _why_waiting(job: TrainingJob, served: Mapping[str, int]) -> str | None:
+    return workers.why_waiting(job.queue, served) if job.status == JobStatus.QUEUED else None
 
 
 @router.get("", operation_id="listJobs")
 def list_jobs(services: ServicesDep, query: Annotated[JobsQuery, Query()]) -> ListOut[JobOut]:
     """Jobs, the newest first."""
     rows = jobs.list_jobs(services.db, limit=query.limit + 1, after=query.after, status=query.status, model=query.model)
-    places = jobs.positions(services.db, rows)
-    return ListOut.page([JobOut.of(row, places.get(row.id)) for row in rows], query.limit)
+    served = services.served()
+    places = jobs.positions(services.db, rows, served)
+    shown = [JobOut.of(row, places.get(row.id), waiting_reason=_why_waiting(row, served)) for row in rows]
+    return ListOut.page(shown, query.limit)
 
 
 @router.get("/{job_id}", operation_id="getJob", responses=problems(404))

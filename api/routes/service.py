@@ -12,12 +12,13 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.figures import BROKER_MESSAGES, JOBS, PENDING_WEBHOOKS, WAITING_TEXTS
+from api.figures import BROKER_MESSAGES, JOBS, PENDING_WEBHOOKS, WAITING_TEXTS, WORKERS
 from api.readiness import check_parts, is_ready
 from api.services import ServicesDep
 from models_store import jobs
 from models_store.errors import ThawlineError
 from models_store.logging import get_logger
+from models_store.placement import QueueName
 
 log = get_logger(__name__)
 
@@ -51,6 +52,9 @@ def metrics(services: ServicesDep) -> Response:
     with _best_effort("jobs"):
         for status, count in jobs.count_by_status(services.db).items():
             JOBS.labels(status).set(count)
+        served = services.served()
+        for queue in QueueName:
+            WORKERS.labels(queue.value).set(served.get(queue.value, 0))
         PENDING_WEBHOOKS.set(jobs.count_pending(services.db))
     with _best_effort("broker"):
         BROKER_MESSAGES.set(services.queue.depth())

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from models_store import promotion, registry
 from models_store.database import Database, db_now
 from models_store.errors import LeaseLostError
+from models_store.jobs.predicates import is_claimable, is_for, is_held, lease_expired
 from models_store.jobs.writing import (
     EXHAUSTED,
     NewEvent,
@@ -22,10 +23,6 @@ from models_store.jobs.writing import (
     ended,
     exhausted,
     failure_event,
-    is_claimable,
-    is_for,
-    is_held,
-    lease_expired,
     put_back,
     status_event,
     update_jobs,

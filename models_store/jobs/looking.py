@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import and_, func, or_
-from sqlalchemy.orm import aliased
+import sqlalchemy as sa
+from sqlalchemy import case, func, true
 from sqlmodel import Session, col, select
 
 from models_store.database import Database
 from models_store.errors import NotFoundError
+from models_store.jobs.predicates import is_for
+from models_store.placement import QueueName
 from models_store.tables import JobAttempt, JobEvent, JobStatus
 from models_store.tables import TrainingJob as J
 
@@ -58,20 +60,30 @@ def count_by_status(db: Database) -> dict[JobStatus, int]:
     return dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in rows}
 
 
-def positions(db: Database, jobs: Sequence[J]) -> dict[str, int]:
-    """Of those that are queued, the place in the queue, counted from 1: the more urgent and the older go first."""
+def positions(db: Database, jobs: Sequence[J], served: Collection[str] | None = None) -> dict[str, int]:
+    """Of those that are queued, the place in the queue, counted from 1: the more urgent and the older go first.
+
+    Only jobs that want the same workers count: those of the same queue, and those for which any worker will do.
+
+    Args:
+        db: The database.
+        jobs: Any; only those that are queued have a place.
+        served: The queues that some worker takes jobs from. Those of others stand in nobody's way.
+    """
     waiting = [job.id for job in jobs if job.status == JobStatus.QUEUED]
     if not waiting:
         return {}
-    other = aliased(J)
-    is_ahead = or_(
-        col(other.priority) > col(J.priority),
-        and_(col(other.priority) == col(J.priority), col(other.id) <= col(J.id)),
-    )
-    place = select(func.count()).where(other.status == JobStatus.QUEUED, is_ahead).correlate(J).scalar_subquery()
-    query = select(J.id, place).where(col(J.id).in_(waiting), J.status == JobStatus.QUEUED)
+    # One pass over the queue: as many running counts as there are queues, of which each job takes its own.
+    order = (col(J.priority).desc(), col(J.id))
+    rivals = {queue.value: is_for([queue]) for queue in QueueName} | {"": is_for(served) if served else true()}
+    places = [
+        func.sum(case((is_rival, 1), else_=0)).over(order_by=order).label(f"place_{name}")
+        for name, is_rival in rivals.items()
+    ]
+    queue = sa.select(col(J.id), col(J.queue), *places).where(col(J.status) == JobStatus.QUEUED).subquery()
     with db.reading() as session:
-        return dict(session.exec(query).all())
+        rows = session.connection().execute(sa.select(queue).where(queue.c.id.in_(waiting))).mappings().all()
+    return {row["id"]: int(row[f"place_{row['queue'] or ''}"]) for row in rows}
 
 
 def attempts(db: Database, job_id: str) -> list[JobAttempt]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import and_, func, or_
+from sqlalchemy import and_, func, or_, update
 from sqlmodel import col, select
 
 from models_store.database import Database, db_now
+from models_store.jobs.predicates import is_claimable, is_for, lease_expired
 from models_store.jobs.writing import (
     EXHAUSTED,
     NewEvent,
@@ -16,9 +17,6 @@ from models_store.jobs.writing import (
     ended,
     exhausted,
     failure_event,
-    is_claimable,
-    is_for,
-    lease_expired,
     put_back,
     status_event,
     update_jobs,
@@ -67,8 +65,10 @@ def sweep(db: Database) -> list[str]:
         return [job.id for job in rescued]
 
 
-def unheard(db: Database, queues: Collection[str], *, waiting_messages: int, older_than: float) -> list[J]:
-    """Queued jobs whose message seems lost: the broker holds fewer messages than there are queued jobs.
+def unheard(
+    db: Database, queues: Collection[str], *, waiting_messages: int, older_than: float, limit: int
+) -> list[tuple[str, str | None]]:
+    """Queued jobs whose message seems lost, with their queues: the broker holds fewer messages than it should.
 
     Args:
         db: The database.
@@ -76,17 +76,19 @@ def unheard(db: Database, queues: Collection[str], *, waiting_messages: int, old
             reads, of jobs that were cancelled: they say nothing of these.
         waiting_messages: Messages in these queues of the broker.
         older_than: Seconds since the last message, before which a job is left alone.
+        limit: How many at most. A message wakes a worker, which then goes on while there are jobs: a few will do.
     """
     with db.reading() as session:
         waits = and_(col(J.status) == JobStatus.QUEUED, is_for(queues))
         if session.exec(select(func.count()).where(waits)).one() <= waiting_messages:
             return []
         stale = or_(col(J.enqueued_at).is_(None), col(J.enqueued_at) < db_now(-older_than))
-        query = select(J).where(waits, stale).order_by(col(J.id))
+        query = select(J.id, J.queue).where(waits, stale).order_by(col(J.id)).limit(limit)
         return list(session.exec(query))
 
 
-def mark_enqueued(db: Database, job_id: str) -> None:
-    """Note that a message was sent for a job."""
+def mark_enqueued(db: Database, *job_ids: str) -> None:
+    """Note that a message was sent for these jobs."""
+    sent = and_(col(J.id).in_(job_ids), col(J.status) == JobStatus.QUEUED)
     with db.transaction() as session:
-        update_jobs(session, and_(col(J.id) == job_id, col(J.status) == JobStatus.QUEUED), {"enqueued_at": db_now()})
+        session.execute(update(J).where(sent).values(enqueued_at=db_now()).execution_options(synchronize_session=False))

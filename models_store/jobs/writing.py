@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, and_, update
 from sqlmodel import Session, col
 
 from models_store.database import db_now
 from models_store.jobs.webhooks import announce
-from models_store.tables import HELD_STATUSES, TERMINAL_STATUSES, AttemptOutcome, JobAttempt, JobEvent, JobStatus
+from models_store.tables import TERMINAL_STATUSES, AttemptOutcome, JobAttempt, JobEvent, JobStatus
 from models_store.tables import TrainingJob as J
 
 EXHAUSTED = "attempts_exhausted"
@@ -31,26 +30,6 @@ def update_jobs(session: Session, where: ColumnElement[bool], values: dict[str, 
     """Change the jobs that the predicate holds for, and hand back what they are now."""
     statement = update(J).where(where).values(values).returning(J).execution_options(synchronize_session=False)
     return list(session.scalars(statement, execution_options={"populate_existing": True}))
-
-
-def is_held() -> ColumnElement[bool]:
-    """A worker has the job."""
-    return col(J.status).in_(HELD_STATUSES)
-
-
-def lease_expired() -> ColumnElement[bool]:
-    """A worker had the job, and has not been heard of for the length of the lease."""
-    return and_(is_held(), col(J.lease_until) < db_now())
-
-
-def is_claimable() -> ColumnElement[bool]:
-    """Attempts are left, and nobody has asked for the job's end."""
-    return and_(col(J.attempt) < col(J.max_attempts), col(J.cancel_requested).is_(False))
-
-
-def is_for(queues: Collection[str]) -> ColumnElement[bool]:
-    """A worker that takes the jobs of these queues, and those of none, may have the job."""
-    return or_(col(J.queue).is_(None), col(J.queue).in_(queues))
 
 
 def ended(status: JobStatus, **values: Any) -> dict[str, Any]:

@@ -700,6 +700,15 @@ def test_the_more_urgent_goes_first_and_then_the_older(db: Database) -> None:
     assert jobs.positions(db, [jobs.get(db, job_id) for job_id in ids.values()]) == {}
 
 
+def test_only_those_that_want_the_same_workers_stand_before_a_job(db: Database) -> None:
+    gpu, either, cpu, last = (submit(db, queue=queue).id for queue in ("gpu", None, "cpu", None))
+    waiting = [jobs.get(db, job_id) for job_id in (gpu, either, cpu, last)]
+
+    assert jobs.positions(db, waiting, ["cpu", "gpu"]) == {gpu: 1, either: 2, cpu: 2, last: 4}
+    # Nobody takes jobs of `gpu`, so one of them keeps nobody waiting.
+    assert jobs.positions(db, waiting, ["cpu"]) == {gpu: 1, either: 1, cpu: 2, last: 3}
+
+
 def test_a_worker_takes_the_jobs_of_its_queues_and_those_of_none(db: Database) -> None:
     gpu, anywhere, cpu = (submit(db, queue=queue).id for queue in ("gpu", None, "cpu"))
 
@@ -830,7 +839,8 @@ def test_two_sweeps_at_once_take_each_job_back_once(db: Database) -> None:
 
 
 def unheard(db: Database, *, waiting_messages: int, older_than: float) -> list[str]:
-    return [job.id for job in jobs.unheard(db, ["cpu"], waiting_messages=waiting_messages, older_than=older_than)]
+    found = jobs.unheard(db, ["cpu"], waiting_messages=waiting_messages, older_than=older_than, limit=10)
+    return [job_id for job_id, _ in found]
 
 
 def test_a_queued_job_without_a_message_is_heard_of(db: Database) -> None:
@@ -846,6 +856,16 @@ def test_a_job_whose_message_was_just_sent_is_left_alone(db: Database) -> None:
 
     assert unheard(db, waiting_messages=0, older_than=LONG) == []
     assert unheard(db, waiting_messages=0, older_than=-1) == [job.id]
+
+
+def test_only_some_jobs_are_heard_of_at_a_time(db: Database) -> None:
+    ids = [submit(db).id for _ in range(3)]
+
+    found = jobs.unheard(db, ["cpu"], waiting_messages=0, older_than=LONG, limit=2)
+
+    assert found == [(ids[0], None), (ids[1], None)]
+    jobs.mark_enqueued(db, *ids[:2])
+    assert unheard(db, waiting_messages=0, older_than=LONG) == [ids[2]]
 
 
 def test_a_job_for_other_workers_is_theirs_to_hear_of(db: Database) -> None:

@@ -117,6 +117,16 @@ def test_listening_beyond_this_machine_needs_a_key(
             Settings(host=host).check_exposure()
 
 
+def test_a_worker_for_gpus_does_not_start_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    settings = Settings(_env_file=None, worker_queues=["gpu"])
+    settings.check_consistency()  # the API may have the same settings, and run elsewhere
+
+    with pytest.raises(ConfigurationError, match="no GPU"):
+        settings.check_worker()
+    Settings(_env_file=None, worker_queues=["cpu"]).check_worker()
+
+
 def test_the_key_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THAWLINE_API_KEY", "hunter2")
     settings = Settings()

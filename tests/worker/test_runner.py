@@ -20,6 +20,7 @@ from sqlmodel import select
 
 from models_store import datasets, jobs
 from models_store.artifacts import MANIFEST, children
+from models_store.placement import QueueName
 from models_store.predictor import Predictor
 from models_store.queue import JobQueue
 from models_store.tables import JobStatus, ModelVersion, TrainingJob
@@ -481,6 +482,26 @@ def test_a_failure_that_the_process_tells_of_is_the_jobs_own(
     assert event_messages(workshop.db, job_id)[2:] == ["last words", "the loss became nan"]
     assert queue.depth() == 0  # another attempt would end as this one did
     assert_nothing_is_published(workshop)
+
+
+NO_GPU = Failed(code="hardware_missing", message="no GPU can be used here")
+
+
+def test_a_job_that_this_machine_cannot_do_is_left_to_others_and_the_queue_is_left_alone(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, NO_GPU)
+    runner = make_runner(workshop, queue, worker_queues=[QueueName.GPU, QueueName.CPU])
+    first, second = workshop.submit(queue="gpu"), workshop.submit(queue="gpu")
+
+    assert runner.run_next()
+    assert not runner.run_next()  # or the whole queue would be used up here
+
+    assert (workshop.job(first).status, workshop.job(first).attempt) == (JobStatus.QUEUED, 1)
+    assert (workshop.job(second).status, workshop.job(second).attempt) == (JobStatus.QUEUED, 0)
+    assert jobs.attempts(workshop.db, first)[-1].reason == NO_GPU.message
+    script(monkeypatch, FINISHED)
+    assert make_runner(workshop, queue, worker_queues=[QueueName.GPU]).run_next()  # another machine
 
 
 def test_data_that_were_altered_on_disk_end_the_job_before_anything_is_trained(

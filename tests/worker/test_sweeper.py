@@ -10,13 +10,14 @@ import pytest
 from kombu.connection import Connection
 from sqlalchemy.exc import OperationalError
 
-from models_store import jobs
+from models_store import jobs, workers
 from models_store.housekeeping import attempt_folder
 from models_store.queue import QUEUE_NAME, JobQueue
 from models_store.tables import JobStatus
 from tests.fixtures.servers import Valkey, wait_for
 from tests.models_store.samples import EXPIRED, LONG, claim, event_messages, submit
 from tests.worker.conftest import Workshop
+from worker.patience import Patience
 from worker.sweeper import Sweeper
 
 NEVER = 3600.0
@@ -133,6 +134,37 @@ def test_a_job_whose_lease_ran_out_goes_back_and_is_sent_at_once(
 
 
 # ---- parts that are away --------------------------------------------------------------------------------------------
+
+
+def test_after_a_gap_nobody_is_taken_for_lost_before_he_could_say_that_he_is_alive(
+    workshop: Workshop, valkey: Valkey, queue: JobQueue
+) -> None:
+    now = [0.0]
+    settings = workshop.settings
+    patience = Patience(settings, (lambda: now[0],))
+    sweeper = Sweeper(settings, workshop.db, workshop.store, queue, patience)
+    sweeper.sweep()
+    alive = claim(workshop.db, submit(workshop.db).id, lease_seconds=EXPIRED)
+    dead = claim(workshop.db, submit(workshop.db).id, lease_seconds=EXPIRED)
+
+    now[0] += 2 * settings.lease_seconds  # the machine was suspended: both leases have run out
+    sweeper.sweep()
+    jobs.heartbeat(workshop.db, alive, lease_seconds=LONG)
+    now[0] += 2 * settings.heartbeat_seconds
+    sweeper.sweep()
+
+    assert workshop.job(alive.job_id).status == JobStatus.RUNNING
+    assert workshop.job(dead.job_id).status == JobStatus.QUEUED
+
+
+def test_a_worker_says_that_it_is_there_until_it_leaves(workshop: Workshop, valkey: Valkey, queue: JobQueue) -> None:
+    sweeper = make_sweeper(workshop, queue)
+    sweeper.sweep()
+    assert workers.served(workshop.db, within_seconds=60) == {"": 1, "cpu": 1}
+
+    sweeper.stop()
+
+    assert workers.served(workshop.db, within_seconds=60) == {}
 
 
 def test_a_broker_that_is_away_does_not_break_a_sweep(workshop: Workshop, valkey: Valkey, queue: JobQueue) -> None:
