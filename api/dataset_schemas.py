@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from api.schemas import ProblemItem
 from models_store.datasets import Outcome
 from models_store.errors import InvalidInputError
-from models_store.tables import Dataset
+from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
 from models_store.tasks.bio import OUTSIDE, entity_spans
 
@@ -45,6 +45,7 @@ class DatasetOut(BaseModel):
     object: Literal["dataset"] = "dataset"
     name: str
     task: TaskName
+    status: Annotated[DatasetStatus, Field(description="`validating` while a large upload is being read")]
     format: str
     size_bytes: int
     sha256: str
@@ -54,6 +55,9 @@ class DatasetOut(BaseModel):
     splits: dict[str, SplitOut]
     skipped_rows: int = Field(description="Rows that are wrong and were left out (`on_error=skip`)")
     warnings: list[WarningOut]
+    rows_read: Annotated[int, Field(description="So far, while it is validating")]
+    errors: Annotated[list[ProblemItem] | None, Field(description="Why it is invalid: the first hundred")]
+    error_count: int
     created_at: datetime
 
     @classmethod

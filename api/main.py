@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         before, tempfile.tempdir = tempfile.tempdir, str(settings.scratch_dir)  # where uploads spool
         app.state.services = Services.build(settings, tracing)
         services = app.state.services
+        services.ingestion.start()
         beside = [asyncio.create_task(work) for work in (services.upkeep.run(), services.news.run())]
         try:
             yield

@@ -24,6 +24,7 @@ from models_store.errors import ArtifactCorruptError, NotFoundError
 MANIFEST = "manifest.json"
 _KEY = re.compile(r"(datasets|models)/[a-z0-9_][a-z0-9_.-]*")
 _STAGING = ".staging"
+_KEPT = "uploads"
 
 
 class _FileEntry(BaseModel):
@@ -54,6 +55,27 @@ class ArtifactStore:
         """
         with passing_folder(self.root / _STAGING / (name or str(ULID()).lower())) as folder:
             yield folder
+
+    def keep(self, folder: Path, name: str) -> None:
+        """Put a staged folder aside, whole, until somebody has read it."""
+        target = self.kept(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            fsync(path)
+        folder.rename(target)
+        fsync(target.parent)
+
+    def kept(self, name: str) -> Path:
+        """Where a folder lies that was put aside."""
+        return self.root / _KEPT / name
+
+    def all_kept(self) -> list[Path]:
+        """All folders that were put aside."""
+        return children(self.root / _KEPT)
+
+    def drop_kept(self, name: str) -> None:
+        """Remove a folder that was put aside, if it is there."""
+        shutil.rmtree(self.kept(name), ignore_errors=True)
 
     def staged(self) -> list[Path]:
         """Folders in the staging area: of work under way, or left by a process that was killed."""

@@ -17,7 +17,7 @@ from sqlmodel import col, select
 from models_store.artifacts import ArtifactStore, children
 from models_store.database import Database
 from models_store.datasets import dataset_key
-from models_store.tables import HELD_STATUSES, TERMINAL_STATUSES, Dataset, ModelVersion, TrainingJob
+from models_store.tables import HELD_STATUSES, TERMINAL_STATUSES, Dataset, DatasetStatus, ModelVersion, TrainingJob
 
 UPLOAD_SECONDS = 24 * 3600.0
 _OF_ATTEMPT = re.compile(r"job_[a-z0-9]+\.[0-9]+")  # what `attempt_folder` makes
@@ -43,6 +43,7 @@ def tidy(db: Database, store: ArtifactStore, scratch: Path, checkpoints: Path) -
     # The folders are listed before the database is asked: what is made in between is left alone.
     working = [*(path for path in children(scratch) if path.is_dir()), *store.staged()]
     resumable = children(checkpoints)
+    uploads = store.all_kept()
     keys = [*store.keys("models"), *store.keys("datasets")]
     with db.reading() as session:
         running = {
@@ -53,11 +54,13 @@ def tidy(db: Database, store: ArtifactStore, scratch: Path, checkpoints: Path) -
         }
         unfinished = set(session.exec(select(TrainingJob.id).where(col(TrainingJob.status).not_in(TERMINAL_STATUSES))))
         known = set(session.exec(select(ModelVersion.artifact)))
+        waiting = set(session.exec(select(Dataset.id).where(Dataset.status == DatasetStatus.VALIDATING)))
         known |= {dataset_key(dataset_id) for dataset_id in session.exec(select(Dataset.id))}
     # A row failed to follow its files, or the files outlived their row.
     orphans = [store.root / key for key in keys if key not in known]
     removed = [path for path in [*working, *orphans] if _is_abandoned(path, running)]
     removed += [path for path in resumable if path.name not in unfinished]
+    removed += [path for path in uploads if path.name not in waiting and _age(path) > UPLOAD_SECONDS]
     for path in removed:
         _remove(path)
     return removed

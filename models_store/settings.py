@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(False, description="Whether webhooks may go to addresses that are not public")
 
     max_upload_bytes: int = Field(256 * MIB, ge=1, description="Largest body of POST /datasets")
+    validate_at_once_bytes: int = Field(
+        8 * MIB, ge=0, description="Up to this size an upload is validated while its caller waits"
+    )
     max_unpacked_bytes: int = Field(2048 * MIB, ge=1, description="Most that one uploaded file may unpack to")
     max_request_bytes: int = Field(8 * MIB, ge=1, description="Largest body of any other call")
 

@@ -50,6 +50,14 @@ class AttemptOutcome(StrEnum):
     LOST = "lost"  # nobody heard of its worker any more
 
 
+class DatasetStatus(StrEnum):
+    """How far a data set has got."""
+
+    VALIDATING = "validating"
+    READY = "ready"
+    INVALID = "invalid"
+
+
 class DeliveryStatus(StrEnum):
     """Whether a webhook has reached its receiver."""
 
@@ -78,6 +86,13 @@ class Dataset(SQLModel, table=True):
     fingerprint: str | None = Field(default=None, index=True)  # the same for the same upload
     skipped_rows: int = 0
     statistics: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    status: str = DatasetStatus.READY
+    wishes: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # how a file that waits is to be understood
+    rows_read: int = 0
+    errors: list[dict[str, Any]] | None = Field(default=None, sa_type=JSON)
+    error_count: int = 0
+    attempt: int = 0
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
     @property
     def multi_label(self) -> bool:

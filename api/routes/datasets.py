@@ -18,7 +18,7 @@ from api.services import ServicesDep
 from models_store import datasets
 from models_store.datasets import ExportFormat, OnError, Upload, Wishes
 from models_store.errors import InvalidInputError, Problem
-from models_store.tables import utc_now
+from models_store.tables import DatasetStatus, utc_now
 from models_store.tasks import TaskName
 from models_store.tokenizer import tokenizer_of
 
@@ -90,7 +90,11 @@ _FIELDS = {
     "",
     status_code=201,
     operation_id="createDataset",
-    responses={200: {"model": DatasetOut, "description": "The same upload was stored before"}, **problems(413, 422)},
+    responses={
+        200: {"model": DatasetOut, "description": "The same upload was stored before"},
+        202: {"model": DatasetOut, "description": "A large upload: ask for it until its status is ready or invalid"},
+        **problems(413, 422),
+    },
 )
 async def create_dataset(
     request: Request, response: Response, services: ServicesDep, form: Annotated[UploadForm, Depends()]
@@ -106,9 +110,13 @@ async def create_dataset(
             form.uploads,
             form.wishes,
             most_unpacked=services.settings.max_unpacked_bytes,
+            at_once=services.settings.validate_at_once_bytes,
         )
     response.headers["Location"] = f"/datasets/{dataset.id}"
-    if dataset.created_at < before:
+    if dataset.status == DatasetStatus.VALIDATING:
+        services.ingestion.wake()
+        response.status_code = 202
+    elif dataset.created_at < before:
         response.status_code = 200
     return DatasetOut.of(dataset)
 
@@ -147,24 +155,24 @@ def get_dataset(dataset_id: str, services: ServicesDep) -> DatasetOut:
     return DatasetOut.of(datasets.get(services.db, dataset_id))
 
 
-@router.get("/{dataset_id}/preview", operation_id="previewDataset", responses=problems(404))
+@router.get("/{dataset_id}/preview", operation_id="previewDataset", responses=problems(404, 409))
 def preview_dataset(
     dataset_id: str, services: ServicesDep, query: Annotated[PreviewQuery, Query()]
 ) -> ListOut[dict[str, Any]]:
     """Rows of a split, as they will be trained on; of tagged text also the text and its entities."""
-    dataset = datasets.get(services.db, dataset_id)
+    dataset = datasets.get_ready(services.db, dataset_id)
     rows = datasets.preview(services.store, dataset, split=query.split, limit=query.limit + 1, after=query.after)
     return ListOut.page([shown(dict(row)) for row in rows], query.limit)
 
 
-@router.get("/{dataset_id}/statistics", operation_id="datasetStatistics", responses=problems(404))
+@router.get("/{dataset_id}/statistics", operation_id="datasetStatistics", responses=problems(404, 409))
 def dataset_statistics(
     dataset_id: str,
     services: ServicesDep,
     encoder: Annotated[str | None, Query(max_length=64, description="Count its word pieces, too")] = None,
 ) -> StatisticsOut:
     """How many rows each label has, and how long rows are."""
-    dataset = datasets.get(services.db, dataset_id)
+    dataset = datasets.get_ready(services.db, dataset_id)
     splits: dict[str, Any] = {split: dict(found) for split, found in (dataset.statistics or {}).items()}
     if encoder is not None:
         tokenizer, most = tokenizer_of(encoder, services.settings.encoders.find(encoder).folder)
@@ -173,10 +181,10 @@ def dataset_statistics(
     return StatisticsOut.model_validate({"dataset_id": dataset.id, "encoder": encoder, "splits": splits})
 
 
-@router.get("/{dataset_id}/skipped", operation_id="skippedRows", responses=problems(404))
+@router.get("/{dataset_id}/skipped", operation_id="skippedRows", responses=problems(404, 409))
 def skipped_rows(dataset_id: str, services: ServicesDep, query: Annotated[RowsQuery, Query()]) -> ListOut[ProblemItem]:
     """What was wrong with rows that were left out of the data set, in the order of the files."""
-    dataset = datasets.get(services.db, dataset_id)
+    dataset = datasets.get_ready(services.db, dataset_id)
     found = datasets.skipped(services.store, dataset, limit=query.limit + 1, after=query.after)
     return ListOut.page([ProblemItem.model_validate(problem) for problem in found], query.limit)
 
@@ -194,7 +202,7 @@ def export_dataset(
     form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
 ) -> StreamingResponse:
     """A split as a file that can be uploaded again."""
-    dataset = datasets.get(services.db, dataset_id)
+    dataset = datasets.get_ready(services.db, dataset_id)
     rows = datasets.rows_of(services.store, dataset, split)
     name = f"{dataset.id}-{split}.{form.value}"
     return StreamingResponse(

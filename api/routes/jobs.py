@@ -60,7 +60,7 @@ def create_job(
 
 def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
     _check_webhook(services, body.webhook_url)
-    dataset = datasets.get(services.db, body.dataset_id)
+    dataset = datasets.get_ready(services.db, body.dataset_id)
     names = services.settings.encoders.names()
     spec = resolve_spec(body, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], names)
     return jobs.submit(

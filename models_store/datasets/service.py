@@ -30,13 +30,15 @@ from models_store.datasets.tables import Reading
 from models_store.datasets.validation import MAX_LINES, Findings, examine, warnings
 from models_store.datasets.writing import part_rows
 from models_store.errors import ConflictError, InvalidDatasetError, InvalidInputError, NotFoundError, Problem
-from models_store.tables import TERMINAL_STATUSES, Dataset, TrainingJob
+from models_store.tables import TERMINAL_STATUSES, Dataset, DatasetStatus, TrainingJob
 from models_store.tasks import Row, TaskName
 
 SPLITS = ("train", "validation", "test")
 SKIPPED = "skipped.jsonl"
 _MIN_TRAIN_ROWS = 4
 _CHUNK = 1024 * 1024
+_PACKED_WEIGHT = 8
+_NOTHING: dict[str, Any] = {"format": "", "columns": {}, "schema_": {}, "labels": [], "splits": {}, "warnings": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,20 @@ def create(
     wishes: Wishes,
     *,
     most_unpacked: int | None = None,
+    at_once: int | None = None,
 ) -> Dataset:
     """Validate the files and store them as a data set; if it is refused nothing is stored.
 
     The same files, to be understood alike, are not stored again: the data set that they have made is handed back.
+
+    Args:
+        db: The database.
+        store: Where the files go.
+        uploads: The files.
+        wishes: How they are to be understood.
+        most_unpacked: Bytes that each may unpack to.
+        at_once: Bytes up to which files are read now; larger ones are only stored, to be read by somebody who has
+            claimed them (`pending`). None: any.
 
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
@@ -130,29 +142,48 @@ def create(
         saved = _save(uploads, folder, wishes, most_unpacked)
         if (known := _known(db, saved.fingerprint)) is not None:
             return known
-        outcome = read(saved.sources, reading, wishes.on_error, folder)
-        findings = outcome.accepted()
-        train = outcome.splits["train"].table
-        splits, statistics = _write_splits(outcome, folder)
         dataset = Dataset(
             name=saved.name,
             task=wishes.task,
-            format=train.format,
             size_bytes=saved.size,
             sha256=saved.sha256,
             fingerprint=saved.fingerprint,
-            columns=train.columns,
-            schema_=findings.schema,
-            labels=findings.labels,
-            splits=splits,
-            statistics=statistics,
-            skipped_rows=outcome.report.skipped_rows,
-            warnings=outcome.warnings,
+            **_NOTHING,
         )
-        store.publish(folder, dataset_key(dataset.id), _manifest(dataset, findings))
+        if at_once is not None and saved.weight > at_once:
+            dataset.status = DatasetStatus.VALIDATING
+            dataset.wishes = {**wishes.to_json(), "files": {split: s.name for split, s in saved.sources.items()}}
+            store.keep(folder, dataset.id)
+        else:
+            outcome = read(saved.sources, reading, wishes.on_error, folder)
+            for name, value in stored(outcome, folder).items():
+                setattr(dataset, name, value)
+            store.publish(folder, dataset_key(dataset.id), manifest_of(dataset.id, dataset.schema_, dataset.splits))
     with db.transaction() as session:
         session.add(dataset)
     return dataset
+
+
+def stored(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Give the rows their places in the folder; what the data set then tells of itself, by its columns.
+
+    Raises:
+        InvalidDatasetError: The files are refused.
+        InvalidInputError: No row can be spared for validation.
+    """
+    findings = outcome.accepted()
+    train = outcome.splits["train"].table
+    splits, statistics = _write_splits(outcome, folder)
+    return {
+        "format": train.format,
+        "columns": train.columns,
+        "schema_": findings.schema,
+        "labels": findings.labels,
+        "splits": splits,
+        "statistics": statistics,
+        "skipped_rows": outcome.report.skipped_rows,
+        "warnings": outcome.warnings,
+    }
 
 
 def dry_run(
@@ -184,8 +215,9 @@ def dry_run(
 
 def _known(db: Database, fingerprint: str) -> Dataset | None:
     """The data set that the very same upload has made before, if it is still there."""
+    same = select(Dataset).where(Dataset.fingerprint == fingerprint, Dataset.status != DatasetStatus.INVALID)
     with db.reading() as session:
-        return session.exec(select(Dataset).where(Dataset.fingerprint == fingerprint).limit(1)).first()
+        return session.exec(same.limit(1)).first()
 
 
 def check(wishes: Wishes) -> Reading:
@@ -268,6 +300,7 @@ class _Saved:
         name: Of the data set.
         sha256: Of the training file.
         size: Of all files, in bytes.
+        weight: The same, packed ones counting for what they may unpack to.
         fingerprint: The same for the same files that are to be understood alike.
     """
 
@@ -275,6 +308,7 @@ class _Saved:
     name: str
     sha256: str
     size: int
+    weight: int
     fingerprint: str
 
 
@@ -282,7 +316,7 @@ def _save(uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | N
     """Stream the uploads to disk."""
     sources: dict[str, SourceFile] = {}
     digests: dict[str, str] = {}
-    size = 0
+    size = weight = 0
     for upload in uploads:
         path = folder / f"source-{upload.split}"
         sha256 = hashlib.sha256()
@@ -293,9 +327,11 @@ def _save(uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | N
         name = display_name(upload.filename, upload.split)
         sources[upload.split] = SourceFile(name, path, most, check_encoding(wishes.encoding))
         digests[upload.split] = sha256.hexdigest()
+        weight += path.stat().st_size * (_PACKED_WEIGHT if sources[upload.split].is_dense else 1)
     name = (wishes.name or Path(sources["train"].name).stem)[:200]
     identity = json.dumps({**wishes.to_json(), "name": name, "files": digests}, sort_keys=True)
-    return _Saved(sources, name, digests["train"], size, hashlib.sha256(identity.encode()).hexdigest())
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+    return _Saved(sources, name, digests["train"], size, weight, fingerprint)
 
 
 def _check_size(train: SplitData, report: Report) -> None:
@@ -341,8 +377,9 @@ def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:
     return {"train": ~chosen, "validation": chosen}
 
 
-def _manifest(dataset: Dataset, findings: Findings) -> dict[str, Any]:
-    return {"kind": "dataset", "id": dataset.id, "schema": findings.schema, "splits": dataset.splits}
+def manifest_of(dataset_id: str, schema: dict[str, Any], splits: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of a data set's files says beside their hashes."""
+    return {"kind": "dataset", "id": dataset_id, "schema": schema, "splits": splits}
 
 
 def get(db: Database, dataset_id: str) -> Dataset:
@@ -355,6 +392,23 @@ def get(db: Database, dataset_id: str) -> Dataset:
         dataset = session.get(Dataset, dataset_id)
     if dataset is None:
         raise NotFoundError(f"dataset {dataset_id!r} does not exist", code="dataset_not_found")
+    return dataset
+
+
+def get_ready(db: Database, dataset_id: str) -> Dataset:
+    """A data set whose rows can be had.
+
+    Raises:
+        NotFoundError: No such data set.
+        ConflictError: Its files have not been read yet, or were found wrong.
+    """
+    dataset = get(db, dataset_id)
+    if dataset.status == DatasetStatus.VALIDATING:
+        message = f"dataset {dataset_id!r} is still being validated; ask for it until its status is ready"
+        raise ConflictError(message, code="dataset_not_ready")
+    if dataset.status == DatasetStatus.INVALID:
+        message = f"dataset {dataset_id!r} is invalid: its `errors` say why; upload it mended"
+        raise ConflictError(message, code="dataset_invalid")
     return dataset
 
 
@@ -421,6 +475,7 @@ def delete(db: Database, store: ArtifactStore, dataset_id: str) -> None:
             raise ConflictError(f"dataset {dataset_id!r} is used by job {busy}", code="dataset_in_use")
         session.delete(dataset)
     store.delete(dataset_key(dataset_id))
+    store.drop_kept(dataset_id)
 
 
 def read_split(folder: Path, split: str) -> Sequence[Row]:
