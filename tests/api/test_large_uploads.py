@@ -43,7 +43,7 @@ def ended(client: TestClient, dataset_id: str) -> dict[str, Any]:
         body: dict[str, Any] = client.get(f"/datasets/{dataset_id}").json()
         return None if body["status"] == "validating" else body
 
-    found = wait_for(over, seconds=60, what="the end of a validation")
+    found: dict[str, Any] | None = wait_for(over, seconds=60, what="the end of a validation")
     assert found is not None
     return found
 
