@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from tests.api.checks import problem_of
 from tests.fixtures.models import QUANTISED, SampleFiles, TrainedModel
@@ -56,6 +59,28 @@ def test_offsets_are_characters_of_the_text_as_sent(service: Service, text: str,
         assert text[span["start"] : span["end"]] == span["text"]
     starts = [token["start"] for token in answer["tokens"]]
     assert starts == sorted(starts)
+
+
+_NAMES = st.sampled_from(["Ada", "Bob", "Carol", "Monday", "met"])
+_STRANGE = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+_MARKS = st.sampled_from(
+    ["👩\u200d👧", "🇨🇭", "e\u0301", "آدا", "日本", "\t", "  ", "\u202e", "\u200b", "\r\n", "ﬁ", "İ"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_NAMES | _STRANGE | _MARKS, min_size=1, max_size=12))
+def test_offsets_are_right_whatever_the_text(service: Service, parts: list[str]) -> None:
+    text = " ".join(parts)
+    assume(text.strip())
+
+    (answer,) = predictions(service, "tiny-tagging", [text])
+
+    for span in answer["tokens"] + answer["entities"]:
+        assert text[span["start"] : span["end"]] == span["text"]
+        assert span["start"] < span["end"]
+    ends = [(token["start"], token["end"]) for token in answer["tokens"]]
+    assert all(before[1] <= after[0] for before, after in pairwise(ends))
 
 
 def test_entities_stand_where_they_stand_in_the_text(service: Service) -> None:
