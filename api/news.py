@@ -38,11 +38,11 @@ class JobNews:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
-    async def wait(self, event: asyncio.Event) -> None:
-        """Until there is news, or it is time to look whether there is some."""
+    async def wait(self, event: asyncio.Event, at_most: float) -> None:
+        """Until there is news, or it is time to look whether there is some, but for so many seconds at most."""
         seconds = _RARELY_SECONDS if self.listens else _OFTEN_SECONDS
         with suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            await asyncio.wait_for(event.wait(), min(seconds, at_most))
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -64,7 +64,8 @@ class JobNews:
                     self.listens = True
                     self._wake_all()  # for what was said before
                 elif message["type"] == "message":
-                    for event in self._waiting.get(message["data"].decode(), ()):
+                    # Anybody with the broker's password may publish anything: what is no id is nobody's.
+                    for event in self._waiting.get(message["data"].decode(errors="replace"), ()):
                         event.set()
 
     def _wake_all(self) -> None:

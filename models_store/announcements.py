@@ -5,10 +5,11 @@ Whoever does not hear it looks into the database a little later: nothing depends
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 from redis import Redis, RedisError
+
+from models_store.breaker import CircuitBreaker
 
 CHANNEL = "thawline.news"
 _TIMEOUT_SECONDS = 1.0
@@ -24,7 +25,7 @@ class Announcer:
     """Says that there is news of a job; never raises, and never waits for long."""
 
     def __init__(self, broker_url: str | None) -> None:
-        self._resting_until = 0.0
+        self._breaker = CircuitBreaker(_REST_SECONDS)
         self._client = None
         if broker_url is not None:
             timeouts = {"socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS}
@@ -32,12 +33,14 @@ class Announcer:
 
     def announce(self, job_id: str) -> None:
         """Tell everybody who listens."""
-        if self._client is None or time.monotonic() < self._resting_until:
+        if self._client is None or not self._breaker.allows():
             return
         try:
             self._client.publish(CHANNEL, job_id)
         except RedisError:
-            self._resting_until = time.monotonic() + _REST_SECONDS
+            self._breaker.failed()
+        else:
+            self._breaker.succeeded()
 
     def close(self) -> None:
         """Close the connection."""

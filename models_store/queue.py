@@ -11,12 +11,14 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from models_store.breaker import CircuitBreaker
 from models_store.errors import UnavailableError
 from models_store.logging import get_logger
 from models_store.placement import QueueName
 
 TASK_NAME = "thawline.train"
 QUEUE_NAME = "thawline"
+_REST_SECONDS = 5.0  # after the broker took no message: requests do not wait for it again and again
 
 log = get_logger(__name__)
 
@@ -60,13 +62,19 @@ def celery_app(broker_url: str | None, *, socket_timeout: float = 10) -> Celery:
 class JobQueue:
     """Sends job ids; never raises for a broker that does not take them, because the sweep sends again."""
 
-    def __init__(self, broker_url: str | None) -> None:
+    def __init__(self, broker_url: str | None, *, rest_seconds: float = _REST_SECONDS) -> None:
         self.configured = broker_url is not None
+        self._breaker = CircuitBreaker(rest_seconds)
         # A request waits for this, and the sweep makes good what fails: better soon than surely.
         self._app = celery_app(broker_url, socket_timeout=2)
 
     def enqueue(self, job_id: str, queue: str | None = None) -> bool:
-        """Send the hint that a job waits, to the workers of a queue or to all; False if the broker did not take it."""
+        """Send the hint that a job waits, to the workers of a queue or to all; False if the broker did not take it.
+
+        After that it is not tried for some seconds: a broker that hangs would hold up every call, and a thread each.
+        """
+        if not self._breaker.allows():
+            return False
         try:
             self._app.send_task(
                 TASK_NAME,
@@ -76,8 +84,10 @@ class JobQueue:
                 retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
             )
         except Exception as error:  # noqa: BLE001 (away, full, read-only, …: the job is stored, and the sweep sends again)
+            self._breaker.failed()
             log.warning("broker took no message; the sweep will send it again", job_id=job_id, error=str(error))
             return False
+        self._breaker.succeeded()
         return True
 
     def depth(self, queues: Iterable[str] = tuple(QueueName)) -> int:
@@ -91,10 +101,12 @@ class JobQueue:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
                 channel: Any = connection.default_channel
                 names = [queue_name(queue) for queue in (None, *queues)]
-                return sum(int(channel.queue_declare(name, durable=True).message_count) for name in names)
+                waiting = sum(int(channel.queue_declare(name, durable=True).message_count) for name in names)
         except (OperationalError, OSError) as error:
             log.warning("broker away", error=str(error))
             raise UnavailableError("the broker does not answer") from error
+        self._breaker.succeeded()
+        return waiting
 
     def close(self) -> None:
         """Close the connections."""

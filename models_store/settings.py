@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    @field_validator("worker_queues", mode="before")
+    @classmethod
+    def _refuse_no_queue(cls, value: object) -> object:
+        if isinstance(value, str) and not value.replace(",", " ").strip():  # it would silently mean the default
+            raise ValueError("it names no queue; say cpu, gpu or cpu,gpu, or leave it out for what the device can do")
+        return value
+
     @field_validator("hub_encoders", mode="before")
     @classmethod
     def _parse_hub_encoders(cls, value: object) -> object:

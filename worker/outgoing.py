@@ -17,6 +17,10 @@ from urllib.parse import urlsplit
 
 import httpcore
 
+# What Python's `ipaddress` takes for public, and is not: protocol assignments (RFC 6890), the relays of 6to4, which was
+# given up (RFC 7526: the address leads to whoever announces it), and documentation (RFC 9637).
+_NOT_PUBLIC = tuple(ipaddress.ip_network(block) for block in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
+
 
 class ForbiddenAddressError(Exception):
     """The host has an address that is not public."""
@@ -145,4 +149,6 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         ip = ip.ipv4_mapped or ip.sixtofour or ip  # the address that is reached in the end
     inner = isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or inner)
+    return ip.is_global and not (
+        ip.is_multicast or ip.is_reserved or inner or any(ip in block for block in _NOT_PUBLIC)
+    )

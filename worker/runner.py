@@ -56,7 +56,7 @@ _RETRY_SECONDS = 1.0
 # even for a worker that alone is cut off; after this long it gives up all the same.
 _DATABASE_PATIENCE_SECONDS = 900.0
 _PATIENCE_WHEN_STOPPING_SECONDS = 10.0
-_CHECKPOINT_SECONDS = 20.0  # for writing a last one; less than a lease
+_CHECKPOINT_SECONDS = 20.0  # for writing a last one; nobody prolongs the lease meanwhile, so never more than half of it
 
 _UNFIT_SECONDS = 300.0  # for which a worker leaves a queue alone whose work it could not do
 
@@ -255,7 +255,7 @@ class JobRunner:
 
     def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> None:
         """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted."""
-        process.stop(_CHECKPOINT_SECONDS)
+        process.stop(min(_CHECKPOINT_SECONDS, self._settings.lease_seconds / 2))
         while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
             diary.note(event)
         self._insist(diary.write)

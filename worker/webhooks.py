@@ -1,4 +1,4 @@
-"""A thread of every worker that sends webhooks (docs/webhooks.md): a few at a time, and never two to one receiver."""
+"""A thread of every worker that sends webhooks (docs/webhooks.md): some at a time, and never two to one receiver."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.metadata
 import threading
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import httpcore
 
@@ -17,11 +16,10 @@ from models_store.logging import get_logger
 from models_store.signing import sign
 from models_store.tables import DeliveryStatus
 from worker.outgoing import ForbiddenAddressError, post
+from worker.receivers import Receivers, Standing
 
-_AT_A_TIME = 4
 _SECONDS = 10.0  # for one attempt
 _LEASE_SECONDS = 60.0  # well beyond, because looking up a name cannot be cut short
-_REST_SECONDS = 5.0  # after a receiver gave no answer, so that a few dead ones do not take all the turns
 _POLL_SECONDS = 1.0
 _LONGEST_ERROR = 300
 
@@ -38,7 +36,7 @@ class WebhookSender:
         self._context = httpcore.default_ssl_context()
         self._agent = f"Thawline/{importlib.metadata.version('thawline')}"
         self._lock = threading.Lock()
-        self._spared: dict[str, float] = {}  # receivers that get nothing until then, on the clock of `monotonic`
+        self._receivers = Receivers()
         self._sending: set[threading.Thread] = set()
         self._changed = threading.Event()
         self._stop = threading.Event()
@@ -62,10 +60,11 @@ class WebhookSender:
 
     def send_one(self) -> bool:
         """Send what is due first; whether anything was."""
-        if (delivery := self._claim()) is None:
-            return False
-        self._deliver(delivery)
-        return True
+        for standing in Standing:
+            if (delivery := self._claim(standing)) is not None:
+                self._deliver(delivery)
+                return True
+        return False
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -78,27 +77,29 @@ class WebhookSender:
 
     def _start_due(self) -> None:
         """Send as much as may be sent at a time."""
-        while len(self._sending) < _AT_A_TIME and not self._stop.is_set():
-            if (delivery := self._claim()) is None:
-                return
-            thread = threading.Thread(target=self._deliver, args=(delivery,), name=delivery.id, daemon=True)
-            with self._lock:
-                self._sending.add(thread)
-            thread.start()
+        for standing in Standing:
+            while self._receivers.has_room(standing) and not self._stop.is_set():
+                if (delivery := self._claim(standing)) is None:
+                    break
+                thread = threading.Thread(target=self._deliver, args=(delivery,), name=delivery.id, daemon=True)
+                with self._lock:
+                    self._sending.add(thread)
+                thread.start()
 
-    def _claim(self) -> Delivery | None:
-        now = time.monotonic()
-        with self._lock:
-            self._spared = {origin: until for origin, until in self._spared.items() if until > now}
-            delivery = jobs.claim_delivery(self._db, lease_seconds=_LEASE_SECONDS, sparing=self._spared)
+    def _claim(self, standing: Standing) -> Delivery | None:
+        """What is due first for receivers of this standing, whose turn it is."""
+        for who in self._receivers.candidates(standing):
+            delivery = jobs.claim_delivery(self._db, lease_seconds=_LEASE_SECONDS, sparing=who.sparing, among=who.among)
             if delivery is not None:
-                self._spared[_origin(delivery.url)] = now + _LEASE_SECONDS
-        return delivery
+                self._receivers.begin(delivery.origin, standing)
+                return delivery
+        return None
 
     def _deliver(self, delivery: Delivery) -> None:
-        answer = Answer(error="it was not sent")
+        answer, seconds, began = Answer(error="it was not sent"), 0.0, time.monotonic()
         try:
             answer = self._send(delivery)
+            seconds = time.monotonic() - began
             status = jobs.settle(self._db, delivery, answer)
             told = log.warning if status is DeliveryStatus.GIVEN_UP else log.info
             fate = "no longer ours" if status is None else status.value
@@ -106,9 +107,8 @@ class WebhookSender:
         except Exception:
             log.exception("webhook not settled; it is sent again once its lease is over", id=delivery.id)
         finally:
+            self._receivers.end(delivery.origin, answered=answer.status is not None, seconds=seconds)
             with self._lock:
-                rest = _REST_SECONDS if answer.status is None else 0.0
-                self._spared[_origin(delivery.url)] = time.monotonic() + rest
                 self._sending.discard(threading.current_thread())
             self._changed.set()
 
@@ -138,12 +138,6 @@ class WebhookSender:
         except Exception as error:  # noqa: BLE001 (whatever a receiver does must not end the sending)
             return Answer(error=_printable(f"{type(error).__name__}: {error}"))
         return Answer(status)
-
-
-def _origin(url: str) -> str:
-    """The beginning that all URLs of a receiver have in common."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}/"
 
 
 def _printable(text: str) -> str:

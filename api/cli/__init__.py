@@ -82,7 +82,7 @@ def worker(
     if concurrency is not None:
         os.environ["THAWLINE_WORKER_CONCURRENCY"] = str(concurrency)
     if queues is not None:
-        os.environ["THAWLINE_WORKER_QUEUES"] = queues
+        os.environ["THAWLINE_WORKER_QUEUES"] = queues or ","  # empty, it would be unset; like this it is refused
     with _told_plainly():
         _settings(listens=False)
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606

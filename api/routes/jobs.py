@@ -163,7 +163,11 @@ def list_webhooks(
     "/{job_id}/events",
     operation_id="listJobEvents",
     response_model=ListOut[EventOut],
-    responses={200: {"content": {"text/event-stream": {}}}, **problems(404)},
+    responses={
+        200: {"content": {"text/event-stream": {}}},
+        204: {"description": "The job is over and all of its stream was told: a browser does not connect again"},
+        **problems(404),
+    },
 )
 async def list_events(
     job_id: str,
@@ -175,7 +179,8 @@ async def list_events(
     """The events of a job; with ``Accept: text/event-stream`` a live stream that ends when the job does."""
     after = last_event_id if last_event_id is not None else query.after
     if "text/event-stream" in request.headers.get("accept", ""):
-        await run_in_threadpool(jobs.get, services.db, job_id)  # 404 before the stream begins
+        if await run_in_threadpool(_is_told, services, job_id, after):
+            return Response(status_code=204)
         return StreamingResponse(
             _stream(services, request, job_id, after),
             media_type="text/event-stream",
@@ -184,6 +189,18 @@ async def list_events(
     rows = await run_in_threadpool(jobs.events, services.db, job_id, after=after, limit=query.limit + 1)
     page = ListOut[EventOut].page([EventOut.of(row) for row in rows], query.limit)
     return JSONResponse(page.model_dump(mode="json"))
+
+
+def _is_told(services: Services, job_id: str, after: int) -> bool:
+    """Whether a stream would be empty: the job is over, and this was its last event.
+
+    An ``EventSource`` connects again whenever a stream ends, until it is answered 204 (the HTML standard, 9.2.3).
+
+    Raises:
+        NotFoundError: No such job.
+    """
+    job = jobs.get(services.db, job_id)  # before the events, so that none is missed
+    return job.status in TERMINAL_STATUSES and not jobs.events(services.db, job_id, after=after, limit=1)
 
 
 async def _stream(services: Services, request: Request, job_id: str, after: int) -> AsyncIterator[bytes]:
@@ -205,4 +222,4 @@ async def _stream(services: Services, request: Request, job_id: str, after: int)
             if time.monotonic() - told_at >= _KEEPALIVE_SECONDS:
                 told_at = time.monotonic()
                 yield KEEPALIVE_COMMENT
-            await services.news.wait(news)
+            await services.news.wait(news, at_most=told_at + _KEEPALIVE_SECONDS - time.monotonic())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Collection
 
 from sqlalchemy import and_
 from sqlalchemy.exc import IntegrityError
@@ -49,7 +51,7 @@ def submit(
         request_sha256=_fingerprint(request),
         max_attempts=max_attempts,
     )
-    return _add(db, job)
+    return _add(db, job, _fingerprints(request))
 
 
 def submitted_before(db: Database, request: JobRequest, idempotency_key: str | None) -> J | None:
@@ -58,7 +60,7 @@ def submitted_before(db: Database, request: JobRequest, idempotency_key: str | N
     Raises:
         InvalidInputError: The key belongs to another request.
     """
-    return _made_before(db, _fingerprint(request), idempotency_key)
+    return _made_before(db, _fingerprints(request), idempotency_key)
 
 
 def retry(db: Database, job_id: str, *, max_attempts: int, idempotency_key: str | None = None) -> J:
@@ -72,7 +74,7 @@ def retry(db: Database, job_id: str, *, max_attempts: int, idempotency_key: str 
     with db.reading() as session:
         old = find(session, job_id)
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
-        raise ConflictError(f"job {job_id} is {old.status}; only a failed or cancelled one is tried again")
+        raise _not_to_be_retried(old)
     kept = ("dataset_id", "model", "task", "spec", "metadata_", "priority", "queue", "webhook_url")
     job = J(
         **{name: getattr(old, name) for name in kept},
@@ -81,7 +83,7 @@ def retry(db: Database, job_id: str, *, max_attempts: int, idempotency_key: str 
         request_sha256=hashlib.sha256(f"retry {old.id}".encode()).hexdigest(),
         max_attempts=max_attempts,
     )
-    return _add(db, job)
+    return _add(db, job, [job.request_sha256])
 
 
 def request_cancel(db: Database, job_id: str) -> J:
@@ -113,10 +115,7 @@ def pause(db: Database, job_id: str) -> J:
     """
     with db.transaction() as session:
         job = find(session, job_id, lock=True)
-        if job.status in TERMINAL_STATUSES:
-            raise _has_ended(job)
-        if job.cancel_requested:
-            raise ConflictError(f"job {job_id} is being cancelled", code="job_ended")
+        _check_goes_on(job)
         if job.status == JobStatus.QUEUED:
             job = _change(session, job, put_back(JobStatus.PAUSED))
             add_event(session, job, status_event(JobStatus.PAUSED))
@@ -131,12 +130,11 @@ def resume(db: Database, job_id: str) -> J:
 
     Raises:
         NotFoundError: No such job.
-        ConflictError: The job has ended.
+        ConflictError: The job has ended, or is about to be cancelled.
     """
     with db.transaction() as session:
         job = find(session, job_id, lock=True)
-        if job.status in TERMINAL_STATUSES:
-            raise _has_ended(job)
+        _check_goes_on(job)
         if job.status == JobStatus.PAUSED:
             job = _change(session, job, put_back(JobStatus.QUEUED))
             add_event(session, job, NewEvent("status", "queued again: resumed", data={"status": JobStatus.QUEUED}))
@@ -146,8 +144,8 @@ def resume(db: Database, job_id: str) -> J:
     return job
 
 
-def _add(db: Database, job: J) -> J:
-    if (earlier := _made_before(db, job.request_sha256, job.idempotency_key)) is not None:
+def _add(db: Database, job: J, fingerprints: Collection[str]) -> J:
+    if (earlier := _made_before(db, fingerprints, job.idempotency_key)) is not None:
         return earlier
     try:
         with db.transaction() as session:
@@ -156,18 +154,18 @@ def _add(db: Database, job: J) -> J:
             session.flush()
             add_event(session, job, _QUEUED)
     except IntegrityError:  # a parallel call with the same key was faster
-        if (earlier := _made_before(db, job.request_sha256, job.idempotency_key)) is not None:
+        if (earlier := _made_before(db, fingerprints, job.idempotency_key)) is not None:
             return earlier
         raise
     return job
 
 
-def _made_before(db: Database, fingerprint: str, idempotency_key: str | None) -> J | None:
+def _made_before(db: Database, fingerprints: Collection[str], idempotency_key: str | None) -> J | None:
     if not idempotency_key:
         return None
     with db.reading() as session:
         job = session.exec(select(J).where(J.idempotency_key == idempotency_key)).first()
-    if job is not None and job.request_sha256 != fingerprint:
+    if job is not None and job.request_sha256 not in fingerprints:
         raise InvalidInputError(
             f"this Idempotency-Key was used for another request (job {job.id})", code="idempotency_key_reused"
         )
@@ -176,7 +174,15 @@ def _made_before(db: Database, fingerprint: str, idempotency_key: str | None) ->
 
 def _fingerprint(request: JobRequest) -> str:
     # Without defaults: a field that a later version adds leaves the fingerprints of earlier requests as they are.
-    return hashlib.sha256(request.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+    # Sorted: to JSON the order of an object's names means nothing.
+    content = request.model_dump(mode="json", exclude_defaults=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _fingerprints(request: JobRequest) -> list[str]:
+    """Those that the request's job may have: the one it is given, and the one that earlier versions gave."""
+    unsorted = request.model_dump_json(exclude_defaults=True)
+    return [_fingerprint(request), hashlib.sha256(unsorted.encode()).hexdigest()]
 
 
 def _check_names(session: Session, job: J) -> None:
@@ -193,5 +199,26 @@ def _change(session: Session, job: J, values: dict[str, object]) -> J:
     return changed
 
 
+def _check_goes_on(job: J) -> None:
+    """Refuse what only a job can do that is not over, nor about to be.
+
+    Raises:
+        ConflictError: It has ended, or is about to be cancelled.
+    """
+    if job.status in TERMINAL_STATUSES:
+        raise _has_ended(job)
+    if job.cancel_requested:
+        raise ConflictError(f"job {job.id} is being cancelled", code="job_ended")
+
+
 def _has_ended(job: J) -> ConflictError:
-    return ConflictError(f"job {job.id} has already {job.status}", code="job_ended")
+    fate = "was cancelled" if job.status == JobStatus.CANCELLED else f"has {job.status}"
+    return ConflictError(f"job {job.id} {fate} already", code="job_ended")
+
+
+def _not_to_be_retried(job: J) -> ConflictError:
+    if job.status == JobStatus.SUCCEEDED:
+        reason = "has succeeded; to train once more, submit a new job (POST /jobs)"
+    else:
+        reason = f"is {job.status}"
+    return ConflictError(f"job {job.id} {reason}; only a failed or cancelled one is tried again")

@@ -13,9 +13,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, and_, exists, func, update
+from sqlalchemy import ColumnElement, String, and_, exists, func, update
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, col, select
 
 from models_store.database import Database, db_now
@@ -41,6 +45,32 @@ class Delivery:
     url: str
     payload: str
     attempt: int
+
+    @property
+    def origin(self) -> str:
+        """The receiver: what all of its URLs begin with, up to the path (``https://example.org/``)."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}/"
+
+
+class _origin(FunctionElement[str]):  # noqa: N801 (reads like the SQL function it is)
+    """`Delivery.origin` of a column of URLs, which are in their normal form: there is a path, ``/`` at least."""
+
+    type = String()
+    inherit_cache = True
+    name = "origin"
+
+
+@compiles(_origin, "sqlite")
+def _sqlite_origin(element: _origin, compiler: SQLCompiler, **kw: Any) -> str:
+    url = compiler.process(element.clauses, **kw)
+    return f"substr({url}, 1, 8 + instr(substr({url}, 9), '/'))"  # the first slash beyond that of the scheme
+
+
+@compiles(_origin, "postgresql")
+def _postgresql_origin(element: _origin, compiler: SQLCompiler, **kw: Any) -> str:
+    url = compiler.process(element.clauses, **kw)
+    return f"substr({url}, 1, 8 + strpos(substr({url}, 9), '/'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +108,21 @@ def announce(session: Session, job: J, status: JobStatus) -> None:
     session.add(D(job_id=job.id, type=kind, url=job.webhook_url, payload=payload, created_at=now, next_attempt_at=due))
 
 
-def claim_delivery(db: Database, *, lease_seconds: float, sparing: Collection[str] = ()) -> Delivery | None:
+def claim_delivery(
+    db: Database, *, lease_seconds: float, sparing: Collection[str] = (), among: Collection[str] | None = None
+) -> Delivery | None:
     """Take what is to be sent first, if anything is. Safe in many workers at once.
 
     Args:
         db: The database.
         lease_seconds: How long nobody else has it: longer than an attempt may take.
-        sparing: Receivers to leave alone, each as the beginning of its URLs (``https://example.org/``).
+        sparing: Receivers to leave alone, each by its `Delivery.origin`.
+        among: The only receivers that will do; by default all of them.
     """
     is_due = and_(col(D.status) == DeliveryStatus.PENDING, col(D.next_attempt_at) <= db_now())
-    spared = [~col(D.url).startswith(origin, autoescape=True) for origin in sparing]
-    first = select(D.id).where(is_due, _is_next_of_its_job(), *spared).order_by(col(D.next_attempt_at), col(D.id))
+    receiver = _origin(col(D.url))
+    wanted = [receiver.not_in(sparing)] if among is None else [receiver.not_in(sparing), receiver.in_(among)]
+    first = select(D.id).where(is_due, _is_next_of_its_job(), *wanted).order_by(col(D.next_attempt_at), col(D.id))
     # On PostgreSQL two workers would else wait for the same row, one of them in vain.
     chosen = first.limit(1).with_for_update(skip_locked=True).correlate(None).scalar_subquery()
     taken = {"attempts": D.attempts + 1, "next_attempt_at": db_now(lease_seconds)}

@@ -8,10 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi.sse import KEEPALIVE_COMMENT
 from fastapi.testclient import TestClient
+from redis import Redis
 
 import api.news
+import api.routes.jobs
 from api.news import JobNews
+from models_store import jobs
+from models_store.announcements import CHANNEL, redis_url
 from models_store.database import Database
 from models_store.encoders import HubRevision
 from tests.api.checks import Answer, problem_of
@@ -37,6 +42,18 @@ def start(client: TestClient, *, key: str | None = None, **fields: Any) -> Answe
     dataset_id = fields.pop("dataset_id", None) or add_dataset(database(client))
     headers = {"Idempotency-Key": key} if key is not None else {}
     return client.post("/jobs", json={"dataset_id": dataset_id, "model": "m", **fields}, headers=headers)
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[int]:
+    """One entry for every call of a function from now on."""
+    call, calls = getattr(module, name), []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        return call(*arguments, **options)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
 
 
 # ---- starting -------------------------------------------------------------------------------------------------------
@@ -208,7 +225,7 @@ def test_a_running_job_shows_that_it_was_asked_to_stop(client: TestClient) -> No
 def test_an_ended_job_cannot_be_cancelled(service: Service, trained_models: Trained) -> None:
     body = problem_of(service.client.post(f"/jobs/{trained_models['graded'].job['id']}/cancel"), 409)
 
-    assert "already succeeded" in body["detail"]
+    assert "has succeeded already" in body["detail"]
 
 
 def test_a_data_set_in_use_is_kept(client: TestClient) -> None:
@@ -259,7 +276,34 @@ def test_a_stream_goes_on_where_it_was_cut(service: Service, trained_models: Tra
     ids = [event["id"] for event in service.client.get(f"/jobs/{job_id}/events").json()["data"]]
 
     assert [int(block["id"]) for block in stream(service, job_id, **{"Last-Event-ID": str(ids[2])})] == ids[3:]
-    assert stream(service, job_id, **{"Last-Event-ID": str(ids[-1])}) == []
+
+
+def test_who_was_told_all_of_a_job_that_is_over_does_not_connect_again(
+    service: Service, trained_models: Trained
+) -> None:
+    path = f"/jobs/{trained_models['graded'].job['id']}/events"
+    ids = [event["id"] for event in service.client.get(path).json()["data"]]
+    headers = {"Accept": "text/event-stream"}
+
+    first = service.client.get(path, headers=headers)
+    again = service.client.get(path, headers={**headers, "Last-Event-ID": str(ids[-1])})
+
+    assert (first.status_code, first.text.count("data: ")) == (200, len(ids))
+    assert (again.status_code, again.content) == (204, b"")
+
+
+def test_a_job_that_is_not_over_has_a_stream_although_nothing_is_new(client: TestClient) -> None:
+    job_id = start(client).json()["id"]
+    last = client.get(f"/jobs/{job_id}/events").json()["data"][-1]["id"]
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(client.get, f"/jobs/{job_id}/events", headers=headers)
+        wait_for(lambda: news_of(client)._waiting, what="the stream")
+        client.post(f"/jobs/{job_id}/cancel")
+        answer = watching.result(30)
+
+    assert (answer.status_code, answer.text.count("data: ")) == (200, 1)
 
 
 def test_a_live_stream_ends_with_the_job(service: Service, trained_models: Trained) -> None:
@@ -362,3 +406,38 @@ def test_without_a_broker_who_watches_a_job_looks_again_and_again(start_app: App
         wait_for(lambda: news_of(app)._waiting, what="the stream")
         app.post(f"/jobs/{job['id']}/cancel")
         assert "cancelled" in watching.result(30).text
+
+
+def test_a_stream_without_news_is_kept_alive_on_time(start_app: AppFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.news, "_OFTEN_SECONDS", 20.0)  # looking for news is not what it waits for
+    monkeypatch.setattr(api.routes.jobs, "_KEEPALIVE_SECONDS", 0.05)
+    looks = count_calls(monkeypatch, jobs, "events")
+    app = start_app()
+    job_id = start(app).json()["id"]
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(app.get, f"/jobs/{job_id}/events", headers={"Accept": "text/event-stream"})
+        wait_for(lambda: len(looks) > 3, seconds=10, what="several signs of life")
+        app.post(f"/jobs/{job_id}/cancel")
+        told = watching.result(30).text
+
+    assert told.count(KEEPALIVE_COMMENT.decode()) >= 2
+
+
+def test_a_hint_that_is_no_text_is_nobodys(
+    start_app: AppFactory, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.news, "_RARELY_SECONDS", 3600.0)
+    app = start_app(broker_url=valkey.url)
+    job = start(app).json()
+    wait_for(lambda: news_of(app).listens, what="the subscription")
+    with Redis.from_url(redis_url(valkey.url)) as anybody:
+        assert anybody.publish(CHANNEL, b"\xff\xfe") == 1
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(app.get, f"/jobs/{job['id']}/events", headers={"Accept": "text/event-stream"})
+        wait_for(lambda: news_of(app)._waiting, what="the stream")
+        app.post(f"/jobs/{job['id']}/cancel")
+
+        assert "cancelled" in watching.result(30).text
+    assert news_of(app).listens

@@ -103,10 +103,10 @@ def _answer_to_headers_alone(api: Service) -> bytes:
     return received
 
 
-def run_cli(folder: Path, command: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_cli(folder: Path, command: str, settings: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     """A command that is expected to end by itself, in a folder without a `.env` file."""
     return subprocess.run(
-        [sys.executable, "-m", "api.cli", command],
+        [sys.executable, "-m", "api.cli", command, *options],
         cwd=folder,
         env={"PATH": "", "PYTHONPATH": str(ROOT), **settings},
         capture_output=True,
@@ -145,6 +145,15 @@ def test_what_keeps_a_process_from_starting_is_said_in_one_line(
     assert words in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize("queues", ["", ","])
+def test_a_worker_without_a_queue_is_not_given_the_default(tmp_path: Path, queues: str) -> None:
+    ended = run_cli(tmp_path, "worker", {"THAWLINE_HOME": str(tmp_path)}, "--queues", queues)
+
+    assert ended.returncode == 2
+    assert "names no queue; say cpu, gpu or cpu,gpu" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 # ---- hosts and sites ------------------------------------------------------------------------------------------------

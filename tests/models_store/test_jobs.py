@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +17,7 @@ from models_store.database import Database
 from models_store.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
 from models_store.jobs import Claim, NewEvent, Wish
 from models_store.specs import JobRequest
-from models_store.tables import JobStatus, ModelVersion
+from models_store.tables import JobStatus, ModelVersion, TrainingJob
 from models_store.tasks import TaskName
 from tests.fixtures.servers import wait_for
 from tests.models_store.samples import EXPIRED, LONG, VERSION, add_dataset, claim, event_messages, publish, submit
@@ -86,6 +88,29 @@ def test_the_same_key_with_another_body_is_refused(db: Database) -> None:
         submit(db, dataset_id, key="k1", seed=2)
     assert refused.value.code == "idempotency_key_reused"
     assert len(jobs.list_jobs(db, limit=10)) == 1
+
+
+def test_the_order_of_what_a_key_came_with_is_no_difference(db: Database) -> None:
+    dataset_id = add_dataset(db)
+
+    first = submit(db, dataset_id, key="k1", metadata={"team": "a", "run": "1"})
+    second = submit(db, dataset_id, key="k1", metadata={"run": "1", "team": "a"})
+
+    assert second.id == first.id
+
+
+def test_a_key_that_an_earlier_version_stored_is_still_known(db: Database) -> None:
+    dataset_id = add_dataset(db)
+    fields: dict[str, Any] = {"model": "intent", "metadata": {"team": "a", "run": "1"}}
+    first = submit(db, dataset_id, key="k1", **fields)
+    unsorted = JobRequest(dataset_id=dataset_id, **fields).model_dump_json(exclude_defaults=True)
+    with db.transaction() as session:
+        row = session.get_one(TrainingJob, first.id)
+        row.request_sha256 = hashlib.sha256(unsorted.encode()).hexdigest()
+
+    assert submit(db, dataset_id, key="k1", **fields).id == first.id
+    with pytest.raises(InvalidInputError):
+        submit(db, dataset_id, key="k1", seed=2, **fields)
 
 
 def test_jobs_without_a_key_are_never_the_same(db: Database) -> None:
@@ -647,8 +672,34 @@ def test_an_ended_job_is_neither_paused_nor_resumed(db: Database, ask: Callable[
     job_id = submit(db).id
     jobs.request_cancel(db, job_id)
 
-    with pytest.raises(ConflictError, match="has already cancelled"):
+    with pytest.raises(ConflictError, match="was cancelled already"):
         ask(db, job_id)
+
+
+@pytest.mark.parametrize("ask", [jobs.pause, jobs.resume], ids=["pause", "resume"])
+@pytest.mark.parametrize("pausing", [False, True])
+def test_a_job_that_is_being_cancelled_is_neither_paused_nor_resumed(
+    db: Database, ask: Callable[[Database, str], object], *, pausing: bool
+) -> None:
+    job_id = claim(db, submit(db).id).job_id
+    if pausing:
+        jobs.pause(db, job_id)
+    before = jobs.request_cancel(db, job_id)
+
+    with pytest.raises(ConflictError, match="is being cancelled"):
+        ask(db, job_id)
+
+    assert jobs.get(db, job_id).status == before.status
+
+
+def test_what_has_ended_otherwise_is_not_cancelled(db: Database) -> None:
+    succeeded = publish(db).job_id
+    mine = claim(db, submit(db).id)
+    jobs.fail(db, mine, code="broken", message="broken")
+
+    for job_id, fate in ((succeeded, "has succeeded already"), (mine.job_id, "has failed already")):
+        with pytest.raises(ConflictError, match=fate):
+            jobs.request_cancel(db, job_id)
 
 
 def test_pausing_and_resuming_twice_is_as_good_as_once(db: Database) -> None:
@@ -677,8 +728,8 @@ def test_a_failed_job_is_done_again_by_another(db: Database) -> None:
 
 def test_only_what_failed_or_was_cancelled_is_done_again(db: Database) -> None:
     waiting, published = submit(db), publish(db)
-    for job_id in (waiting.id, published.job_id):
-        with pytest.raises(ConflictError, match="only a failed or cancelled one"):
+    for job_id, reason in ((waiting.id, "is queued"), (published.job_id, "has succeeded; .* submit a new job")):
+        with pytest.raises(ConflictError, match=f"{reason}.*; only a failed or cancelled one"):
             jobs.retry(db, job_id, max_attempts=3)
     jobs.request_cancel(db, waiting.id)
     assert jobs.retry(db, waiting.id, max_attempts=3).retry_of == waiting.id

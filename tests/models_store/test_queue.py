@@ -16,7 +16,7 @@ from kombu.exceptions import ContentDisallowed
 
 from models_store.errors import UnavailableError
 from models_store.queue import QUEUE_NAME, TASK_NAME, JobQueue, celery_app
-from tests.fixtures.servers import Valkey
+from tests.fixtures.servers import Valkey, wait_for
 
 SECRET_WORDS = ("thawline.db", "THAWLINE", "hyperparameters", "dataset")
 
@@ -111,6 +111,44 @@ def test_a_broker_that_never_was_there_takes_nothing(valkey: Valkey) -> None:
     nowhere.close()
 
 
+def test_a_broker_that_hangs_is_waited_for_once(valkey: Valkey) -> None:
+    queue = JobQueue(valkey.url, rest_seconds=3600)
+    queue.enqueue("job_1")  # so that a connection is open already
+    valkey.freeze()
+    assert queue.enqueue("job_2") is False
+    began = time.monotonic()
+
+    assert queue.enqueue("job_3") is False
+
+    assert time.monotonic() - began < 0.5
+    queue.close()
+
+
+def test_a_broker_that_hung_takes_messages_again(valkey: Valkey) -> None:
+    queue = JobQueue(valkey.url, rest_seconds=0.1)
+    valkey.freeze()
+    assert queue.enqueue("job_1") is False
+
+    valkey.thaw()
+
+    wait_for(lambda: queue.enqueue("job_2"), seconds=10, what="a message taken")
+    assert queue.enqueue("job_3") is True
+    queue.close()
+
+
+def test_a_broker_that_was_seen_to_answer_is_tried_at_once(valkey: Valkey) -> None:
+    queue = JobQueue(valkey.url, rest_seconds=3600)
+    valkey.kill()
+    assert queue.enqueue("job_1") is False
+    valkey.start()
+    assert queue.enqueue("job_2") is False
+
+    queue.depth()
+
+    assert queue.enqueue("job_3") is True
+    queue.close()
+
+
 def test_a_broker_that_is_full_takes_nothing_and_raises_nothing(valkey: Valkey, queue: JobQueue) -> None:
     with Connection(valkey.url) as connection:
         connection.default_channel.client.config_set("maxmemory", "1")
@@ -125,7 +163,7 @@ def test_a_broker_that_came_back_takes_messages_again(valkey: Valkey, queue: Job
 
     valkey.start()
 
-    assert queue.enqueue("job_3") is True
+    wait_for(lambda: queue.enqueue("job_3"), what="a message taken")
     assert queue.depth() == 1  # without persistence the first is lost, which the sweep makes good
 
 

@@ -239,3 +239,9 @@ def test_a_worker_takes_what_its_device_can_do_unless_it_is_told(
 def test_a_queue_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValidationError, match="worker_queues"):
         Settings(_env_file=None, worker_queues="tpu")
+
+
+@pytest.mark.parametrize("queues", ["", ",", " , "])
+def test_queues_that_are_none_are_not_taken_for_the_default(queues: str) -> None:
+    with pytest.raises(ValidationError, match="names no queue; say cpu, gpu or cpu,gpu"):
+        Settings(_env_file=None, worker_queues=queues)

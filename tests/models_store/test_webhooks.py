@@ -234,6 +234,7 @@ def test_receivers_may_be_left_alone(db: Database) -> None:
 
     assert take(db, sparing=["https://a.example.org/"]).url == "https://b.example.org/x"
     assert jobs.claim_delivery(db, lease_seconds=LONG, sparing=["https://a.example.org/"]) is None
+    assert jobs.claim_delivery(db, lease_seconds=LONG, among=["https://b.example.org/"]) is None
     assert take(db, sparing=["https://_.example.org/"]).url == "https://a.example.org/x"  # no pattern
 
 

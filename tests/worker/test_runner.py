@@ -45,6 +45,7 @@ class Script:
     steps: list[Event | Callable[[], object]]
     starts: int = 0
     stopped: bool = False
+    patience: float | None = None
     ended: bool = False
     pid: int = 0
     request: PipelineRequest | None = field(default=None, init=False)
@@ -74,7 +75,7 @@ class Script:
         return step
 
     def stop(self, patience: float = 0.0) -> None:
-        self.stopped = True
+        self.stopped, self.patience = True, self.patience or patience
 
     def log_tail(self) -> str:
         return ""
@@ -467,6 +468,19 @@ def test_a_shutdown_hands_the_job_back_with_all_its_attempts(
     assert queue.depth() == 1
     assert job.enqueued_at is not None
     assert_nothing_is_published(workshop)
+
+
+@pytest.mark.parametrize(("lease", "patience"), [(60.0, 20.0), (10.0, 5.0)])
+def test_the_last_checkpoint_takes_no_longer_than_the_lease_lasts(
+    workshop: Workshop, queue: JobQueue, monkeypatch: pytest.MonkeyPatch, lease: float, patience: float
+) -> None:
+    runner = make_runner(workshop, queue, lease_seconds=lease)
+    process = script(monkeypatch, StageStarted(stage="prepare"), runner.stopping.set)
+    workshop.submit()
+
+    runner.run_next()
+
+    assert process.patience == patience
 
 
 def test_a_failure_that_the_process_tells_of_is_the_jobs_own(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +21,9 @@ from models_store.tables import WebhookDelivery
 from tests.fixtures.receiver import SECRET, Receiver, receiving
 from tests.fixtures.servers import free_port, wait_for
 from tests.models_store.samples import VERSION, claim, submit
+from worker import receivers as receivers_module
+from worker import webhooks as webhooks_module
+from worker.receivers import Standing
 from worker.webhooks import WebhookSender
 
 
@@ -44,6 +49,19 @@ def pass_time(db: Database) -> None:
         for row in session.exec(select(WebhookDelivery)):
             due: Any = db_now(-1)
             row.next_attempt_at = due
+
+
+@contextmanager
+def silent_receivers(number: int) -> Iterator[list[str]]:
+    """The URLs of receivers that take a connection and never answer, until the block ends."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        yield [f"http://127.0.0.1:{one.getsockname()[1]}/" for one in sockets]
+
+
+def all_were_tried(db: Database) -> bool:
+    with db.reading() as session:
+        return all(row.last_error for row in session.exec(select(WebhookDelivery)))
 
 
 @pytest.fixture
@@ -184,6 +202,74 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(db: Database, receiver: Rece
     wait_for(lambda: jobs.count_pending(db) == 0, what="the rest")
     sender.stop()
     assert len(receiver.calls) == 6
+
+
+def test_receivers_that_never_answer_hold_up_none_that_does(db: Database, receiver: Receiver) -> None:
+    begin(db, receiver.url)
+    sender = make_sender(db)
+    assert sender.send_one()
+
+    with silent_receivers(40) as urls:
+        for url in urls:
+            begin(db, url)
+        begin(db, receiver.url)
+        sender.start()
+        wait_for(lambda: len(receiver.calls) == 2, seconds=8, what="its turn")  # sooner than any of them gives up
+    sender.stop()
+
+
+def test_receivers_that_were_silent_hold_up_no_new_one(
+    db: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = make_sender(db)
+    with silent_receivers(20) as urls:
+        for url in urls:
+            begin(db, url)
+        monkeypatch.setattr(webhooks_module, "_SECONDS", 0.2)
+        monkeypatch.setattr(receivers_module, "_REST_SECONDS", 0.0)
+        sender.start()
+        wait_for(lambda: all_were_tried(db), what="an attempt at each")
+        monkeypatch.setattr(webhooks_module, "_SECONDS", 10.0)
+        pass_time(db)
+        begin(db, receiver.url)
+        wait_for(lambda: receiver.calls, seconds=8, what="its turn")  # sooner than any of them gives up
+    sender.stop()
+
+
+def test_a_receiver_that_answers_late_is_called_with_those_that_do_not(
+    db: Database, receiver: Receiver, other: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        begin(db, receiver.url)
+    monkeypatch.setattr(receivers_module, "PROMPT_SECONDS", -1.0)  # whatever answers, answers late
+    sender = make_sender(db)
+    assert sender.send_one()
+
+    monkeypatch.setitem(receivers_module.SLOTS, Standing.SLOW, 0)
+    begin(db, other.url)
+    sender.start()
+    wait_for(lambda: other.calls, what="the other's turn")
+    sender.stop()
+
+    assert len(receiver.calls) == 1
+
+
+def test_one_receiver_has_no_second_turn_while_another_waits_for_its_first(
+    db: Database, receiver: Receiver, other: Receiver
+) -> None:
+    for one in (receiver, other):
+        begin(db, one.url)
+    sender = make_sender(db)
+    while sender.send_one():  # both are known to answer
+        pass
+    for url in (receiver.url, receiver.url, receiver.url, other.url):
+        begin(db, url)
+
+    told = []
+    while sender.send_one():
+        told.append((len(receiver.calls), len(other.calls)))
+
+    assert told == [(2, 1), (2, 2), (3, 2), (4, 2)]
 
 
 def test_after_a_receiver_gave_no_answer_others_have_their_turn(db: Database, receiver: Receiver) -> None:
