@@ -58,6 +58,15 @@ class DatasetStatus(StrEnum):
     INVALID = "invalid"
 
 
+class PredictionStatus(StrEnum):
+    """How far a file of predictions has got."""
+
+    RUNNING = "running"  # or about to: somebody has claimed it, or will
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class DeliveryStatus(StrEnum):
     """Whether a webhook has reached its receiver."""
 
@@ -158,6 +167,36 @@ class JobAttempt(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     outcome: str | None = None
     reason: str | None = None
+
+
+class FilePrediction(SQLModel, table=True):
+    """A whole file to be answered by a version of a model; the answers lie in the artifact store."""
+
+    __tablename__: ClassVar[str] = "file_predictions"
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("pred"))
+    status: str = PredictionStatus.RUNNING
+    model: str
+    version: int
+    artifact: str
+    task: str
+    file_name: str
+    format: str
+    columns: dict[str, str] = Field(sa_type=JSON)
+    encoding: str | None = None
+    rows: int | None = None
+    rows_done: int = 0
+    failed_rows: int = 0
+    rows_per_second: float | None = None
+    cancel_requested: bool = False
+    errors: list[dict[str, Any]] | None = Field(default=None, sa_type=JSON)
+    error_code: str | None = None
+    error_message: str | None = None
+    attempt: int = 0
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Worker(SQLModel, table=True):

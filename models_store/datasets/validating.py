@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.datasets.pending import Turn, validate
+from models_store.datasets.pending import validate
 from models_store.errors import LeaseLostError
+from models_store.leases import Turn
 from models_store.logging import get_logger
 
 log = get_logger(__name__)
@@ -35,9 +36,9 @@ def main() -> None:
     turn = Turn(errand.dataset_id, errand.attempt)
     try:
         status = validate(db, ArtifactStore(errand.artifacts_dir), turn, most_unpacked=errand.most_unpacked)
-        log.info("validated", dataset_id=turn.dataset_id, status=status.value)
+        log.info("validated", dataset_id=turn.id, status=status.value)
     except LeaseLostError as error:
-        log.warning("validation given up", dataset_id=turn.dataset_id, error=error.message)
+        log.warning("validation given up", dataset_id=turn.id, error=error.message)
     finally:
         db.dispose()
 

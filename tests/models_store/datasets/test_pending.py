@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from models_store import datasets
+from models_store import datasets, leases
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets import OnError, Wishes, pending
-from models_store.datasets.pending import Turn
 from models_store.errors import ConflictError, LeaseLostError
+from models_store.leases import Turn
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
 from tests.models_store.datasets.files import GOOD_CSV, upload
@@ -30,7 +30,7 @@ def claimed(db: Database) -> Turn:
 def run_out(db: Database, monkeypatch: pytest.MonkeyPatch) -> Turn:
     """A turn whose owner has died."""
     with monkeypatch.context() as patched:
-        patched.setattr(pending, "LEASE_SECONDS", -1.0)
+        patched.setattr(leases, "LEASE_SECONDS", -1.0)
         return claimed(db)
 
 
@@ -94,7 +94,7 @@ def test_one_that_kills_every_process_is_given_up(
     db: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = put_aside(db, store)
-    for _ in range(pending.MAX_ATTEMPTS):
+    for _ in range(leases.MAX_ATTEMPTS):
         run_out(db, monkeypatch)
 
     assert pending.claim(db) is None
@@ -108,7 +108,7 @@ def test_one_that_is_handed_back_is_had_at_once(db: Database, store: ArtifactSto
     put_aside(db, store)
     turn = claimed(db)
 
-    pending.release(db, turn)
+    pending.TURNS.release(db, turn)
 
     assert claimed(db).attempt == 2
 
