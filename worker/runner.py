@@ -201,27 +201,19 @@ class JobRunner:
         diary = _Diary(self._db, claim, self._settings, meter, self._announcer)
         while not process.ended:
             event = process.next_event(_POLL_SECONDS)
-            if isinstance(event, Finished):
-                self._insist(lambda: diary.write(progress=meter.finish()))
-                return event
-            if isinstance(event, Failed):
-                log.warning("training failed", job_id=claim.job_id, code=event.code, log=process.log_tail())
-                self._insist(diary.write)
-                self._fail(claim, event.code, event.message)
-                return None
+            if isinstance(event, Finished | Failed):
+                return self._conclude(claim, process, diary, event)
             if event is not None:
                 diary.note(event)
             if self.stopping.is_set():
-                self._hand_back(claim, process, diary, "its worker is shutting down")
-                return None
+                return self._hand_back(claim, process, diary, "its worker is shutting down")
             wish = diary.try_to_write() if diary.due() else Wish.GO_ON
             if wish is Wish.CANCEL:
                 process.stop()
                 self._insist(lambda: jobs.cancelled(self._db, claim))
                 return None
             if wish is Wish.PAUSE:
-                self._hand_back(claim, process, diary, "paused")
-                return None
+                return self._hand_back(claim, process, diary, "paused")
             if event is None and diary.silent_seconds() > self._settings.stall_seconds:
                 process.stop()
                 reason = f"the training process made no progress for {self._settings.stall_seconds:g} seconds"
@@ -233,13 +225,34 @@ class JobRunner:
         self._release(claim, reason, spend_attempt=True)
         return None
 
-    def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> None:
-        """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted."""
+    def _conclude(
+        self, claim: Claim, process: TrainingProcess, diary: _Diary, end: Finished | Failed
+    ) -> Finished | None:
+        """Write down how the training ended, by its own account; what is to be published, if anything is."""
+        if isinstance(end, Finished):
+            self._insist(diary.finish)
+            return end
+        log.warning("training failed", job_id=claim.job_id, code=end.code, log=process.log_tail())
+        self._insist(diary.write)
+        self._fail(claim, end.code, end.message)
+        return None
+
+    def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> Finished | None:
+        """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted.
+
+        A training that was over before it could be stopped is no more to be done again than any other.
+
+        Returns:
+            What is to be published all the same.
+        """
         process.stop(_CHECKPOINT_SECONDS)
         while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
+            if isinstance(event, Finished | Failed):
+                return self._conclude(claim, process, diary, event)
             diary.note(event)
         self._insist(diary.write)
         self._release(claim, reason, spend_attempt=False)
+        return None
 
     def _publish(self, claim: Claim, finished: Finished, output: Path) -> None:
         """First the files, then the rows: a folder without a row is harmless, a row without files is not."""
@@ -296,14 +309,19 @@ class _Diary:
             return waited >= _WRITE_SECONDS
         return waited >= min(self._settings.heartbeat_seconds, _ASK_SECONDS)
 
-    def write(self, progress: dict[str, Any] | None = None) -> Wish:
+    def finish(self) -> None:
+        """Write for the last time: the training is over."""
+        self._progress = self._meter.finish()
+        self.write()
+
+    def write(self) -> Wish:
         """Write and prolong the lease; what somebody has asked for meanwhile."""
         wish = jobs.heartbeat(
             self._db,
             self._claim,
             lease_seconds=self._settings.lease_seconds,
             phase=self._phase,
-            progress=progress or self._progress,
+            progress=self._progress,
             new_events=self._news,
         )
         if self._news:

@@ -468,6 +468,76 @@ def test_a_shutdown_hands_the_job_back_with_all_its_attempts(
     assert_nothing_is_published(workshop)
 
 
+@pytest.fixture(params=["shutdown", "pause"])
+def stop(
+    request: pytest.FixtureRequest, workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Makes the worker stop a job's training, for either of the two reasons that spend no attempt."""
+    if request.param == "shutdown":
+        return lambda _: runner.stopping.set()
+    monkeypatch.setattr(runner_module, "_ASK_SECONDS", 0.0)  # at once
+    return lambda job_id: jobs.pause(workshop.db, job_id)
+
+
+def stopped_while(
+    monkeypatch: pytest.MonkeyPatch, workshop: Workshop, stop: Callable[[str], None], *last: Event
+) -> tuple[str, Script]:
+    """A job whose training is stopped, and still has something to tell then."""
+    job_id = workshop.submit()
+    return job_id, script(monkeypatch, StageStarted(stage="evaluate"), lambda: stop(job_id), *last)
+
+
+def test_a_training_that_was_done_before_it_could_stop_is_published(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch, stop: Callable[[str], None]
+) -> None:
+    job_id, process = stopped_while(monkeypatch, workshop, stop, Message(message="evaluated"), FINISHED)
+
+    runner.run_next()
+
+    assert process.stopped
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.version, job.progress["fraction"]) == (JobStatus.SUCCEEDED, 1, 1, 1.0)
+    assert event_messages(workshop.db, job_id)[-2:] == ["evaluated", "succeeded"]
+    (version,) = versions(workshop)
+    assert workshop.store.keys("models") == [version.artifact]
+    assert_nothing_is_left(workshop)
+
+
+def test_a_training_that_had_failed_before_it_could_stop_is_not_tried_again(
+    workshop: Workshop,
+    runner: JobRunner,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[[str], None],
+) -> None:
+    failed = Failed(code="parity_failed", message="the exported model answers differently")
+    job_id, process = stopped_while(monkeypatch, workshop, stop, Message(message="last words"), failed)
+
+    runner.run_next()
+
+    assert process.stopped
+    job = workshop.job(job_id)
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, failed.code, failed.message)
+    assert event_messages(workshop.db, job_id)[-2:] == ["last words", failed.message]
+    assert queue.depth() == 0
+    assert_nothing_is_published(workshop)
+
+
+def test_a_cancellation_holds_for_a_training_that_was_done_before_it_could_stop(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel(job_id: str) -> None:
+        jobs.request_cancel(workshop.db, job_id)
+        runner.stopping.set()
+
+    job_id, _ = stopped_while(monkeypatch, workshop, cancel, FINISHED)
+
+    runner.run_next()
+
+    assert workshop.job(job_id).status == JobStatus.CANCELLED
+    assert_nothing_is_published(workshop)
+
+
 def test_a_failure_that_the_process_tells_of_is_the_jobs_own(
     workshop: Workshop, runner: JobRunner, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
