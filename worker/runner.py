@@ -196,8 +196,8 @@ class JobRunner:
 
     def _watch(self, claim: Claim, spec: TrainingSpec, dataset: Dataset, process: TrainingProcess) -> Finished | None:
         """Follow the process to its end; None when the job has been settled otherwise."""
-        rows = dataset.splits
-        meter = ProgressMeter(spec.phases(), rows["train"]["rows"], rows["validation"]["rows"], spec.ensemble)
+        train, validation = (dataset.splits[split]["rows"] for split in ("train", "validation"))
+        meter = ProgressMeter(spec.phases(), train, validation, spec.ensemble, claim.fraction)
         diary = _Diary(self._db, claim, self._settings, meter, self._announcer)
         while not process.ended:
             event = process.next_event(_POLL_SECONDS)

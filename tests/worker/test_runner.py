@@ -471,7 +471,7 @@ def test_a_shutdown_hands_the_job_back_with_all_its_attempts(
 @pytest.fixture(params=["shutdown", "pause"])
 def stop(
     request: pytest.FixtureRequest, workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], None]:
+) -> Callable[[str], object]:
     """Makes the worker stop a job's training, for either of the two reasons that spend no attempt."""
     if request.param == "shutdown":
         return lambda _: runner.stopping.set()
@@ -480,7 +480,7 @@ def stop(
 
 
 def stopped_while(
-    monkeypatch: pytest.MonkeyPatch, workshop: Workshop, stop: Callable[[str], None], *last: Event
+    monkeypatch: pytest.MonkeyPatch, workshop: Workshop, stop: Callable[[str], object], *last: Event
 ) -> tuple[str, Script]:
     """A job whose training is stopped, and still has something to tell then."""
     job_id = workshop.submit()
@@ -488,7 +488,7 @@ def stopped_while(
 
 
 def test_a_training_that_was_done_before_it_could_stop_is_published(
-    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch, stop: Callable[[str], None]
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch, stop: Callable[[str], object]
 ) -> None:
     job_id, process = stopped_while(monkeypatch, workshop, stop, Message(message="evaluated"), FINISHED)
 
@@ -508,7 +508,7 @@ def test_a_training_that_had_failed_before_it_could_stop_is_not_tried_again(
     runner: JobRunner,
     queue: JobQueue,
     monkeypatch: pytest.MonkeyPatch,
-    stop: Callable[[str], None],
+    stop: Callable[[str], object],
 ) -> None:
     failed = Failed(code="parity_failed", message="the exported model answers differently")
     job_id, process = stopped_while(monkeypatch, workshop, stop, Message(message="last words"), failed)
@@ -633,6 +633,15 @@ def wait_for_full_epoch(workshop: Workshop, job_id: str, epoch: int) -> None:
     wait_for(reached, what=f"epoch {epoch} of the second phase")
 
 
+def has_checkpoint_of_second_phase(workshop: Workshop, job_id: str) -> bool:
+    """Whether there is one to go on from; a slow disk has fewer."""
+    phases = []
+    for folder in children(workshop.settings.checkpoints_dir / job_id / "training" / "member-0"):
+        with contextlib.suppress(FileNotFoundError):  # it was just replaced by a newer one
+            phases.append(json.loads((folder / "state.json").read_text(encoding="utf-8"))["phase"])
+    return 1 in phases
+
+
 def assert_resumed_and_whole(workshop: Workshop, job_id: str) -> list[str]:
     """The second attempt went on from where the first one was; gives the events."""
     job = workshop.job(job_id)
@@ -704,6 +713,7 @@ def test_a_job_killed_handed_back_and_paused_ends_with_the_model_of_one_left_alo
         with in_background(runner) as run:
             wait_for_full_epoch(workshop, harried, epoch)
             if how == "killed":
+                wait_for(lambda: has_checkpoint_of_second_phase(workshop, harried), what="a checkpoint")
                 training_process().kill()
             elif how == "handed back":
                 runner.stopping.set()
@@ -726,6 +736,28 @@ def test_a_job_killed_handed_back_and_paused_ends_with_the_model_of_one_left_alo
     first, second = (workshop.store.verified_path(version.artifact) for version in versions(workshop))
     for name in ("model.onnx", "tokenizer.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_progress_does_not_fall_back_when_another_attempt_begins(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = workshop.submit()
+    first = claim(workshop.db, job_id)
+    jobs.heartbeat(workshop.db, first, lease_seconds=LONG_LEASE, progress={"fraction": 0.25, "eta_seconds": 9})
+    jobs.release(workshop.db, first, reason="a deploy", spend_attempt=False)
+    seen = []
+    script(
+        monkeypatch,
+        lambda: seen.append(workshop.job(job_id).progress),
+        StageStarted(stage="prepare"),
+        lambda: seen.append(workshop.job(job_id).progress),
+        FINISHED,
+    )
+
+    runner.run_next()
+
+    assert seen == [{"fraction": 0.25, "eta_seconds": 9}, {"fraction": 0.25}]
+    assert workshop.job(job_id).progress["fraction"] == 1.0
 
 
 @pytest.mark.parametrize(
