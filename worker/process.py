@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -19,6 +20,7 @@ from worker.training.events import EVENTS, Event, Failed
 log = get_logger(__name__)
 
 _STOP_SECONDS = 5.0
+_KILL_SECONDS = 30.0  # a process in uninterruptible sleep, of a broken disk or driver, cannot even be killed
 _TAIL_BYTES = 4000
 _REQUEST = "request.json"
 # Nothing is ever looked up on a hub (what is fetched from one, `worker.hub` fetches), nothing is reported to anybody,
@@ -32,9 +34,12 @@ _ENVIRONMENT = {
 # What torchrun tells the processes that it starts, and nobody else is to tell ours.
 _TORCHRUN = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
 
+# What a training has no use for, and whatever it runs (an encoder's code, a library) must not get to know.
+_SECRETS = frozenset({"THAWLINE_API_KEY", "THAWLINE_BROKER_URL", "THAWLINE_DATABASE_URL", "THAWLINE_WEBHOOK_SECRET"})
+
 
 class TrainingProcess:
-    """A fresh interpreter that trains one model. A context manager: at its end the process is gone."""
+    """A fresh interpreter that trains one model. A context manager: at its end the process is gone, or given up."""
 
     def __init__(self, request_json: str, scratch: Path, processes: int = 1) -> None:
         """Prepare to start it.
@@ -50,12 +55,12 @@ class TrainingProcess:
         self._processes = processes
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._ended = False
+        self._given_up = False
 
     def __enter__(self) -> Self:
         request_file = self._scratch / _REQUEST
         request_file.write_text(self._request, encoding="utf-8")
         module = ["worker.child"] if self._processes == 1 else ["worker.launch", str(self._processes)]
-        environment = {name: value for name, value in os.environ.items() if name not in _TORCHRUN}
         read_fd, write_fd = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -63,7 +68,7 @@ class TrainingProcess:
             stdin=subprocess.DEVNULL,
             stdout=write_fd,
             stderr=self._stderr,
-            env={**environment, **_ENVIRONMENT, "TMPDIR": str(self._scratch)},
+            env={**_handed_on(os.environ), **_ENVIRONMENT, "TMPDIR": str(self._scratch)},
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
         os.close(write_fd)
@@ -75,7 +80,7 @@ class TrainingProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._reader.join()
+        self._reader.join(_STOP_SECONDS)  # what cannot be ended keeps its end of the pipe open
         self._stderr.close()
 
     @property
@@ -100,18 +105,27 @@ class TrainingProcess:
         return event
 
     def stop(self, patience: float = _STOP_SECONDS) -> None:
-        """End the process: first politely, and for good after so many seconds."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(patience)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
+        """End the process: first politely, and for good after so many seconds.
+
+        One that outlives even that is left alone, so that it does not keep the worker from other jobs.
+        """
+        if self._given_up or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        if self._ends_within(patience):
+            return
+        self._process.kill()
+        self._given_up = not self._ends_within(_KILL_SECONDS)
+        if self._given_up:
+            log.error("training process cannot be killed; it is left alone", pid=self.pid)
 
     def describe_end(self) -> str:
         """How a process ended that did not say so itself, for a job's error message."""
-        code = self._process.wait()
+        if not self._ends_within(_STOP_SECONDS):
+            self.stop()
+        code = self._process.returncode
+        if code is None:
+            return "the training process told nothing more and could not be killed"
         if code == -signal.SIGKILL:
             return "the training process was killed (SIGKILL), perhaps for using too much memory"
         if code < 0:
@@ -125,6 +139,13 @@ class TrainingProcess:
         self._stderr.seek(max(0, size - _TAIL_BYTES))
         return self._stderr.read().decode("utf-8", "replace")
 
+    def _ends_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def _read(self, fd: int) -> None:
         try:
             with os.fdopen(fd, encoding="utf-8") as pipe:
@@ -136,3 +157,9 @@ class TrainingProcess:
             log.warning("unreadable event of a training process", error=str(error))
         finally:
             self._events.put(None)
+
+
+def _handed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the worker's environment is the training's, too; settings are read in either case."""
+    withheld = _TORCHRUN | _SECRETS
+    return {name: value for name, value in environment.items() if name.upper() not in withheld}

@@ -202,32 +202,24 @@ class JobRunner:
 
     def _watch(self, claim: Claim, spec: TrainingSpec, dataset: Dataset, process: TrainingProcess) -> Finished | None:
         """Follow the process to its end; None when the job has been settled otherwise."""
-        rows = dataset.splits
-        meter = ProgressMeter(spec.phases(), rows["train"]["rows"], rows["validation"]["rows"], spec.ensemble)
+        train, validation = (dataset.splits[split]["rows"] for split in ("train", "validation"))
+        meter = ProgressMeter(spec.phases(), train, validation, spec.ensemble, claim.fraction)
         diary = _Diary(self._db, claim, self._settings, meter, self._announcer)
         while not process.ended:
             event = process.next_event(_POLL_SECONDS)
-            if isinstance(event, Finished):
-                self._insist(lambda: diary.write(progress=meter.finish()))
-                return event
-            if isinstance(event, Failed):
-                log.warning("training failed", job_id=claim.job_id, code=event.code, log=process.log_tail())
-                self._insist(diary.write)
-                self._settle_failure(claim, spec, event)
-                return None
+            if isinstance(event, Finished | Failed):
+                return self._conclude(claim, process, diary, event)
             if event is not None:
                 diary.note(event)
             if self.stopping.is_set():
-                self._hand_back(claim, process, diary, "its worker is shutting down")
-                return None
+                return self._hand_back(claim, process, diary, "its worker is shutting down")
             wish = diary.try_to_write() if diary.due() else Wish.GO_ON
             if wish is Wish.CANCEL:
                 process.stop()
                 self._insist(lambda: jobs.cancelled(self._db, claim))
                 return None
             if wish is Wish.PAUSE:
-                self._hand_back(claim, process, diary, "paused")
-                return None
+                return self._hand_back(claim, process, diary, "paused")
             if event is None and diary.silent_seconds() > self._settings.stall_seconds:
                 process.stop()
                 reason = f"the training process made no progress for {self._settings.stall_seconds:g} seconds"
@@ -239,9 +231,21 @@ class JobRunner:
         self._release(claim, reason, spend_attempt=True)
         return None
 
-    def _settle_failure(self, claim: Claim, spec: TrainingSpec, event: Failed) -> None:
+    def _conclude(
+        self, claim: Claim, process: TrainingProcess, diary: _Diary, end: Finished | Failed
+    ) -> Finished | None:
+        """Write down how the training ended, by its own account; what is to be published, if anything is."""
+        if isinstance(end, Finished):
+            self._insist(diary.finish)
+            return end
+        log.warning("training failed", job_id=claim.job_id, code=end.code, log=process.log_tail())
+        self._insist(diary.write)
+        self._settle_failure(claim, end)
+        return None
+
+    def _settle_failure(self, claim: Claim, event: Failed) -> None:
         """End the job, unless it is this machine that cannot do it: then others get it, and this one takes a rest."""
-        if event.code == HardwareError.code and spec.gpus == 1:
+        if event.code == HardwareError.code and claim.spec["gpus"] == 1:
             log.error("this machine lacks what its queue needs", queue=claim.queue, reason=event.message)
             self._unfit[claim.queue] = time.monotonic() + _UNFIT_SECONDS
             self._release(claim, event.message, spend_attempt=True)
@@ -253,13 +257,22 @@ class JobRunner:
         now = time.monotonic()
         return [queue for queue in self._settings.queues if self._unfit.get(queue, 0.0) <= now]
 
-    def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> None:
-        """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted."""
+    def _hand_back(self, claim: Claim, process: TrainingProcess, diary: _Diary, reason: str) -> Finished | None:
+        """Let the process write a checkpoint and end, from which another attempt goes on; this one is not counted.
+
+        A training that was over before it could be stopped is no more to be done again than any other.
+
+        Returns:
+            What is to be published all the same.
+        """
         process.stop(min(_CHECKPOINT_SECONDS, self._settings.lease_seconds / 2))
         while (event := process.next_event(_POLL_SECONDS)) is not None:  # the next attempt goes on after these
+            if isinstance(event, Finished | Failed):
+                return self._conclude(claim, process, diary, event)
             diary.note(event)
         self._insist(diary.write)
         self._release(claim, reason, spend_attempt=False)
+        return None
 
     def _publish(self, claim: Claim, finished: Finished, output: Path) -> None:
         """First the files, then the rows: a folder without a row is harmless, a row without files is not."""
@@ -316,14 +329,19 @@ class _Diary:
             return waited >= _WRITE_SECONDS
         return waited >= min(self._settings.heartbeat_seconds, _ASK_SECONDS)
 
-    def write(self, progress: dict[str, Any] | None = None) -> Wish:
+    def finish(self) -> None:
+        """Write for the last time: the training is over."""
+        self._progress = self._meter.finish()
+        self.write()
+
+    def write(self) -> Wish:
         """Write and prolong the lease; what somebody has asked for meanwhile."""
         wish = jobs.heartbeat(
             self._db,
             self._claim,
             lease_seconds=self._settings.lease_seconds,
             phase=self._phase,
-            progress=progress or self._progress,
+            progress=self._progress,
             new_events=self._news,
         )
         if self._news:

@@ -36,13 +36,18 @@ from models_store.tables import TrainingJob as J
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a job, until the lease runs out."""
+    """The right to work on a job, until the lease runs out.
+
+    Attributes:
+        fraction: How much of it earlier attempts told to be done.
+    """
 
     job_id: str
     attempt: int
     dataset_id: str
     spec: dict[str, Any]
     queue: str | None = None
+    fraction: float = 0.0
 
 
 class Wish(StrEnum):
@@ -71,8 +76,7 @@ def claim(db: Database, job_id: str, *, worker: str, lease_seconds: float) -> Cl
         "lease_until": db_now(lease_seconds),
         "worker": worker,
         "started_at": db_now(),
-        "phase": None,
-        "progress": {},
+        "phase": None,  # what was told of the progress stays: this attempt goes on from there
         "error_code": None,
         "error_message": None,
     }
@@ -84,7 +88,8 @@ def claim(db: Database, job_id: str, *, worker: str, lease_seconds: float) -> Cl
         begin_attempt(session, job)
         data = {"status": JobStatus.RUNNING, "worker": worker, "attempt": job.attempt}
         add_event(session, job, NewEvent("status", f"running (attempt {job.attempt})", data=data))
-        return Claim(job_id, job.attempt, job.dataset_id, job.spec, job.queue)
+        told = job.progress.get("fraction", 0.0)
+        return Claim(job_id, job.attempt, job.dataset_id, job.spec, job.queue, told)
 
 
 def heartbeat(

@@ -308,6 +308,19 @@ def test_phase_progress_and_events_are_recorded(db: Database) -> None:
     ]
 
 
+def test_the_next_attempt_is_told_how_far_the_last_one_was(db: Database) -> None:
+    first = claim(db, submit(db).id)
+    told = {"fraction": 0.25, "eta_seconds": 60}
+    jobs.heartbeat(db, first, lease_seconds=LONG, phase="head", progress=told)
+    jobs.release(db, first, reason="a deploy", spend_attempt=False)
+
+    second = claim(db, first.job_id)
+
+    assert (first.fraction, second.fraction) == (0.0, 0.25)
+    job = jobs.get(db, first.job_id)
+    assert (job.phase, job.progress) == (None, told)  # until this attempt has something to tell
+
+
 def test_a_heartbeat_without_news_keeps_what_was_recorded(db: Database) -> None:
     mine = claim(db, submit(db).id)
     jobs.heartbeat(db, mine, lease_seconds=LONG, phase="full", progress={"fraction": 0.5})

@@ -14,8 +14,9 @@ from models_store.tasks import TaskName
 from tests.worker.conftest import SHORT, Workshop
 from worker import pipeline
 from worker.request import PipelineRequest
+from worker.training import checkpoints
 from worker.training.errors import ParityError
-from worker.training.events import EVENTS, Event, Finished, MemberStarted, Message, StageStarted
+from worker.training.events import EVENTS, Event, Finished, MemberStarted, Message, Resumed, StageStarted, Step
 from worker.training.export import PARITY_TOLERANCE, export_model
 
 INPUTS = {
@@ -241,3 +242,23 @@ def test_an_ensemble_is_trained_exported_and_reported_as_one_model(workshop: Wor
     assert set(finished.result["metrics"]["validation"]) == set(alone.result["metrics"]["validation"])
     predictor = Predictor.load(request.output_dir, threads=1)
     assert len(predictor.predict(["where is my parcel"])) == 1
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("stage", ["export", "evaluate"])
+def test_a_run_that_was_stopped_when_its_training_was_over_trains_nothing_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, stage: str, members: int
+) -> None:
+    monkeypatch.setattr(checkpoints, "_WORTH_KEEPING", 0.0)  # a training of half a minute would be one too long
+    request = workshop.pipeline_request(ensemble=members)
+    request = request.model_copy(update={"checkpoint_dir": workshop.settings.checkpoints_dir / "job"})
+    for event in pipeline.run(request):
+        if isinstance(event, StageStarted) and event.stage == stage:
+            break
+
+    events, finished = run(request)
+
+    assert [event.stage for event in events if isinstance(event, Resumed)] == ["export"] * members
+    assert stages(events) == ["export", "evaluate"]
+    assert not [event for event in events if isinstance(event, Step)]
+    assert [phase["name"] for phase in finished.result["phases"]] == ["head", "full"] * members

@@ -6,6 +6,7 @@ import pytest
 
 from models_store.specs import PhaseName
 from tests.worker.conftest import phase
+from worker import progress
 from worker.progress import ProgressMeter
 from worker.training.events import EpochFinished, Event, PhaseFinished, Resumed, StageName, StageStarted, Step, Working
 
@@ -37,8 +38,35 @@ def epoch(name: str, number: int) -> EpochFinished:
     )
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+PAST: list[EpochFinished | PhaseFinished] = [
+    *(epoch("head", number) for number in range(5)),
+    PhaseFinished(phase="head", epochs=4, best_epoch=4, kept_epoch=4, seconds=1.0, metrics={}),
+    *(epoch("full", number) for number in range(3)),
+]
+RESUMED = Resumed(stage="full", epoch=3, step=5, history=PAST)
+
+
+def hybrid() -> ProgressMeter:
+    return ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20)
+
+
 def test_the_fraction_only_rises_and_ends_at_one() -> None:
-    meter = ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20)
+    meter = hybrid()
     events: list[Event] = [started("head"), working("head", 60), epoch("head", 0), step("head", 1, 5), epoch("head", 1)]
     events.append(
         PhaseFinished(phase="head", epochs=1, best_epoch=1, kept_epoch=1, seconds=1.0, metrics={})
@@ -71,23 +99,86 @@ def test_work_before_the_first_epoch_moves_the_fraction_and_counts_no_steps() ->
     assert (ready["epoch"], ready["step"], ready["steps"]) == (0, 0, 10)
 
 
-def test_a_resumed_run_is_as_far_as_the_one_before_and_estimates_by_its_own_speed() -> None:
-    past: list[EpochFinished | PhaseFinished] = [
-        *(epoch("head", number) for number in range(5)),
-        PhaseFinished(phase="head", epochs=4, best_epoch=4, kept_epoch=4, seconds=1.0, metrics={}),
-        *(epoch("full", number) for number in range(3)),
-    ]
-    whole, resumed = (ProgressMeter([phase(PhaseName.HEAD, 4), phase(PhaseName.FULL, 4)], 100, 20) for _ in range(2))
-    for event in past:
+def test_a_resumed_run_is_as_far_as_the_one_before_and_estimates_by_its_own_speed(clock: Clock) -> None:
+    whole, resumed = hybrid(), hybrid()
+    for event in [*PAST, step("full", 3, 5)]:
         whole.update(event)
 
-    told = resumed.update(Resumed(stage="full", epoch=3, step=5, history=past))
-    at_half = dict(whole.update(step("full", 3, 5)))
-    resumed.started -= 60.0  # which this attempt took for the half of an epoch
+    clock.now += 30.0  # of getting ready
+    told = dict(resumed.update(RESUMED))
+    clock.now += 2.0
+    after_a_step = resumed.update(step("full", 3, 6))
 
-    assert told["fraction"] > 0.5
-    assert resumed.update(step("full", 3, 5))["fraction"] == at_half["fraction"]
-    assert 60 < resumed.update(step("full", 3, 5))["eta_seconds"] < 300  # an epoch and a half are left
+    assert told["fraction"] == whole.update(started("evaluate"))["fraction"] > 0.5
+    assert told["eta_seconds"] is None  # whatever others did, it did not do
+    # A step takes two seconds, 14 are left of the phase, and the weights tell what export and evaluation will take.
+    assert 28 < after_a_step["eta_seconds"] < 28 + 10
+
+
+def test_the_estimate_is_by_the_present_phase_however_quick_the_one_before(clock: Clock) -> None:
+    meter = hybrid()
+    for quick in PAST[:6]:  # phase 1
+        meter.update(quick)
+        clock.now += 0.1
+    for event in (started("full"), epoch("full", 0)):
+        meter.update(event)
+    clock.now += 50.0
+
+    # 35 steps are left at 10 seconds each.
+    assert 350 < meter.update(step("full", 1, 5))["eta_seconds"] < 350 * 1.1
+
+
+def test_features_computed_again_after_a_resumption_tell_how_long_the_second_phase_will_take(clock: Clock) -> None:
+    meter = hybrid()
+    meter.update(started("head"))
+    clock.now += 12.0
+    meter.update(working("head", 60, total=120))  # a forward pass takes 0.2 s
+    resumed = Resumed(stage="head", epoch=3, step=5, history=PAST[:3])
+    clock.now += 0.1
+
+    meter.update(resumed)
+    clock.now += 0.1
+    told = meter.update(step("head", 3, 6))
+
+    examples = 4 * 100 / 0.35 + 4 * 20  # of the second phase, in forward passes
+    assert told["eta_seconds"] == pytest.approx(0.2 * examples, rel=0.25)
+
+
+def test_what_was_known_already_took_no_time_and_tells_none(clock: Clock) -> None:
+    meter = hybrid()
+    meter.update(started("head"))
+    first = dict(meter.update(epoch("head", 0)))  # the features were there
+
+    assert first["fraction"] > 0.02
+    assert first["eta_seconds"] is None
+
+
+def test_epochs_that_were_left_out_are_no_speed(clock: Clock) -> None:
+    meter = hybrid()
+    for event in (started("head"), epoch("head", 0)):
+        meter.update(event)
+    clock.now += 10.0
+    before = meter.update(epoch("head", 1))["eta_seconds"]
+    after = meter.update(PAST[5])["eta_seconds"]
+
+    # The second phase is expected to take as long as before; only the three epochs are gone.
+    assert after == pytest.approx(before - 30, abs=1)
+
+
+def test_another_attempt_does_not_fall_behind_what_was_told(clock: Clock) -> None:
+    meter = ProgressMeter([phase(PhaseName.FULL, 4)], 100, 20, told=0.5)
+
+    told = [dict(meter.update(event)) for event in (started("prepare"), started("full"), epoch("full", 0))]
+    clock.now += 10.0
+    told += [dict(meter.update(event)) for event in (step("full", 1, 10), epoch("full", 3))]
+
+    assert [progress["fraction"] for progress in told[:4]] == [0.5] * 4
+    assert told[3]["eta_seconds"] > 30  # by what is left in truth: three epochs of 10 seconds
+    assert told[4]["fraction"] > 0.5
+
+
+def test_an_attempt_after_one_whose_model_could_not_be_published_is_not_over_before_it_is() -> None:
+    assert ProgressMeter([phase(PhaseName.FULL, 4)], 100, 20, told=1.0).update(started("prepare"))["fraction"] < 1.0
 
 
 def test_a_finished_epoch_has_done_all_its_steps() -> None:
@@ -109,15 +200,16 @@ def test_a_sign_of_life_of_another_stage_moves_nothing() -> None:
     assert meter.update(working("prepare", 5)) == {"fraction": 0.0}
 
 
-def test_a_step_tells_epoch_step_speed_and_what_is_left() -> None:
+def test_a_step_tells_epoch_step_speed_and_what_is_left(clock: Clock) -> None:
     meter = ProgressMeter([phase(PhaseName.FULL, 4)], 100, 20)
+    meter.update(epoch("full", 0))
+    clock.now += 60.0
 
-    progress = meter.update(step("full", 2, 5))
+    told = dict(meter.update(step("full", 2, 5)))
 
-    assert {key: progress[key] for key in ("epoch", "epochs", "step", "steps", "examples_per_second")} == {
-        "epoch": 2, "epochs": 4, "step": 5, "steps": 10, "examples_per_second": 50.0,
-    }  # fmt: skip
-    assert progress["eta_seconds"] >= 0
+    assert 0.3 < told.pop("fraction") < 0.4
+    assert 100 < told.pop("eta_seconds") < 115  # 25 steps of 4 seconds, and the end
+    assert told == {"epoch": 2, "epochs": 4, "step": 5, "steps": 10, "examples_per_second": 50.0}
 
 
 def test_each_member_of_an_ensemble_is_a_share_of_the_way() -> None:

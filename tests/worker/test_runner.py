@@ -483,6 +483,76 @@ def test_the_last_checkpoint_takes_no_longer_than_the_lease_lasts(
     assert process.patience == patience
 
 
+@pytest.fixture(params=["shutdown", "pause"])
+def stop(
+    request: pytest.FixtureRequest, workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], object]:
+    """Makes the worker stop a job's training, for either of the two reasons that spend no attempt."""
+    if request.param == "shutdown":
+        return lambda _: runner.stopping.set()
+    monkeypatch.setattr(runner_module, "_ASK_SECONDS", 0.0)  # at once
+    return lambda job_id: jobs.pause(workshop.db, job_id)
+
+
+def stopped_while(
+    monkeypatch: pytest.MonkeyPatch, workshop: Workshop, stop: Callable[[str], object], *last: Event
+) -> tuple[str, Script]:
+    """A job whose training is stopped, and still has something to tell then."""
+    job_id = workshop.submit()
+    return job_id, script(monkeypatch, StageStarted(stage="evaluate"), lambda: stop(job_id), *last)
+
+
+def test_a_training_that_was_done_before_it_could_stop_is_published(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch, stop: Callable[[str], object]
+) -> None:
+    job_id, process = stopped_while(monkeypatch, workshop, stop, Message(message="evaluated"), FINISHED)
+
+    runner.run_next()
+
+    assert process.stopped
+    job = workshop.job(job_id)
+    assert (job.status, job.attempt, job.version, job.progress["fraction"]) == (JobStatus.SUCCEEDED, 1, 1, 1.0)
+    assert event_messages(workshop.db, job_id)[-2:] == ["evaluated", "succeeded"]
+    (version,) = versions(workshop)
+    assert workshop.store.keys("models") == [version.artifact]
+    assert_nothing_is_left(workshop)
+
+
+def test_a_training_that_had_failed_before_it_could_stop_is_not_tried_again(
+    workshop: Workshop,
+    runner: JobRunner,
+    queue: JobQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[[str], object],
+) -> None:
+    failed = Failed(code="parity_failed", message="the exported model answers differently")
+    job_id, process = stopped_while(monkeypatch, workshop, stop, Message(message="last words"), failed)
+
+    runner.run_next()
+
+    assert process.stopped
+    job = workshop.job(job_id)
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, failed.code, failed.message)
+    assert event_messages(workshop.db, job_id)[-2:] == ["last words", failed.message]
+    assert queue.depth() == 0
+    assert_nothing_is_published(workshop)
+
+
+def test_a_cancellation_holds_for_a_training_that_was_done_before_it_could_stop(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel(job_id: str) -> None:
+        jobs.request_cancel(workshop.db, job_id)
+        runner.stopping.set()
+
+    job_id, _ = stopped_while(monkeypatch, workshop, cancel, FINISHED)
+
+    runner.run_next()
+
+    assert workshop.job(job_id).status == JobStatus.CANCELLED
+    assert_nothing_is_published(workshop)
+
+
 def test_a_failure_that_the_process_tells_of_is_the_jobs_own(
     workshop: Workshop, runner: JobRunner, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -598,6 +668,15 @@ def wait_for_full_epoch(workshop: Workshop, job_id: str, epoch: int) -> None:
     wait_for(reached, what=f"epoch {epoch} of the second phase")
 
 
+def has_checkpoint_of_second_phase(workshop: Workshop, job_id: str) -> bool:
+    """Whether there is one to go on from; a slow disk has fewer."""
+    phases = []
+    for folder in children(workshop.settings.checkpoints_dir / job_id / "training" / "member-0"):
+        with contextlib.suppress(FileNotFoundError):  # it was just replaced by a newer one
+            phases.append(json.loads((folder / "state.json").read_text(encoding="utf-8"))["phase"])
+    return 1 in phases
+
+
 def assert_resumed_and_whole(workshop: Workshop, job_id: str) -> list[str]:
     """The second attempt went on from where the first one was; gives the events."""
     job = workshop.job(job_id)
@@ -669,6 +748,7 @@ def test_a_job_killed_handed_back_and_paused_ends_with_the_model_of_one_left_alo
         with in_background(runner) as run:
             wait_for_full_epoch(workshop, harried, epoch)
             if how == "killed":
+                wait_for(lambda: has_checkpoint_of_second_phase(workshop, harried), what="a checkpoint")
                 training_process().kill()
             elif how == "handed back":
                 runner.stopping.set()
@@ -691,6 +771,28 @@ def test_a_job_killed_handed_back_and_paused_ends_with_the_model_of_one_left_alo
     first, second = (workshop.store.verified_path(version.artifact) for version in versions(workshop))
     for name in ("model.onnx", "tokenizer.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_progress_does_not_fall_back_when_another_attempt_begins(
+    workshop: Workshop, runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = workshop.submit()
+    first = claim(workshop.db, job_id)
+    jobs.heartbeat(workshop.db, first, lease_seconds=LONG_LEASE, progress={"fraction": 0.25, "eta_seconds": 9})
+    jobs.release(workshop.db, first, reason="a deploy", spend_attempt=False)
+    seen = []
+    script(
+        monkeypatch,
+        lambda: seen.append(workshop.job(job_id).progress),
+        StageStarted(stage="prepare"),
+        lambda: seen.append(workshop.job(job_id).progress),
+        FINISHED,
+    )
+
+    runner.run_next()
+
+    assert seen == [{"fraction": 0.25, "eta_seconds": 9}, {"fraction": 0.25}]
+    assert workshop.job(job_id).progress["fraction"] == 1.0
 
 
 @pytest.mark.parametrize(

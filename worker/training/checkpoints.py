@@ -28,6 +28,7 @@ from worker.training.events import Message
 _SHARE = 0.02  # of the time, at most, goes into writing,
 _LONGEST = 600.0  # unless that would leave so many seconds of work to be lost
 _AT_REST = 0.25  # of the interval is enough between two epochs, where nothing would have to be done again
+_WORTH_KEEPING = 30.0  # seconds of training, however slow the disk: what is written at its end are the weights alone
 _KEPT = 2
 _STATE = "state.json"
 _SUFFIX = ".safetensors"
@@ -73,12 +74,14 @@ class Checkpoints:
         self._answered = False
         self._warned = False
         self._cost = 0.0  # of writing the last one, in seconds
-        self._saved_at = time.monotonic()
+        self._began = self._saved_at = time.monotonic()
 
     def scope(self, name: str) -> Checkpoints:
         """The checkpoints of a part of the run that is resumed by itself, such as one member of an ensemble."""
         folder = self._folder / name if self._folder else None
-        return Checkpoints(folder, self._fingerprint, interval=self._interval, asked=self._asked)
+        part = Checkpoints(folder, self._fingerprint, interval=self._interval, asked=self._asked)
+        part._began = self._began  # many short parts are as much to lose as a long one
+        return part
 
     def due(self, *, at_rest: bool = False) -> bool:
         """Whether it is time for one; between two epochs (``at_rest``) a little earlier.
@@ -94,6 +97,17 @@ class Checkpoints:
             return True
         wait = max(min(self._cost / _SHARE, _LONGEST), self._interval * (_AT_REST if at_rest else 1.0))
         return time.monotonic() - self._saved_at >= wait
+
+    def due_at_end(self) -> bool:
+        """Whether the trained model is worth one: where the run has taken 30 seconds, always, for more may be to come.
+
+        Then a pause, a deploy or a failure while the model is exported and evaluated costs nothing of the training. One
+        that was quicker is trained again rather than made slower.
+
+        Raises:
+            StoppedError: As `due` does.
+        """
+        return self.due(at_rest=True) or (self._folder is not None and time.monotonic() - self._began >= _WORTH_KEEPING)
 
     def save(self, checkpoint: Checkpoint) -> Iterator[Message]:
         """Write one and drop the oldest; a disk that does not take it is told of once and costs nothing else."""

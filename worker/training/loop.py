@@ -66,8 +66,7 @@ def train(
             rng = np.random.default_rng([options.seed, number])
             yield from _run_phase(model, phases[number], data, options, features, rng, journal)
             journal.phase += 1
-        yield from journal.restore_end(model)
-        yield from journal.checkpoint_end(model)
+        yield from journal.finish(model)
 
 
 def _run_phase(

@@ -139,15 +139,12 @@ class Journal:
         if self._checkpoints.due(at_rest=at_rest):
             yield from self._save(_snapshot(state, learner))
 
-    def restore_end(self, model: nn.Module) -> Iterator[Event]:
-        """Give the model its final weights, if the checkpoint was taken when all phases were over."""
+    def finish(self, model: nn.Module) -> Iterator[Event]:
+        """Keep the trained model if it is worth it; or have it from the checkpoint, if that was taken at this point."""
         if (found := self._take()) is not None:
             model.load_state_dict(found.tensors["module"])
             yield Resumed(stage="export", history=list(self._history))
-
-    def checkpoint_end(self, model: nn.Module) -> Iterator[Event]:
-        """Write one of the trained model if it is worth it: what follows may fail, too."""
-        if self._checkpoints.due(at_rest=True):
+        elif self._checkpoints.due_at_end():
             yield from self._save(Checkpoint({}, {"module": _on_cpu(model.state_dict())}))
 
     def _save(self, checkpoint: Checkpoint) -> Iterator[Event]:

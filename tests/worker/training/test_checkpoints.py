@@ -158,6 +158,22 @@ def test_one_is_due_after_the_interval_and_a_little_earlier_between_epochs(tmp_p
     assert seen == [(False, False)] * 2 + [(False, True)] * 4 + [(True, True)]
 
 
+def test_a_trained_model_is_worth_one_if_the_run_took_half_a_minute_in_all(tmp_path: Path, clock: Clock) -> None:
+    checkpoints = Checkpoints(tmp_path, "mine", interval=600.0)
+    clock.now += 29.0
+    first = checkpoints.scope("member-0")
+    assert not first.due_at_end()
+    list(first.save(numbered(1)))
+
+    clock.now += 1.0
+
+    assert first.due_at_end()  # although another was written a second ago
+    assert not first.due(at_rest=True)
+    second = checkpoints.scope("member-1")
+    assert found(second) == ([], None)
+    assert second.due_at_end()
+
+
 def test_writing_takes_a_fiftieth_of_the_time_at_most(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,8 +203,9 @@ def test_one_that_is_asked_for_is_due_at_once_and_then_nothing_goes_on(tmp_path:
     assert checkpoints.due()
     list(checkpoints.save(numbered(1)))
 
-    with pytest.raises(StoppedError):
-        checkpoints.due()
+    for due in (checkpoints.due, checkpoints.due_at_end):
+        with pytest.raises(StoppedError):
+            due()
 
 
 def test_without_a_folder_nothing_is_due_found_or_written(clock: Clock) -> None:
@@ -198,5 +215,6 @@ def test_without_a_folder_nothing_is_due_found_or_written(clock: Clock) -> None:
     clock.now += 1e6
 
     assert not checkpoints.scope("training").due()
+    assert not checkpoints.due_at_end()
     assert list(checkpoints.save(numbered(1))) == []
     assert found(checkpoints) == ([], None)

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from models_store.artifacts import children
 from models_store.specs import HeadName, PhaseName
 from tests.worker.conftest import Bench, make_bench, phase
 from tests.worker.training.test_families import FAMILIES, bench_of
+from worker.training import checkpoints as checkpoints_module
 from worker.training import pacing, stepper
 from worker.training.checkpoints import Checkpoints
 from worker.training.errors import StoppedError
@@ -157,11 +159,14 @@ def test_every_family_of_encoders_is_resumed(family: str, tmp_path: Path) -> Non
 
 def test_a_run_whose_training_was_over_is_not_trained_again(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = runs.to_end(keeps=False)
-    monkeypatch.setattr("worker.training.checkpoints._SHARE", 1e9)  # however quick, it is worth one
-    runs.interval = 0.0
+    monkeypatch.setattr(checkpoints_module, "_WORTH_KEEPING", 0.0)  # however quick, it is worth one
     runs.to_end()
+    kept = children(runs.folder / "checkpoints")
 
     events, weights = runs.to_end()
+
+    assert len(kept) == 1  # the interval had not passed: there was no other reason
+    assert children(runs.folder / "checkpoints") == kept  # and what was found is not written again
 
     assert not [event for event in events if isinstance(event, StageStarted | Step)]
     (resumed,) = events
@@ -169,6 +174,12 @@ def test_a_run_whose_training_was_over_is_not_trained_again(runs: Runs, monkeypa
     assert (resumed.stage, resumed.epoch, resumed.step) == ("export", None, None)
     assert figures(list(resumed.history)) == figures(expected[0])
     assert {name for name in weights if not torch.equal(weights[name], expected[1][name])} == set()
+
+
+def test_a_quick_training_does_not_pay_for_a_checkpoint(runs: Runs) -> None:
+    runs.to_end()
+
+    assert children(runs.folder / "checkpoints") == []
 
 
 def test_a_run_that_was_asked_to_stop_tells_nothing_that_its_checkpoint_does_not_know(runs: Runs) -> None:
