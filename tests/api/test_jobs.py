@@ -417,8 +417,10 @@ def test_a_stream_without_news_is_kept_alive_on_time(start_app: AppFactory, monk
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(app.get, f"/jobs/{job_id}/events", headers={"Accept": "text/event-stream"})
-        wait_for(lambda: len(looks) > 3, seconds=10, what="several signs of life")
-        app.post(f"/jobs/{job_id}/cancel")
+        try:
+            wait_for(lambda: len(looks) > 3, seconds=10, what="several signs of life")
+        finally:  # else the stream would not end
+            app.post(f"/jobs/{job_id}/cancel")
         told = watching.result(30).text
 
     assert told.count(KEEPALIVE_COMMENT.decode()) >= 2
