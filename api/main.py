@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import errors, openapi
 from api.middleware import RequestMiddleware
-from api.routes import aliases, datasets, exports, jobs, models, oip, openai, predict, service
+from api.routes import aliases, datasets, exports, jobs, models, oip, openai, predict, predictions, service
 from api.routes.common import known_parameters
 from api.security import bearer
 from api.services import Services
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         before, tempfile.tempdir = tempfile.tempdir, str(settings.scratch_dir)  # where uploads spool
         app.state.services = Services.build(settings, tracing)
         services = app.state.services
-        services.ingestion.start()
+        services.errands.start()
         beside = [asyncio.create_task(work) for work in (services.upkeep.run(), services.news.run())]
         try:
             yield
@@ -70,6 +70,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     app.include_router(service.router, dependencies=[Depends(known_parameters)])
     app.include_router(service.metrics_router, dependencies=keyed)
     app.include_router(datasets.router, dependencies=keyed)
+    app.include_router(predictions.router, dependencies=keyed)
     app.include_router(oip.probes, dependencies=[Depends(known_parameters)])
     for module in (jobs, models, aliases, exports, oip, openai):
         app.include_router(module.router, dependencies=keyed)

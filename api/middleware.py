@@ -154,7 +154,7 @@ def _headers_only(app: ASGIApp) -> ASGIApp:
 
 
 def _is_upload(scope: Scope) -> bool:
-    return bool(scope["path"].rstrip("/") == "/datasets")
+    return scope["path"].rstrip("/") in ("/datasets", "/datasets/validate", "/predictions")
 
 
 def _hostname(host: str) -> str:

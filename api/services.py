@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from api.ingestion import Ingestion
+from api.errands import Errands
 from api.news import JobNews
 from api.predictions import PredictionService
 from api.predictors import PredictorPool
@@ -44,7 +44,7 @@ class Services:
     predictions: PredictionService
     upkeep: Upkeep
     validations: asyncio.Semaphore
-    ingestion: Ingestion
+    errands: Errands
 
     @classmethod
     def build(cls, settings: Settings, tracing: Tracing | None = None) -> Services:
@@ -68,7 +68,7 @@ class Services:
             rollout=rollout,
             shadows=shadows,
             predictions=predictions,
-            ingestion=Ingestion(settings, db),
+            errands=Errands(settings, db),
             upkeep=Upkeep(predictors, predictions, settings.preload_models),
             validations=asyncio.Semaphore(_VALIDATIONS),
         )
@@ -79,7 +79,7 @@ class Services:
 
     def close(self) -> None:
         """Let go of threads and connections."""
-        self.ingestion.stop()
+        self.errands.stop()
         self.shadows.close()
         self.predictors.close()
         self.queue.close()

@@ -17,7 +17,15 @@ from sqlmodel import col, select
 from models_store.artifacts import ArtifactStore, children
 from models_store.database import Database
 from models_store.datasets import dataset_key
-from models_store.tables import HELD_STATUSES, TERMINAL_STATUSES, Dataset, DatasetStatus, ModelVersion, TrainingJob
+from models_store.tables import (
+    HELD_STATUSES,
+    TERMINAL_STATUSES,
+    Dataset,
+    DatasetStatus,
+    FilePrediction,
+    ModelVersion,
+    TrainingJob,
+)
 
 UPLOAD_SECONDS = 24 * 3600.0
 _OF_ATTEMPT = re.compile(r"job_[a-z0-9]+\.[0-9]+")  # what `attempt_folder` makes
@@ -55,6 +63,7 @@ def tidy(db: Database, store: ArtifactStore, scratch: Path, checkpoints: Path) -
         unfinished = set(session.exec(select(TrainingJob.id).where(col(TrainingJob.status).not_in(TERMINAL_STATUSES))))
         known = set(session.exec(select(ModelVersion.artifact)))
         waiting = set(session.exec(select(Dataset.id).where(Dataset.status == DatasetStatus.VALIDATING)))
+        waiting |= set(session.exec(select(FilePrediction.id)))
         known |= {dataset_key(dataset_id) for dataset_id in session.exec(select(Dataset.id))}
     # A row failed to follow its files, or the files outlived their row.
     orphans = [store.root / key for key in keys if key not in known]

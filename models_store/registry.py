@@ -14,9 +14,11 @@ from models_store.errors import ConflictError, NotFoundError, quoted
 from models_store.tables import (
     TERMINAL_STATUSES,
     AliasChange,
+    FilePrediction,
     Model,
     ModelAlias,
     ModelVersion,
+    PredictionStatus,
     ShadowFigures,
     TrainingJob,
 )
@@ -242,8 +244,19 @@ def delete_version(session: Session, name: str, version: int) -> str:
     row = get_version(session, name, version)
     if holders := _holders(session, name, version):
         raise ConflictError(f"version {version} of {name!r} is in use as {', '.join(holders)}", code="version_in_use")
+    if answering := _answering(session, name, version):
+        raise ConflictError(
+            f"version {version} of {name!r} is answering the file of {answering}", code="version_in_use"
+        )
     session.delete(row)
     return row.artifact
+
+
+def _answering(session: Session, name: str, version: int | None = None) -> str | None:
+    """A file that a version of the model has not answered to its end yet."""
+    f = FilePrediction
+    query = select(f.id).where(f.model == name, f.status == PredictionStatus.RUNNING).limit(1)
+    return session.exec(query if version is None else query.where(f.version == version)).first()
 
 
 def _holders(session: Session, name: str, version: int) -> list[str]:
@@ -279,6 +292,8 @@ def delete_model(session: Session, name: str) -> list[str]:
             f"model {name!r} has jobs that have not ended: {', '.join(open_jobs[:5])}; cancel them first",
             code="model_in_use",
         )
+    if answering := _answering(session, name):
+        raise ConflictError(f"model {name!r} is answering the file of {answering}", code="model_in_use")
     artifacts = [version.artifact for version in versions(session, name)]
     changes = select(AliasChange.id).where(AliasChange.model == name)
     session.execute(delete(ShadowFigures).where(col(ShadowFigures.change_id).in_(changes)))

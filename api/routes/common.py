@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import BaseModel, Field
+from starlette.datastructures import FormData
 
 from api.schemas import ProblemOut
 from models_store.errors import InvalidInputError, Problem
@@ -49,3 +52,34 @@ class PageQuery(BaseModel):
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for the OpenAPI document."""
     return {status: {"model": ProblemOut, "description": "A problem document (RFC 9457)"} for status in statuses}
+
+
+def check_form(form: FormData, fields: Collection[str]) -> None:
+    """Refuse what would be passed over in silence: unknown fields, and all but the last of a field sent twice."""
+    problems = []
+    for field in sorted(set(form)):
+        if field not in fields:
+            known = ", ".join(sorted(fields))
+            problems.append(Problem("unknown_field", f"unknown form field {field!r}; known are {known}", column=field))
+        elif len(form.getlist(field)) > 1:
+            problems.append(Problem("repeated_field", f"form field {field!r} was sent more than once", column=field))
+    if problems:
+        raise InvalidInputError(problems[0].message, problems)
+
+
+def parse_columns(text: str | None) -> dict[str, Any]:
+    """The form field ``columns``.
+
+    Raises:
+        InvalidInputError: It is no JSON object.
+    """
+    if not text:
+        return {}
+    try:
+        columns = json.loads(text)
+    except ValueError:
+        columns = None
+    if not isinstance(columns, dict):
+        message = 'columns must be a JSON object such as {"text": "body", "label": "topic"}'
+        raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
+    return columns

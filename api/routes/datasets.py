@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.datastructures import FormData
 
 from api.dataset_schemas import DatasetOut, StatisticsOut, ValidationOut, shown
-from api.routes.common import Limit, PageQuery, problems
+from api.routes.common import Limit, PageQuery, check_form, parse_columns, problems
 from api.schemas import ListOut, ProblemItem
 from api.services import ServicesDep
 from models_store import datasets
 from models_store.datasets import ExportFormat, OnError, Upload, Wishes
-from models_store.errors import InvalidInputError, Problem
+from models_store.errors import InvalidInputError
 from models_store.tables import DatasetStatus, utc_now
 from models_store.tasks import TaskName
 from models_store.tokenizer import tokenizer_of
@@ -73,7 +71,7 @@ class UploadForm:
     ) -> None:
         given = {"train": file, "validation": validation_file, "test": test_file}
         self.uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
-        self.wishes = Wishes(task, name, _parse_columns(columns), label_separator, encoding, on_error)
+        self.wishes = Wishes(task, name, parse_columns(columns), label_separator, encoding, on_error)
 
 
 _MEDIA_TYPES = {
@@ -100,7 +98,7 @@ async def create_dataset(
     request: Request, response: Response, services: ServicesDep, form: Annotated[UploadForm, Depends()]
 ) -> DatasetOut:
     """Upload a data set. Every row is validated; with any error nothing is stored, unless wrong rows may be skipped."""
-    _check_fields(await request.form())
+    check_form(await request.form(), _FIELDS)
     before = utc_now()
     async with services.validations:
         dataset = await run_in_threadpool(
@@ -114,7 +112,7 @@ async def create_dataset(
         )
     response.headers["Location"] = f"/datasets/{dataset.id}"
     if dataset.status == DatasetStatus.VALIDATING:
-        services.ingestion.wake()
+        services.errands.wake()
         response.status_code = 202
     elif dataset.created_at < before:
         response.status_code = 200
@@ -126,7 +124,7 @@ async def validate_dataset(
     request: Request, services: ServicesDep, form: Annotated[UploadForm, Depends()]
 ) -> ValidationOut:
     """Say all that an upload of these files would be told, and store nothing."""
-    _check_fields(await request.form())
+    check_form(await request.form(), _FIELDS)
     datasets.check(form.wishes)
     async with services.validations:
         try:
@@ -216,29 +214,3 @@ def export_dataset(
 def delete_dataset(dataset_id: str, services: ServicesDep) -> None:
     """Delete a data set that no running or queued job uses."""
     datasets.delete(services.db, services.store, dataset_id)
-
-
-def _check_fields(form: FormData) -> None:
-    """Refuse what would be passed over in silence: unknown fields, and all but the last of a field sent twice."""
-    problems = []
-    for field in sorted(set(form)):
-        if field not in _FIELDS:
-            known = ", ".join(sorted(_FIELDS))
-            problems.append(Problem("unknown_field", f"unknown form field {field!r}; known are {known}", column=field))
-        elif len(form.getlist(field)) > 1:
-            problems.append(Problem("repeated_field", f"form field {field!r} was sent more than once", column=field))
-    if problems:
-        raise InvalidInputError(problems[0].message, problems)
-
-
-def _parse_columns(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        columns = json.loads(text)
-    except ValueError:
-        columns = None
-    if not isinstance(columns, dict):
-        message = 'columns must be a JSON object such as {"text": "body", "label": "topic"}'
-        raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
-    return columns

@@ -8,7 +8,7 @@ from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList, quoted
 from models_store.tasks import TaskName
 
-_TEXT = (
+TEXT_SPELLINGS = (
     "text", "sentence", "content", "review", "message", "utterance", "question", "document", "body", "comment",
     "tweet", "query", "input", "description",
 )  # fmt: skip
@@ -17,7 +17,7 @@ _LABEL = (
     "is_duplicate",
 )  # fmt: skip
 _SCORE = ("score", "similarity", "similarity_score", "relatedness_score", "gold_score", "rating")
-_PAIRS = (
+PAIR_SPELLINGS = (
     ("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"),
     ("text_a", "text_b"), ("text1", "text2"), ("sentence_a", "sentence_b"), ("sentence_1", "sentence_2"),
     ("text_1", "text_2"), ("query", "passage"),
@@ -47,14 +47,14 @@ def map_columns(
     _check_header(source, header, problems)
     for field, column in mapping.items():
         if column not in header:
-            message = f"no column {quoted(column)} (given for {field!r}): the header has {_listed(header)}"
+            message = f"no column {quoted(column)} (given for {field!r}): the header has {listed_columns(header)}"
             problems.add(_problem(source, message, column))
     if problems.count:
         raise InvalidDatasetError(problems)
-    by_key = {_key(column): column for column in header}
+    by_key = {column_key(column): column for column in header}
     found = dict(mapping)
     if task is TaskName.CLASSIFICATION:
-        _find(found, "text", _TEXT, by_key)
+        _find(found, "text", TEXT_SPELLINGS, by_key)
         _find(found, "label", _LABEL, by_key)
         missing = [field for field in ("text", "label") if field not in found]
     else:
@@ -69,7 +69,7 @@ def map_columns(
     _find(found, SPLIT, (SPLIT,), by_key)
     for field in missing:
         message = (
-            f"no column for {field}: the header has {_listed(header)}. Rename the column, or send "
+            f"no column for {field}: the header has {listed_columns(header)}. Rename the column, or send "
             f'columns={{"{field.split()[0]}": "<your column>"}} with the upload'
         )
         problems.add(_problem(source, message, field, "missing_column"))
@@ -104,7 +104,7 @@ def _check_header(source: SourceFile, header: Sequence[str], problems: ProblemLi
         return
     keys: set[str] = set()
     for column in header:
-        key = _key(column)
+        key = column_key(column)
         if key and key in keys:  # spreadsheets write columns without a name at the end
             problems.add(
                 _problem(source, f"column {quoted(column)} stands twice in the header", column, "duplicate_column")
@@ -120,17 +120,19 @@ def _find(found: dict[str, str], field: str, spellings: Sequence[str], by_key: M
 
 
 def _find_pair(found: dict[str, str], by_key: Mapping[str, str]) -> None:
-    for first, second in _PAIRS:
+    for first, second in PAIR_SPELLINGS:
         if first in by_key and second in by_key and not {"text", "text_pair"} & set(found):
             found.update(text=by_key[first], text_pair=by_key[second])
 
 
-def _listed(header: Sequence[str]) -> str:
+def listed_columns(header: Sequence[str]) -> str:
+    """The columns as a message tells of them."""
     shown = ", ".join(map(quoted, header[:_SHOWN_COLUMNS]))
     return shown if len(header) <= _SHOWN_COLUMNS else f"{shown} and {len(header) - _SHOWN_COLUMNS} more"
 
 
-def _key(column: str) -> str:
+def column_key(column: str) -> str:
+    """A column's name without regard to case and what parts its words."""
     return column.strip().casefold().replace(" ", "_").replace("-", "_")
 
 

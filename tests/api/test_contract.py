@@ -361,6 +361,11 @@ def test_the_openapi_document_names_every_call_of_the_contract(service: Service)
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == {
         ("POST", "/datasets"), ("GET", "/datasets"), ("GET", "/datasets/{dataset_id}"),
         ("GET", "/datasets/{dataset_id}/preview"), ("DELETE", "/datasets/{dataset_id}"),
+        ("POST", "/datasets/validate"), ("GET", "/datasets/{dataset_id}/statistics"),
+        ("GET", "/datasets/{dataset_id}/skipped"), ("GET", "/datasets/{dataset_id}/export"),
+        ("POST", "/predictions"), ("GET", "/predictions"), ("GET", "/predictions/{prediction_id}"),
+        ("DELETE", "/predictions/{prediction_id}"), ("GET", "/predictions/{prediction_id}/file"),
+        ("POST", "/predictions/{prediction_id}/cancel"),
         ("POST", "/jobs"), ("GET", "/jobs"), ("GET", "/jobs/{job_id}"), ("POST", "/jobs/{job_id}/cancel"),
         ("POST", "/jobs/{job_id}/pause"), ("POST", "/jobs/{job_id}/resume"), ("POST", "/jobs/{job_id}/retry"),
         ("GET", "/jobs/{job_id}/events"), ("GET", "/jobs/{job_id}/webhooks"),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.checks import problem_of
 from tests.fixtures.models import TrainedModel
-from tests.fixtures.servers import ROOT, Service
+from tests.fixtures.servers import ROOT, Service, wait_for
 
 CSV = "text,label\n" + "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(12))
 
@@ -136,7 +136,7 @@ def test_a_label_that_training_lacks_is_an_error_of_the_validation_file(service:
         ("text,label\n" + "x,a\ny,a\n" * 5, "single_class"),
         ("words,label\nx,a\n", "missing_column"),
         (b"text,label\n\xff,a\n", "not_utf8"),
-        (b"PK\x03\x04zip", "unsupported_format"),
+        (b"PK\x03\x04zip", "damaged_archive"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(service: Service, content: str | bytes, code: str) -> None:
@@ -188,10 +188,14 @@ def test_an_upload_without_a_file_is_refused(service: Service) -> None:
 
 
 def test_an_upload_may_be_larger_than_other_requests(service: Service) -> None:
-    # The limit of other calls is 8 MiB; here the file is read, and refused for what it holds.
-    body = problem_of(upload(service, {"file": b"text,label\n\xff" + b"x" * (9 * 1024 * 1024)}), 422)
+    # The limit of other calls is 8 MiB; here the file is read, though not at once, and refused for what it holds.
+    body = upload(service, {"file": b"text,label\n\xff" + b"x" * (9 * 1024 * 1024)}).json()
 
-    assert body["errors"][0]["code"] == "not_utf8"
+    def invalid() -> bool:
+        return bool(service.client.get(f"/datasets/{body['id']}").json()["status"] == "invalid")
+
+    wait_for(invalid, seconds=60, what="the end of a validation")
+    assert service.client.get(f"/datasets/{body['id']}").json()["errors"][0]["code"] == "not_utf8"
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\data\\a.csv", "a\r\nb.csv", "x" * 300, "…/ü.csv"])
@@ -232,7 +236,7 @@ def test_a_split_that_is_not_there_is_said_to_be_missing(service: Service) -> No
     ("kind", "fields"),
     [
         ("classification", {"text", "label"}),
-        ("tagging", {"tokens", "tags"}),
+        ("tagging", {"tokens", "tags", "text", "entities"}),
         ("similarity", {"text", "text_pair", "label"}),
         ("graded", {"text", "text_pair", "score"}),
     ],
@@ -279,3 +283,93 @@ def test_a_bad_list_of_labels_is_placed(service: Service) -> None:
     assert [(error["line"], error["column"], error["code"]) for error in body["errors"]] == [
         (9, "label", "mixed_labels")
     ]
+
+
+# ---- dry run, skipped rows, statistics, export ----------------------------------------------------------------------
+
+PARTLY_WRONG = CSV + " ,a\nno label,\nfine after all,b\n"
+
+
+def test_a_dry_run_tells_all_and_stores_nothing(service: Service) -> None:
+    before = stored(service)
+    files = {"file": ("rows.csv", PARTLY_WRONG)}
+
+    refused = service.client.post("/datasets/validate", data={"task": "classification"}, files=files).json()
+    taken = service.client.post(
+        "/datasets/validate", data={"task": "classification", "on_error": "skip"}, files=files
+    ).json()
+
+    assert (refused["valid"], refused["error_count"], refused["splits"]) == (False, 2, {})
+    assert [(error["line"], error["code"]) for error in refused["errors"]] == [
+        (14, "missing_text"),
+        (15, "missing_label"),
+    ]
+    assert (taken["valid"], taken["skipped_rows"], taken["error_count"]) == (True, 2, 0)
+    assert sum(split["rows"] for split in taken["splits"].values()) == 13
+    assert taken["statistics"]["train"]["characters"]["max"] > 0
+    assert stored(service) == before
+
+
+def test_a_dry_run_of_what_cannot_be_read_says_so(service: Service) -> None:
+    files = {"file": ("rows.csv", b"%PDF-1.4")}
+    body = service.client.post("/datasets/validate", data={"task": "classification"}, files=files).json()
+
+    assert (body["valid"], body["errors"][0]["code"]) == (False, "unsupported_format")
+
+
+def test_rows_that_were_left_out_are_all_listed(service: Service) -> None:
+    dataset = upload(service, {"file": PARTLY_WRONG}, on_error="skip").json()
+
+    assert dataset["skipped_rows"] == 2
+    page = service.client.get(f"/datasets/{dataset['id']}/skipped", params={"limit": 1}).json()
+    rest = service.client.get(f"/datasets/{dataset['id']}/skipped", params={"after": 1}).json()
+    assert (page["has_more"], rest["has_more"]) == (True, False)
+    assert [(one["line"], one["code"]) for one in page["data"] + rest["data"]] == [
+        (14, "missing_text"),
+        (15, "missing_label"),
+    ]
+
+
+def test_statistics_count_labels_characters_and_word_pieces(
+    service: Service, trained_models: dict[str, TrainedModel]
+) -> None:
+    dataset_id = trained_models["tagging"].dataset["id"]
+    path = f"/datasets/{dataset_id}/statistics"
+
+    plain = service.client.get(path).json()["splits"]["train"]
+    counted = service.client.get(path, params={"encoder": "tiny"}).json()["splits"]["train"]
+
+    assert plain["word_pieces"] is None
+    assert {label["label"] for label in plain["labels"]} == {"PERSON", "DATE", "O"}
+    assert sum(one["rows"] for one in plain["characters"]["histogram"]) == plain["rows"]
+    assert counted["word_pieces"]["counted_rows"] == counted["rows"]
+    assert counted["word_pieces"]["longer_than_encoder"]["rows"] == 0
+    assert service.client.get(path, params={"encoder": "nobody"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("classification", "csv"), ("several", "jsonl"), ("several", "csv"), ("tagging", "conll"), ("graded", "csv")],
+)
+def test_what_is_exported_can_be_uploaded_again(
+    service: Service, trained_models: dict[str, TrainedModel], kind: str, form: str
+) -> None:
+    dataset = trained_models[kind].dataset
+    answer = service.client.get(f"/datasets/{dataset['id']}/export", params={"format": form, "split": "train"})
+    assert "attachment" in answer.headers["content-disposition"]
+
+    more = {"label_separator": "|"} if (kind, form) == ("several", "csv") else {}
+    again = upload(service, {"file": answer.content}, task=dataset["task"], **more).json()
+
+    assert {label["label"] for label in again["labels"]} == {label["label"] for label in dataset["labels"]}
+    rows = sum(split["rows"] for split in again["splits"].values())
+    assert rows == dataset["splits"]["train"]["rows"]
+
+
+@pytest.mark.parametrize(("kind", "form"), [("tagging", "csv"), ("classification", "conll")])
+def test_an_export_that_cannot_hold_the_rows_is_refused(
+    service: Service, trained_models: dict[str, TrainedModel], kind: str, form: str
+) -> None:
+    path = f"/datasets/{trained_models[kind].dataset['id']}/export"
+
+    assert "take" in problem_of(service.client.get(path, params={"format": form}), 409)["detail"]
