@@ -59,6 +59,9 @@ class Turns(Generic[LeasedT]):
         row = self._table
         free = or_(col(row.lease_until).is_(None), col(row.lease_until) < db_now())
         waits = and_(col(row.status) == self._status, free)
+        with db.reading() as session:  # mostly there is nothing, and then nobody's writing is held up
+            if session.exec(select(row.id).where(waits).limit(1)).first() is None:
+                return None
         with db.transaction() as session:
             self._update(session, and_(waits, col(row.attempt) >= MAX_ATTEMPTS), self._given_up)
             oldest = select(row.id).where(waits).order_by(col(row.id)).limit(1)
