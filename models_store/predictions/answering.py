@@ -85,6 +85,8 @@ def answer(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: int
     if row.started_at is None:
         TURNS.beat(db, turn, started_at=db_now())
     try:
+        if row.cancel_requested:
+            raise _CancelledError
         _answer(db, store, turn, row, most_unpacked)
     except _CancelledError:
         return _end(db, turn, PredictionStatus.CANCELLED)
