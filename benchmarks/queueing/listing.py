@@ -25,6 +25,7 @@ def measure(kind: str, jobs: int, calls: int) -> list[tuple[str, float, float]]:
             "GET /jobs?status=failed": "/jobs?status=failed",
             "GET /jobs?model=…": "/jobs?model=model-7",
             "GET /jobs?status=failed&model=…": "/jobs?status=failed&model=model-7",
+            "GET /jobs?status=succeeded&model=… (no such model)": "/jobs?status=succeeded&model=nobody",
             "GET /jobs?after=… (nine tenths down)": f"/jobs?after={deep}",
             "GET /jobs?status=succeeded&after=…": f"/jobs?status=succeeded&after={deep}",
             "GET /jobs/{id}": f"/jobs/{some}",
