@@ -53,7 +53,9 @@ function showDatasets(datasets) {
   $("#datasets tbody").replaceChildren(...datasets.map((set) => row([
     set.name,
     set.multi_label ? `${set.task}, several labels` : set.task,
-    Object.entries(set.splits).map(([split, { rows }]) => `${split} ${rows}`).join(", "),
+    set.status === "ready"
+      ? Object.entries(set.splits).map(([split, { rows }]) => `${split} ${rows}`).join(", ")
+      : set.status,
     set.labels.slice(0, 8).map(({ label, count }) => `${label} (${count})`).join(", "),
     when(set.created_at),
   ])));
