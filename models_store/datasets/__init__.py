@@ -1,15 +1,11 @@
 """Uploaded data: read, validate row by row, split, store as Arrow; all or nothing."""
 
 from models_store.datasets.export import ExportFormat, exported
+from models_store.datasets.reading import Outcome
 from models_store.datasets.report import OnError
+from models_store.datasets.rows import SPLITS, dataset_key, read_split
 from models_store.datasets.service import (
-    SPLITS,
-    Outcome,
-    Upload,
-    Wishes,
-    check,
     create,
-    dataset_key,
     delete,
     dry_run,
     get,
@@ -17,10 +13,10 @@ from models_store.datasets.service import (
     list_datasets,
     piece_lengths,
     preview,
-    read_split,
     rows_of,
     skipped,
 )
+from models_store.datasets.uploads import Upload, Wishes, check
 
 __all__ = [
     "SPLITS",

@@ -7,9 +7,12 @@ import time
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import DATABASE_AWAY, Database
+from models_store.datasets.reading import read, stored
 from models_store.datasets.report import OnError
-from models_store.datasets.service import Wishes, check, dataset_key, get, manifest_of, read, stored
+from models_store.datasets.rows import dataset_key
+from models_store.datasets.service import get, manifest_of
 from models_store.datasets.source import SourceFile, check_encoding
+from models_store.datasets.uploads import Wishes, check
 from models_store.errors import InvalidInputError, Problem, ThawlineError
 from models_store.leases import MAX_ATTEMPTS, Turn, Turns
 from models_store.tables import Dataset, DatasetStatus

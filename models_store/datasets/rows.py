@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from models_store.tasks import Row
 
+SPLITS = ("train", "validation", "test")
 _AT_A_TIME = 1_000
 
 
@@ -42,3 +43,19 @@ class ArrowRows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         for batch in self._table.to_batches(max_chunksize=_AT_A_TIME):
             yield from batch.to_pylist()
+
+
+def read_split(folder: Path, split: str) -> Sequence[Row]:
+    """The rows of a split from the data set's folder; none if the split does not exist."""
+    path = split_path(folder, split)
+    return ArrowRows(path) if path.is_file() else []
+
+
+def dataset_key(dataset_id: str) -> str:
+    """Where the data set's files lie in the artifact store."""
+    return f"datasets/{dataset_id}"
+
+
+def split_path(folder: Path, split: str) -> Path:
+    """Where the rows of a split lie."""
+    return folder / f"{split}.arrow"

@@ -1,0 +1,178 @@
+"""Files on the disk → rows in their places, and what is to be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.datasets.formats import Opened, open_upload
+from models_store.datasets.ingest import Collector, SplitData, Tell
+from models_store.datasets.report import OnError, Report
+from models_store.datasets.rows import SPLITS, split_path
+from models_store.datasets.skipped import Skipped
+from models_store.datasets.source import SourceFile
+from models_store.datasets.splits import split_off_validation
+from models_store.datasets.statistics import of_split
+from models_store.datasets.tables import Reading
+from models_store.datasets.validation import MAX_LINES, Findings, examine, warnings
+from models_store.datasets.writing import part_rows
+from models_store.errors import InvalidDatasetError, InvalidInputError, Problem
+
+SKIPPED = "skipped.jsonl"
+_MIN_TRAIN_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of reading the files.
+
+    Attributes:
+        report: What is wrong.
+        splits: The rows of each split, unless none could be read.
+        findings: What follows from all of them, unless the files are refused.
+        warnings: Worth knowing.
+    """
+
+    report: Report
+    splits: Mapping[str, SplitData]
+    findings: Findings | None
+    warnings: list[dict[str, Any]]
+
+    def accepted(self) -> Findings:
+        """The findings of files that are not refused.
+
+        Raises:
+            InvalidDatasetError: They are.
+        """
+        if self.findings is None:
+            raise InvalidDatasetError(self.report.errors)
+        return self.findings
+
+
+def read(
+    sources: Mapping[str, SourceFile], reading: Reading, on_error: OnError, folder: Path, tell: Tell = lambda _: None
+) -> Outcome:
+    """Read files that lie on the disk.
+
+    Args:
+        sources: By the split for which each was uploaded.
+        reading: How.
+        on_error: What is done with rows that are wrong.
+        folder: For the rows, and for what has to be unpacked.
+        tell: Is told now and then how many rows have been read.
+
+    Raises:
+        UnreadableFileError: A file cannot be decoded or parsed.
+        TooLargeError: A file unpacks to more than it may.
+    """
+    with Skipped(folder / SKIPPED) as skipped:
+        return _read(sources, reading, Report(on_error, skipped.add), folder, tell)
+
+
+def _read(sources: Mapping[str, SourceFile], reading: Reading, report: Report, folder: Path, tell: Tell) -> Outcome:
+    opened = _opened(sources, folder)
+    parts = Reading(reading.task, reading.mapping, reading.label_separator, parts=len(opened) == 1)
+    splits = Collector(parts, report, folder, tell).read(opened)
+    # What refused rows would have said about the others is unknown.
+    findings = None if report.errors.count else examine(reading.task, splits, report)
+    if findings is not None:
+        _check_size(splits["train"], report)
+    if report.errors.count or findings is None:
+        return Outcome(report, splits, None, [])
+    return Outcome(report, splits, findings, [*_left_out(report), *warnings(splits)])
+
+
+def _left_out(report: Report) -> list[dict[str, Any]]:
+    """A warning for each file of which rows were left out; the file of all of them is told of elsewhere."""
+    lines: dict[str, list[int]] = {}
+    for problem in report.skipped.kept:
+        lines.setdefault(problem.file or "", []).append(problem.line or 0)
+    message = f"{report.skipped_rows} row(s) are wrong and were left out; GET /datasets/{{id}}/skipped lists them"
+    return [
+        {"code": "rows_skipped", "message": message, "file": name, "lines": sorted(set(found))[:MAX_LINES]}
+        for name, found in lines.items()
+    ]
+
+
+def _opened(sources: Mapping[str, SourceFile], folder: Path) -> dict[str, Opened]:
+    """What is to be read for each split; an archive may hold all of them, and then comes alone."""
+    if len(sources) == 1:
+        return open_upload(sources["train"], folder)
+    opened = {}
+    for split, source in sources.items():
+        found = open_upload(source, folder)
+        if len(found) > 1:
+            message = "it holds several splits; send it alone"
+            raise source.unreadable("unclear_splits", message)
+        opened[split] = found["train"]
+    return opened
+
+
+def stored(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Give the rows their places in the folder; what the data set then tells of itself, by its columns.
+
+    Raises:
+        InvalidDatasetError: The files are refused.
+        InvalidInputError: No row can be spared for validation.
+    """
+    findings = outcome.accepted()
+    train = outcome.splits["train"].table
+    splits, statistics = write_splits(outcome, folder)
+    return {
+        "format": train.format,
+        "columns": train.columns,
+        "schema_": findings.schema,
+        "labels": findings.labels,
+        "splits": splits,
+        "statistics": statistics,
+        "skipped_rows": outcome.report.skipped_rows,
+        "warnings": outcome.warnings,
+    }
+
+
+def _check_size(train: SplitData, report: Report) -> None:
+    rows = len(train.census)
+    if not report.errors.count and rows < _MIN_TRAIN_ROWS:
+        message = f"{rows} rows are too few to train on; give at least {_MIN_TRAIN_ROWS}"
+        report.wrong(Problem("too_few_rows", message, train.name))
+
+
+def write_splits(outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the rows of each split their place; cut a validation split off where there is none.
+
+    Returns:
+        What the data set tells of its splits, and their statistics.
+    """
+    dropped = outcome.accepted().dropped
+    written: dict[str, Any] = {}
+    statistics: dict[str, Any] = {}
+    for split, data in outcome.splits.items():
+        kept = np.ones(len(data.census), bool)
+        kept[dropped.get(split, [])] = False
+        parts = {split: kept}
+        if split == "train" and "validation" not in outcome.splits:
+            parts = _cut(data)
+        for part, rows in parts.items():
+            source = "auto" if part != split else "uploaded"
+            written[part] = {"rows": int(rows.sum()), "source": source}
+            statistics[part] = of_split(data.census, rows)
+        part_rows(data.path, {split_path(folder, part): rows for part, rows in parts.items()})
+        data.path.unlink()
+    for path in folder.glob("source-*-*"):  # what archives were unpacked to
+        path.unlink()
+    return tuple({split: found[split] for split in SPLITS if split in found} for found in (written, statistics))  # type: ignore[return-value]
+
+
+def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:
+    validation = split_off_validation(train.census)
+    if not validation:
+        message = "no row can be spared for validation: give the labels more different texts, or send a validation file"
+        raise InvalidInputError(message, [Problem("too_few_rows", message, train.name)], code="invalid_dataset")
+    chosen = np.zeros(len(train.census), bool)
+    chosen[validation] = True
+    return {"train": ~chosen, "validation": chosen}
