@@ -49,12 +49,16 @@ def main(processes: int, request_file: str) -> None:
 def first_failure(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
     """The failure, with its rank, that the others came from.
 
-    Whoever is left alone exits with a status, and whoever torchrun clears away is ended by SIGTERM: a process that was
-    killed by another signal was there first.
+    Whoever is left alone exits with a status, or is aborted by the library that misses the other, and whoever torchrun
+    clears away is ended by SIGTERM: a process that was killed by another signal was there first, and then one aborted.
     """
-    signals = {rank: -failure.exitcode for rank, failure in failures.items() if failure.exitcode < 0}
-    killed = (rank for rank, sig in signals.items() if sig != signal.SIGTERM)
-    rank = next(killed, min(failures, key=lambda rank: failures[rank].timestamp))
+
+    def order(rank: int) -> tuple[int, float]:
+        ended_by = -failures[rank].exitcode
+        of_itself = ended_by <= 0 or ended_by == signal.SIGTERM
+        return (2 if of_itself else 1 if ended_by == signal.SIGABRT else 0), failures[rank].timestamp
+
+    rank = min(failures, key=order)
     return rank, failures[rank]
 
 

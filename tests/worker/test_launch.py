@@ -174,6 +174,8 @@ def failure(exitcode: int, timestamp: int) -> ProcessFailure:
         ([1, -signal.SIGKILL], 1),  # whoever was left alone is noticed in the same second
         ([-signal.SIGTERM, 1], 1),
         ([-signal.SIGTERM, -signal.SIGSEGV], 1),
+        ([-signal.SIGABRT, -signal.SIGKILL], 1),  # the library aborts a process that has lost another
+        ([1, -signal.SIGABRT], 1),
     ],
 )
 def test_which_failure_the_others_came_from(exitcodes: list[int], first: int) -> None:
