@@ -86,7 +86,8 @@ def _delimiter(header: str) -> str:
 def _has_bare_quotes(lines: Sequence[str], delimiter: str) -> bool:
     """Whether quotes are ordinary characters, as in many a file with tabs.
 
-    They are where no line needs quotes to have the header's width, and reading them as quotes would fail or join lines.
+    They are where no line needs quotes to have the header's width, and reading them as quotes would fail, or give rows
+    of another one.
     """
     if delimiter != "\t" or not any('"' in line for line in lines):
         return False
@@ -97,4 +98,4 @@ def _has_bare_quotes(lines: Sequence[str], delimiter: str) -> bool:
         read = list(csv.reader([line for line in lines if line.strip()], delimiter=delimiter, strict=True))
     except csv.Error:
         return True
-    return len(read) != len(plain)
+    return any(len(record) != len(plain[0]) for record in read)

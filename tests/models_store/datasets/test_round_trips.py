@@ -95,6 +95,12 @@ def test_rows_are_read_back_as_they_were(tmp_path_factory: pytest.TempPathFactor
     assert read_back(tmp_path_factory.getbasetemp(), FORMATS[form](rows)) == rows
 
 
+def test_quoted_line_breaks_in_a_file_with_tabs_are_no_rows(tmp_path: Path) -> None:
+    rows = [("0\t\n", "a")]  # whose lines would all have two columns if quotes were ordinary characters
+
+    assert read_back(tmp_path, as_csv(rows, "\t")) == rows
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_hostile_texts_keep_every_character(tmp_path: Path, form: str) -> None:
     rows = [(text, "ab"[number % 2]) for number, text in enumerate(HOSTILE)]
