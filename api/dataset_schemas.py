@@ -12,7 +12,8 @@ from models_store.datasets import Outcome
 from models_store.errors import InvalidInputError
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
-from models_store.tasks.bio import OUTSIDE, entity_spans
+from models_store.tasks.bio import entity_spans
+from models_store.tasks.tagging import TaggingExample
 
 
 class LabelCount(BaseModel):
@@ -173,15 +174,9 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row as a preview shows it: tagged text with its text and its entities, besides."""
     if "tags" not in row:
         return row
-    starts, place = [], 0
-    for token in row["tokens"]:
-        starts.append(place)
-        place += len(token) + 1
-    text = " ".join(row["tokens"])
-    ends = [start + len(token) for start, token in zip(starts, row["tokens"], strict=True)]
-    spans = entity_spans(row["tags"]) if OUTSIDE in row["tags"] or any("-" in tag for tag in row["tags"]) else []
-    entities = [
-        {"label": label, "start": starts[first], "end": ends[last - 1], "text": text[starts[first] : ends[last - 1]]}
-        for label, first, last in spans
-    ]
-    return {**row, "text": text, "entities": entities}
+    example = TaggingExample.from_tokens(row["tokens"])
+    entities = []
+    for label, first, last in entity_spans(row["tags"]):
+        start, end = example.words[first].start, example.words[last - 1].end
+        entities.append({"label": label, "start": start, "end": end, "text": example.text[start:end]})
+    return {**row, "text": example.text, "entities": entities}

@@ -5,21 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from pydantic import BaseModel
 
 from models_store import predictions
 from models_store.database import DATABASE_AWAY, Database
 from models_store.datasets import pending
-from models_store.datasets.validating import Errand as ReadingErrand
+from models_store.errands import Errand
 from models_store.leases import Turn, Turns
 from models_store.logging import get_logger
-from models_store.predictions.answering import Errand as AnsweringErrand
 from models_store.process import guarded
 from models_store.settings import Settings
-from models_store.tables import Dataset
+from models_store.tables import Dataset, FilePrediction
 
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 5.0
@@ -32,43 +28,19 @@ class Kind:
     """A kind of work.
 
     Attributes:
-        module: What is run; it is told its errand on the standard input.
+        module: What is run.
         at_a_time: How many processes of it.
-        claim: Takes the next one.
-        turns: Lets it go again.
-        errand: What the process is told.
+        turns: Whose turn it is.
     """
 
     module: str
     at_a_time: int
-    claim: Callable[[Database], Turn | None]
-    turns: Turns[Dataset] | Turns[predictions.FilePrediction]
-    errand: Callable[[Settings, Turn], BaseModel]
-
-
-def _reading(settings: Settings, turn: Turn) -> ReadingErrand:
-    return ReadingErrand(
-        database_url=settings.resolved_database_url,
-        artifacts_dir=settings.artifacts_dir,
-        dataset_id=turn.id,
-        attempt=turn.attempt,
-        most_unpacked=settings.max_unpacked_bytes,
-    )
-
-
-def _answering(settings: Settings, turn: Turn) -> AnsweringErrand:
-    return AnsweringErrand(
-        database_url=settings.resolved_database_url,
-        artifacts_dir=settings.artifacts_dir,
-        prediction_id=turn.id,
-        attempt=turn.attempt,
-        most_unpacked=settings.max_unpacked_bytes,
-    )
+    turns: Turns[Dataset] | Turns[FilePrediction]
 
 
 KINDS = (
-    Kind("models_store.datasets.validating", 2, pending.claim, pending.TURNS, _reading),
-    Kind("models_store.predictions.answering", 1, predictions.claim, predictions.TURNS, _answering),
+    Kind("models_store.datasets.validating", 2, pending.TURNS),
+    Kind("models_store.predictions.answering", 1, predictions.TURNS),
 )
 
 
@@ -130,13 +102,20 @@ class Errands:
 
     def _start_waiting(self, kind: Kind) -> None:
         while sum(one is kind for one, _ in self._running) < kind.at_a_time and not self._stop.is_set():
-            if (turn := kind.claim(self._db)) is None:
+            if (turn := kind.turns.claim(self._db)) is None:
                 return
             self._running[kind, turn] = self._process(kind, turn)
 
     def _process(self, kind: Kind, turn: Turn) -> subprocess.Popen[bytes]:
+        errand = Errand(
+            database_url=self._settings.resolved_database_url,
+            artifacts_dir=self._settings.artifacts_dir,
+            id=turn.id,
+            attempt=turn.attempt,
+            most_unpacked=self._settings.max_unpacked_bytes,
+        )
         process = subprocess.Popen(guarded([sys.executable, "-m", kind.module]), stdin=subprocess.PIPE)
         assert process.stdin is not None  # noqa: S101
         with process.stdin as told:  # not on the command line: the URL may hold a password
-            told.write(kind.errand(self._settings, turn).model_dump_json().encode())
+            told.write(errand.model_dump_json().encode())
         return process

@@ -47,14 +47,18 @@ class Turns(Generic[LeasedT]):
         table: Of which the rows are.
         status: Of a row that waits for somebody, or is being worked on.
         given_up: What becomes of a row whose workers have died too often.
+        taken: What becomes of one that somebody has taken.
     """
 
-    def __init__(self, table: type[LeasedT], status: str, given_up: dict[str, Any]) -> None:
+    def __init__(
+        self, table: type[LeasedT], status: str, *, given_up: dict[str, Any], taken: dict[str, Any] | None = None
+    ) -> None:
         self._table = table
         self._status = status
         self._given_up = given_up
+        self._taken = taken or {}
 
-    def claim(self, db: Database, **values: Any) -> Turn | None:
+    def claim(self, db: Database) -> Turn | None:
         """Take the oldest row that waits, or none; give up those that have been tried too often."""
         row = self._table
         free = or_(col(row.lease_until).is_(None), col(row.lease_until) < db_now())
@@ -67,7 +71,7 @@ class Turns(Generic[LeasedT]):
             oldest = select(row.id).where(waits).order_by(col(row.id)).limit(1)
             # On PostgreSQL two would else wait for the same row, one of them in vain.
             chosen = oldest.with_for_update(skip_locked=True).correlate(None).scalar_subquery()
-            taken = {"attempt": row.attempt + 1, "lease_until": db_now(LEASE_SECONDS), **values}
+            taken = {"attempt": row.attempt + 1, "lease_until": db_now(LEASE_SECONDS), **self._taken}
             rows = self._update(session, and_(col(row.id) == chosen, waits), taken)
             return Turn(rows[0].id, rows[0].attempt) if rows else None
 

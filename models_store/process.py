@@ -9,12 +9,18 @@ import ctypes
 import math
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux within Windows
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container that is given a share of the cores
+
+
+def worker_name() -> str:
+    """What this process is called where workers are told apart."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def usable_cores() -> int:

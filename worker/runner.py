@@ -6,9 +6,7 @@ The process trains; this side owns the lease. It stops the process when the job 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from models_store.housekeeping import attempt_folder
 from models_store.jobs import Claim, NewEvent, Wish
 from models_store.logging import get_logger
 from models_store.placement import QueueName
+from models_store.process import worker_name
 from models_store.queue import JobQueue
 from models_store.registry import NewVersion
 from models_store.settings import Settings
@@ -81,7 +80,7 @@ class JobRunner:
         self._store = store
         self._queue = queue
         self._announcer = Announcer(settings.broker_url)
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = worker_name()
         self._unfit: dict[str | None, float] = {}  # queues, until when, on the clock of `monotonic`
         self.stopping = threading.Event()
 

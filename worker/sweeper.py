@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 import time
 
@@ -14,6 +12,7 @@ from models_store.database import DATABASE_AWAY, Database
 from models_store.errors import UnavailableError
 from models_store.housekeeping import tidy
 from models_store.logging import get_logger
+from models_store.process import worker_name
 from models_store.queue import JobQueue
 from models_store.settings import Settings
 from worker.patience import Patience
@@ -39,7 +38,7 @@ class Sweeper:
         self._db = db
         self._store = store
         self._queue = queue
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = worker_name()
         self._patience = patience or Patience(settings)
         self._tidy_at = 0.0
         self._stop = threading.Event()

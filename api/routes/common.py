@@ -14,6 +14,12 @@ from api.schemas import ProblemOut
 from models_store.errors import InvalidInputError, Problem
 
 Limit = Annotated[int, Field(ge=1, le=100, description="Items to list")]
+MEDIA_TYPES = {
+    "jsonl": "application/jsonl",
+    "csv": "text/csv; charset=utf-8",
+    "conll": "text/plain; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
 SecondsQuery = Annotated[
     float | None, Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most")
 ]

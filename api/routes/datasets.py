@@ -10,13 +10,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from api.dataset_schemas import DatasetOut, StatisticsOut, ValidationOut, shown
-from api.routes.common import Limit, PageQuery, check_form, parse_columns, problems
+from api.routes.common import MEDIA_TYPES, Limit, PageQuery, check_form, parse_columns, problems
 from api.schemas import ListOut, ProblemItem
 from api.services import ServicesDep
 from models_store import datasets
 from models_store.datasets import ExportFormat, OnError, Upload, Wishes
 from models_store.errors import InvalidInputError
-from models_store.tables import DatasetStatus, utc_now
+from models_store.tables import DatasetStatus
 from models_store.tasks import TaskName
 from models_store.tokenizer import tokenizer_of
 
@@ -74,11 +74,6 @@ class UploadForm:
         self.wishes = Wishes(task, name, parse_columns(columns), label_separator, encoding, on_error)
 
 
-_MEDIA_TYPES = {
-    ExportFormat.JSONL: "application/jsonl",
-    ExportFormat.CSV: "text/csv; charset=utf-8",
-    ExportFormat.CONLL: "text/plain; charset=utf-8",
-}
 _FIELDS = {
     "file", "validation_file", "test_file", "task", "name", "columns", "label_separator", "encoding", "on_error",
 }  # fmt: skip
@@ -99,10 +94,9 @@ async def create_dataset(
 ) -> DatasetOut:
     """Upload a data set. Every row is validated; with any error nothing is stored, unless wrong rows may be skipped."""
     check_form(await request.form(), _FIELDS)
-    before = utc_now()
     async with services.validations:
-        dataset = await run_in_threadpool(
-            datasets.create,
+        dataset, is_new = await run_in_threadpool(
+            datasets.create_or_find,
             services.db,
             services.store,
             form.uploads,
@@ -114,7 +108,7 @@ async def create_dataset(
     if dataset.status == DatasetStatus.VALIDATING:
         services.errands.wake()
         response.status_code = 202
-    elif dataset.created_at < before:
+    elif not is_new:
         response.status_code = 200
     return DatasetOut.of(dataset)
 
@@ -205,7 +199,7 @@ def export_dataset(
     name = f"{dataset.id}-{split}.{form.value}"
     return StreamingResponse(
         datasets.exported(dataset, rows, form),
-        media_type=_MEDIA_TYPES[form],
+        media_type=MEDIA_TYPES[form.value],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 

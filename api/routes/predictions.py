@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from api.prediction_schemas import FilePredictionOut
-from api.routes.common import PageQuery, check_form, parse_columns, problems
+from api.routes.common import MEDIA_TYPES, PageQuery, check_form, parse_columns, problems
 from api.schemas import ListOut
 from api.services import Services, ServicesDep
 from models_store import predictions, registry
@@ -21,11 +21,6 @@ from models_store.specs import ModelName
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 _FIELDS = {"file", "model", "columns", "format", "encoding"}
-_MEDIA_TYPES = {
-    OutputFormat.JSONL: "application/jsonl",
-    OutputFormat.CSV: "text/csv; charset=utf-8",
-    OutputFormat.PARQUET: "application/vnd.apache.parquet",
-}
 
 
 class PredictionsQuery(PageQuery):
@@ -100,7 +95,7 @@ def download(prediction_id: str, services: ServicesDep) -> FileResponse:
     row = predictions.get(services.db, prediction_id)
     path = predictions.output_path(services.store, row)
     form = OutputFormat(row.format)
-    return FileResponse(path, media_type=_MEDIA_TYPES[form], filename=f"{row.id}.{form.value}")
+    return FileResponse(path, media_type=MEDIA_TYPES[form.value], filename=f"{row.id}.{form.value}")
 
 
 @router.post("/{prediction_id}/cancel", operation_id="cancelPrediction", responses=problems(404, 409))

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +37,7 @@ _SYLLABLES = (
 _WORDS = 4_000
 _LABELS = 20
 _PIECE = 10_000
+_SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
 
 
 def rows(number: int) -> Iterator[Row]:
@@ -54,16 +56,18 @@ def _pieces(number: int) -> Iterator[list[Row]]:
 
 def _csv(path: Path, number: int) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        writer.writerows(rows(number))
+        _write_csv(file, number)
 
 
 def _csv_gz(path: Path, number: int) -> None:
     with gzip.open(path, "wt", newline="", encoding="utf-8", compresslevel=1) as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        writer.writerows(rows(number))
+        _write_csv(file, number)
+
+
+def _write_csv(file: IO[str], number: int) -> None:
+    writer = csv.writer(file)
+    writer.writerow(("text", "label"))
+    writer.writerows(rows(number))
 
 
 def _json_lines(path: Path, number: int) -> None:
@@ -81,22 +85,18 @@ def _json_array(path: Path, number: int) -> None:
 
 def _tables(number: int) -> Iterator[pa.Table]:
     for piece in _pieces(number):
-        yield pa.table({"text": [text for text, _ in piece], "label": [label for _, label in piece]})
+        yield pa.table([[text for text, _ in piece], [label for _, label in piece]], schema=_SCHEMA)
 
 
 def _parquet(path: Path, number: int) -> None:
-    tables = _tables(number)
-    first = next(tables)
-    with pq.ParquetWriter(path, first.schema) as writer:
-        for table in (first, *tables):
+    with pq.ParquetWriter(path, _SCHEMA) as writer:
+        for table in _tables(number):
             writer.write_table(table)
 
 
 def _arrow(path: Path, number: int) -> None:
-    tables = _tables(number)
-    first = next(tables)
-    with pa.ipc.new_file(path, first.schema) as writer:
-        for table in (first, *tables):
+    with pa.ipc.new_file(path, _SCHEMA) as writer:
+        for table in _tables(number):
             writer.write_table(table)
 
 

@@ -6,6 +6,7 @@ from models_store.datasets.report import OnError
 from models_store.datasets.rows import SPLITS, dataset_key, read_split
 from models_store.datasets.service import (
     create,
+    create_or_find,
     delete,
     dry_run,
     get,
@@ -27,6 +28,7 @@ __all__ = [
     "Wishes",
     "check",
     "create",
+    "create_or_find",
     "dataset_key",
     "delete",
     "dry_run",

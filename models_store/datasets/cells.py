@@ -45,18 +45,23 @@ class RowCleaner:
         self._report = report
         self._lists = lists
         self._separator = separator
-        self.several = separator is not None  # after the first row: whether its label is a list
+        self._several = True if separator is not None else None  # None until the first label has been seen
 
-    def clean(self, line: int, cells: Any, *, is_first: bool) -> dict[str, Any] | None:
+    @property
+    def several(self) -> bool:
+        """Whether a row has a list of labels, as the first one has told."""
+        return bool(self._several)
+
+    def clean(self, line: int, cells: Any) -> dict[str, Any] | None:
         """The values of one row; texts stay as they are, labels and scores lose the blanks around them."""
         found = ProblemList()
         row: dict[str, Any] = {}
         for field, cell in zip(self._fields, cells, strict=True):
             place = (self._name, line, self._columns[field])
-            if cell != cell and field != "score":
+            if cell != cell and field != "score":  # not a number: how pandas writes that there is nothing
                 cell = None
             if field == "label":
-                row[field] = self._label(cell, place, found, is_first=is_first)
+                row[field] = self._label(cell, place, found)
             elif field == "score":
                 row[field] = _score(cell, place, found)
             else:
@@ -67,10 +72,10 @@ class RowCleaner:
             self._report.wrong_row(problem)
         return None
 
-    def _label(self, cell: Cell, place: Place, found: ProblemList, *, is_first: bool) -> str | list[str]:
+    def _label(self, cell: Cell, place: Place, found: ProblemList) -> str | list[str]:
         is_list = isinstance(cell, list) and self._lists
-        if is_first:
-            self.several = self.several or is_list
+        if self._several is None:
+            self._several = is_list
         before = found.count
         labels = [_plain(part, place, found) for part in cell] if is_list else []
         text = "" if is_list else _plain(cell, place, found).strip()

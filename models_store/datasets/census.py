@@ -73,7 +73,7 @@ class Census:
     loose: array[int] = field(default_factory=lambda: array("q"))
     answers: array[int] = field(default_factory=lambda: array("q"))
     lengths: array[int] = field(default_factory=lambda: array("q"))
-    labels: array[int] = field(default_factory=lambda: array("i"))
+    labels: array[int] = field(default_factory=lambda: array("q"))
     starts: array[int] = field(default_factory=lambda: array("q", [0]))
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -153,10 +153,9 @@ class Groups:
         return self.order[self.starts[:-1]]
 
 
-def grouped(hashes: array[int] | NDArray[np.int64]) -> Groups:
+def grouped(hashes: array[int]) -> Groups:
     """Group rows by their hash."""
-    values = hashes if isinstance(hashes, np.ndarray) else numbers(hashes)
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(numbers(hashes), return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     of = rank[inverse]

@@ -44,7 +44,7 @@ def map_columns(
         InvalidDatasetError: A field has no column; the message lists what was found and what would be understood.
     """
     problems = ProblemList()
-    _check_header(source, header, problems)
+    check_header(source, header, problems)
     for field, column in mapping.items():
         if column not in header:
             message = f"no column {quoted(column)} (given for {field!r}): the header has {listed_columns(header)}"
@@ -97,7 +97,8 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
     return checked
 
 
-def _check_header(source: SourceFile, header: Sequence[str], problems: ProblemList) -> None:
+def check_header(source: SourceFile, header: Sequence[str], problems: ProblemList) -> None:
+    """Note what is wrong with a header, whatever its columns are for."""
     if len(header) > MAX_COLUMNS:
         message = f"the header has {len(header)} columns, more than {MAX_COLUMNS}: is the separator the right one?"
         problems.add(Problem("too_many_columns", message, source.name, 1))

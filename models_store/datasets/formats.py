@@ -83,6 +83,14 @@ def open_upload(source: SourceFile, folder: Path) -> dict[str, Opened]:
     return _sheets(source) if is_workbook(source.path) else _members(source, folder)
 
 
+def open_single(source: SourceFile, folder: Path) -> Opened:
+    """The same where one file is wanted; raises also where there are several."""
+    opened = open_upload(source, folder)
+    if len(opened) > 1:
+        raise source.unreadable("unclear_splits", "it holds several splits; send it alone")
+    return opened["train"]
+
+
 def open_sheet(opened: Opened, report: Report) -> Sheet:
     """The reader of a file with columns.
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from models_store.datasets.census import Census, Vocabulary
 from models_store.datasets.formats import Opened
-from models_store.datasets.report import Report
+from models_store.datasets.readers.sentences import line_of
+from models_store.datasets.report import Report, excerpt
+from models_store.datasets.rows import SPLITS
 from models_store.datasets.tables import LocatedRow, Reading, Table, open_table
 from models_store.datasets.writing import RowWriter
-from models_store.errors import Problem
+from models_store.errors import Problem, quoted
 from models_store.tasks import TaskName
 from models_store.tasks.bio import OUTSIDE, Scheme
 from models_store.tasks.words import Signs
@@ -66,11 +68,11 @@ class Collector:
         Raises:
             UnreadableFileError: One cannot be decoded or parsed.
         """
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             if split in files:
                 self._read_file(split, files[split])
         self._tell(self._rows)
-        return {split: self.splits[split] for split in ("train", "validation", "test") if split in self.splits}
+        return {split: self.splits[split] for split in SPLITS if split in self.splits}
 
     def _read_file(self, split: str, opened: Opened) -> None:
         before = self._report.errors.count
@@ -137,11 +139,10 @@ def unknown_tags(name: str, row: LocatedRow, known: Mapping[str, int], *, entiti
     for index, tag in enumerate(row.values["tags"]):
         label = tag.partition("-")[2] if entities else tag
         if label and label not in known and not (entities and tag.startswith("I-")):
-            line = row.lines[index] if index < len(row.lines) else row.line
-            yield unknown_label(label, name, line, "tag")
+            yield unknown_label(label, name, line_of(row.lines, index), "tag")
 
 
 def unknown_label(label: str, name: str, line: int, column: str | None) -> Problem:
     """A label that the training file has not."""
-    message = f"label {label[:40]!r} never occurs in the training file"
-    return Problem("unknown_label", message, name, line, column, label[:80])
+    message = f"label {quoted(label)} never occurs in the training file"
+    return Problem("unknown_label", message, name, line, column, excerpt(label))

@@ -13,7 +13,7 @@ from models_store.datasets.rows import dataset_key
 from models_store.datasets.service import get, manifest_of
 from models_store.datasets.source import SourceFile, check_encoding
 from models_store.datasets.uploads import Wishes, check
-from models_store.errors import InvalidInputError, Problem, ThawlineError
+from models_store.errors import InvalidInputError, Problem, TooLargeError
 from models_store.leases import MAX_ATTEMPTS, Turn, Turns
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
@@ -26,13 +26,9 @@ _GIVEN_UP = Problem(
 TURNS = Turns(
     Dataset,
     DatasetStatus.VALIDATING,
-    {"status": DatasetStatus.INVALID, "errors": [_GIVEN_UP.to_json()], "error_count": 1},
+    given_up={"status": DatasetStatus.INVALID, "errors": [_GIVEN_UP.to_json()], "error_count": 1},
+    taken={"rows_read": 0},
 )
-
-
-def claim(db: Database) -> Turn | None:
-    """Take the oldest upload that waits, or none."""
-    return TURNS.claim(db, rows_read=0)
 
 
 def validate(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: int | None) -> DatasetStatus:
@@ -58,7 +54,7 @@ def validate(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: i
             values = stored(outcome, folder)
         except InvalidInputError as error:
             return _refuse(db, store, turn, error.problems, error.error_count)
-        except ThawlineError as error:
+        except TooLargeError as error:
             return _refuse(db, store, turn, [Problem(error.code, error.message)], 1)
         TURNS.beat(db, turn)  # nobody else may be at it now
         store.delete(dataset_key(turn.id))  # what an attempt left that died before it could say so

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.datasets.formats import Opened, open_upload
+from models_store.datasets.formats import Opened, open_single, open_upload
 from models_store.datasets.ingest import Collector, SplitData, Tell
 from models_store.datasets.report import OnError, Report
 from models_store.datasets.rows import SPLITS, split_path
@@ -22,6 +22,7 @@ from models_store.datasets.tables import Reading
 from models_store.datasets.validation import MAX_LINES, Findings, examine, warnings
 from models_store.datasets.writing import part_rows
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem
+from models_store.tasks import TaskName
 
 SKIPPED = "skipped.jsonl"
 _MIN_TRAIN_ROWS = 4
@@ -76,15 +77,19 @@ def read(
 
 def _read(sources: Mapping[str, SourceFile], reading: Reading, report: Report, folder: Path, tell: Tell) -> Outcome:
     opened = _opened(sources, folder)
-    parts = Reading(reading.task, reading.mapping, reading.label_separator, parts=len(opened) == 1)
-    splits = Collector(parts, report, folder, tell).read(opened)
+    splits = Collector(replace(reading, parts=len(opened) == 1), report, folder, tell).read(opened)
     # What refused rows would have said about the others is unknown.
-    findings = None if report.errors.count else examine(reading.task, splits, report)
-    if findings is not None:
-        _check_size(splits["train"], report)
-    if report.errors.count or findings is None:
+    findings = None if report.errors.count else _examined(reading.task, splits, report)
+    if findings is None:
         return Outcome(report, splits, None, [])
     return Outcome(report, splits, findings, [*_left_out(report), *warnings(splits)])
+
+
+def _examined(task: TaskName, splits: Mapping[str, SplitData], report: Report) -> Findings | None:
+    """What follows from all rows; None where they are refused for it."""
+    findings = examine(task, splits, report)
+    _check_size(splits["train"], report)
+    return None if report.errors.count else findings
 
 
 def _left_out(report: Report) -> list[dict[str, Any]]:
@@ -103,14 +108,7 @@ def _opened(sources: Mapping[str, SourceFile], folder: Path) -> dict[str, Opened
     """What is to be read for each split; an archive may hold all of them, and then comes alone."""
     if len(sources) == 1:
         return open_upload(sources["train"], folder)
-    opened = {}
-    for split, source in sources.items():
-        found = open_upload(source, folder)
-        if len(found) > 1:
-            message = "it holds several splits; send it alone"
-            raise source.unreadable("unclear_splits", message)
-        opened[split] = found["train"]
-    return opened
+    return {split: open_single(source, folder) for split, source in sources.items()}
 
 
 def stored(outcome: Outcome, folder: Path) -> dict[str, Any]:
@@ -165,7 +163,11 @@ def write_splits(outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[s
         data.path.unlink()
     for path in folder.glob("source-*-*"):  # what archives were unpacked to
         path.unlink()
-    return tuple({split: found[split] for split in SPLITS if split in found} for found in (written, statistics))  # type: ignore[return-value]
+    return _in_order(written), _in_order(statistics)
+
+
+def _in_order(splits: Mapping[str, Any]) -> dict[str, Any]:
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:

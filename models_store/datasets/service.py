@@ -31,6 +31,19 @@ def create(
     most_unpacked: int | None = None,
     at_once: int | None = None,
 ) -> Dataset:
+    """What `create_or_find` gives, new or not; its arguments and errors."""
+    return create_or_find(db, store, uploads, wishes, most_unpacked=most_unpacked, at_once=at_once)[0]
+
+
+def create_or_find(
+    db: Database,
+    store: ArtifactStore,
+    uploads: Sequence[Upload],
+    wishes: Wishes,
+    *,
+    most_unpacked: int | None = None,
+    at_once: int | None = None,
+) -> tuple[Dataset, bool]:
     """Validate the files and store them as a data set; if it is refused nothing is stored.
 
     The same files, to be understood alike, are not stored again: the data set that they have made is handed back.
@@ -44,6 +57,9 @@ def create(
         at_once: Bytes up to which files are read now; larger ones are only stored, to be read by somebody who has
             claimed them (`pending`). None: any.
 
+    Returns:
+        The data set, and whether it is new.
+
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
         InvalidDatasetError: Rows are wrong; carries each with file, line and reason.
@@ -54,7 +70,7 @@ def create(
     with store.staging() as folder:
         saved = save(uploads, folder, wishes, most_unpacked)
         if (known := _known(db, saved.fingerprint)) is not None:
-            return known
+            return known, False
         dataset = Dataset(
             name=saved.name,
             task=wishes.task,
@@ -74,7 +90,7 @@ def create(
             store.publish(folder, dataset_key(dataset.id), manifest_of(dataset.id, dataset.schema_, dataset.splits))
     with db.transaction() as session:
         session.add(dataset)
-    return dataset
+    return dataset, True
 
 
 def dry_run(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models_store.datasets.census import Census, Groups, grouped
+from models_store.datasets.census import Census, Groups, grouped, numbers
 
 SPLIT_SEED = 13
 _MAX_VALIDATION_ROWS = 5_000
@@ -83,9 +83,7 @@ class _Spared:
 def _texts_with(census: Census, groups: Groups) -> NDArray[np.int64]:
     """In how many groups each label stands."""
     kinds = len(census.vocabulary.names)
-    labels = np.frombuffer(census.labels, np.int32) if len(census.labels) else np.empty(0, np.int32)
-    of = groups.of[census.owners()]
-    pairs = np.unique(of * kinds + labels)
+    pairs = np.unique(groups.of[census.owners()] * kinds + numbers(census.labels))
     return np.bincount(pairs % kinds if kinds else pairs, minlength=kinds)
 
 

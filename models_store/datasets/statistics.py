@@ -27,14 +27,12 @@ def _labels(census: Census, rows: NDArray[np.bool_]) -> list[dict[str, Any]]:
     if not len(census.vocabulary.names) or not len(census.labels):
         return []
     owners = census.owners()
-    labels = np.frombuffer(census.labels, np.int32)
     kept = rows[owners]
     names = [name.partition("-")[2] or name if census.tagged else name for name in census.vocabulary.names]
-    order = sorted(set(names))
-    number_of = np.asarray([order.index(name) for name in names])
-    pairs = np.unique(owners[kept] * len(order) + number_of[labels[kept]])
+    order, number_of = np.unique(names, return_inverse=True)
+    pairs = np.unique(owners[kept] * len(order) + number_of[numbers(census.labels)[kept]])
     counts = np.bincount(pairs % len(order), minlength=len(order))
-    found = [{"label": name, "rows": int(count)} for name, count in zip(order, counts, strict=True) if count]
+    found = [{"label": name, "rows": int(count)} for name, count in zip(order.tolist(), counts, strict=True) if count]
     return sorted(found, key=lambda one: (-one["rows"], one["label"]))
 
 

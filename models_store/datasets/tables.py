@@ -115,9 +115,8 @@ def _cleaned(table: Table, sheet: Sheet, reading: Reading, report: Report) -> It
     for line, cells in sheet.rows(wanted):
         if is_first and table.split_column and SPLIT not in reading.mapping and _split(cells[width]) is None:
             table.split_column = None  # it is only called so
-        values = cleaner.clean(line, cells[:width], is_first=is_first)
-        if is_first:
-            table.multi_label, is_first = cleaner.several, False
+        values = cleaner.clean(line, cells[:width])
+        table.multi_label, is_first = cleaner.several, False
         if values is None:
             continue
         if table.split_column is None:
@@ -174,8 +173,8 @@ def _tag_problems(name: str, sentence: Sentence, scheme: Scheme, strange: Mappin
         for index, tag in enumerate(sentence.tags):
             if tag in strange:
                 message = f"{quoted(tag)} is an entity tag in a form that is not understood; write {strange[tag]}"
-                yield Problem("unknown_tag_form", message, name, line_of(sentence.lines, index), "tag", tag[:80])
+                yield Problem("unknown_tag_form", message, name, line_of(sentence.lines, index), "tag", excerpt(tag))
         return
     for bad in check_tags(sentence.tags, scheme):
         line = line_of(sentence.lines, bad.index)
-        yield Problem("invalid_tag_sequence", bad.message, name, line, "tag", sentence.tags[bad.index][:80])
+        yield Problem("invalid_tag_sequence", bad.message, name, line, "tag", excerpt(sentence.tags[bad.index]))

@@ -52,30 +52,33 @@ def examine(task: TaskName, splits: Splits, report: Report) -> Findings:
 
 def warnings(splits: Splits) -> list[dict[str, Any]]:
     """What is no error and yet worth knowing: repeated, contradictory and leaking rows, rare and joint labels."""
-    found = [_joint_labels(splits["train"]), *_rare_labels(splits["train"])]
+    found = [*_joint_labels(splits["train"]), *_rare_labels(splits["train"])]
     earlier: list[SplitData] = []
     for split, data in splits.items():
         census, same = data.census, grouped(data.census.keys)
+        repeated = _repeated(same)
+        nearly = np.setdiff1d(_repeated(grouped(census.loose)), repeated)
         found += [
-            _warning("duplicate_rows", "row(s) repeat an earlier one", data, _repeated(same)),
-            _warning("near_duplicate_rows", "row(s) repeat an earlier one but for signs", data, _near(census)),
-            _warning("contradictory_labels", "row(s) give one text different labels", data, _at_odds(census, same)),
+            *_warning("duplicate_rows", "row(s) repeat an earlier one", data, repeated),
+            *_warning("near_duplicate_rows", "row(s) repeat an earlier one but for signs", data, nearly),
+            *_warning("contradictory_labels", "row(s) give one text different labels", data, _at_odds(census, same)),
         ]
         if earlier:
             shared = _shared(census, earlier, "keys")
             nearly = np.setdiff1d(_shared(census, earlier, "loose"), shared)
             message = f"{split} row(s) stand in an earlier split, too"
             found += [
-                _warning("rows_shared_between_splits", message, data, shared),
-                _warning("near_duplicates_between_splits", f"{message}, but for signs", data, nearly),
+                *_warning("rows_shared_between_splits", message, data, shared),
+                *_warning("near_duplicates_between_splits", f"{message}, but for signs", data, nearly),
             ]
         earlier.append(data)
-    return [warning for warning in found if warning["lines"] or warning["code"] == "rare_label"]
+    return found
 
 
-def _warning(code: str, message: str, data: SplitData, rows: Rows) -> dict[str, Any]:
-    lines = sorted(numbers(data.census.lines)[rows].tolist())
-    return {"code": code, "message": f"{len(lines)} {message}", "file": data.name, "lines": lines[:MAX_LINES]}
+def _warning(code: str, message: str, data: SplitData, rows: Rows) -> Iterator[dict[str, Any]]:
+    """What is to be said of some rows, if there are any."""
+    if lines := sorted(numbers(data.census.lines)[rows].tolist()):
+        yield {"code": code, "message": f"{len(lines)} {message}", "file": data.name, "lines": lines[:MAX_LINES]}
 
 
 def _repeated(same: Groups) -> Rows:
@@ -83,12 +86,6 @@ def _repeated(same: Groups) -> Rows:
     first = np.zeros(len(same.of), bool)
     first[same.firsts] = True
     return np.flatnonzero(~first)
-
-
-def _near(census: Census) -> Rows:
-    """Rows that differ from all before them, and from one of these in signs alone."""
-    exact, loose = _repeated(grouped(census.keys)), _repeated(grouped(census.loose))
-    return np.setdiff1d(loose, exact)
 
 
 def _at_odds(census: Census, same: Groups) -> Rows:
@@ -103,15 +100,15 @@ def _shared(census: Census, earlier: list[SplitData], what: str) -> Rows:
     return np.flatnonzero(np.isin(numbers(getattr(census, what)), known))
 
 
-def _joint_labels(train: SplitData) -> dict[str, Any]:
+def _joint_labels(train: SplitData) -> Iterator[dict[str, Any]]:
     """A column of one label a row that looks like several."""
     table, census = train.table, train.census
     single = "label" in table.columns and "text_pair" not in table.columns and not table.multi_label
     separator = suspected_separator(census.counts) if single else None
     joint = [number for number, name in enumerate(census.vocabulary.names) if separator and separator in name]
-    rows = np.flatnonzero(np.isin(np.asarray(census.labels), joint)) if joint else np.empty(0, np.int64)
+    rows = np.flatnonzero(np.isin(numbers(census.labels), joint))
     message = f"row(s) seem to have several labels; if so, send label_separator={separator} with the upload"
-    return _warning("joint_labels", message, train, rows)
+    yield from _warning("joint_labels", message, train, rows)
 
 
 def _rare_labels(train: SplitData) -> Iterator[dict[str, Any]]:
@@ -185,8 +182,8 @@ _EXAMINERS: dict[TaskName, Callable[[Splits, Report], Findings]] = {
 def _unknown_labels(splits: Splits, report: Report) -> dict[str, Rows]:
     """Rows of other splits whose labels the training rows have not, by split."""
     train = splits["train"]
-    sets = {bytes(train.census.labels_of(row)) for row in _some_rows(train.census)}
-    if len(train.census) and len(sets) < 2:
+    rows_alike = (train.census.labels_of(row) == train.census.labels_of(0) for row in range(len(train.census)))
+    if len(train.census) and all(rows_alike):
         shown = quoted(", ".join(train.census.counts))
         message = f"only one class: every row is labelled {shown}"
         report.wrong(Problem("single_class", message, train.name, None, train.table.columns["label"]))
@@ -197,21 +194,13 @@ def _unknown_labels(splits: Splits, report: Report) -> dict[str, Rows]:
         if split == "train" or "label" not in data.table.columns or not unknown:
             continue
         census = data.census
-        places = np.flatnonzero(np.isin(np.asarray(census.labels), unknown))
-        rows = np.searchsorted(numbers(census.starts), places, side="right") - 1
+        places = np.flatnonzero(np.isin(numbers(census.labels), unknown))
+        rows = census.owners()[places]
         for place, row in zip(places.tolist(), rows.tolist(), strict=True):
             label = names[census.labels[place]]
             report.wrong_row(unknown_label(label, data.name, census.lines[row], data.table.columns["label"]))
         dropped[split] = np.unique(rows)
     return dropped
-
-
-def _some_rows(census: Census) -> Iterator[int]:
-    """Rows up to the first whose labels differ from those of the first row, which is all that is of interest."""
-    for row in range(len(census)):
-        yield row
-        if census.labels_of(row) != census.labels_of(0):
-            return
 
 
 def _counts(counts: Counter[str]) -> list[dict[str, Any]]:

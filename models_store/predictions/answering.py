@@ -1,4 +1,4 @@
-"""The process that answers a file: ``python -m models_store.predictions.answering``, told on its standard input.
+"""The process that answers a file: ``python -m models_store.predictions.answering``.
 
 Answers are written in parts that appear whole, so that another process goes on where one has died.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,18 +16,18 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from sqlalchemy import func
 
 from models_store.artifacts import ArtifactStore, children, fsync
 from models_store.database import Database, db_now
-from models_store.datasets.formats import Opened, open_sheet, open_upload
+from models_store.datasets.formats import Opened, open_sheet, open_single
 from models_store.datasets.readers.json_rows import JsonSheet, is_text
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile
+from models_store.errands import run
 from models_store.errors import InvalidDatasetError, InvalidInputError, LeaseLostError, ThawlineError
 from models_store.leases import Turn
-from models_store.logging import get_logger
 from models_store.predictions.columns import ADDED, ERROR, added, as_text
 from models_store.predictions.files import OUTPUT, TURNS, UPLOADED, OutputFormat
 from models_store.predictor import Predictor
@@ -41,19 +39,7 @@ PART_ROWS = 500
 _SHOWN_ERRORS = 100
 _PARTS = "parts"
 
-log = get_logger(__name__)
-
 Record = dict[str, Any]
-
-
-class Errand(BaseModel):
-    """What is to be answered, and where it lies."""
-
-    database_url: str
-    artifacts_dir: Path
-    prediction_id: str
-    attempt: int
-    most_unpacked: int | None
 
 
 class _CancelledError(Exception):
@@ -81,9 +67,7 @@ def answer(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: int
     Raises:
         LeaseLostError: Somebody else has it; nothing was written.
     """
-    row = TURNS.beat(db, turn)
-    if row.started_at is None:
-        TURNS.beat(db, turn, started_at=db_now())
+    row = TURNS.beat(db, turn, started_at=func.coalesce(FilePrediction.started_at, db_now()))
     try:
         if row.cancel_requested:
             raise _CancelledError
@@ -111,8 +95,8 @@ def _answer(db: Database, store: ArtifactStore, turn: Turn, row: FilePrediction,
     folder = store.kept(row.id)
     with store.staging() as scratch:
         source = SourceFile(row.file_name, folder / UPLOADED, most_unpacked, row.encoding)
-        opened = open_upload(source, scratch)["train"]
-        total = _count(opened)
+        opened = open_single(source, scratch)
+        total = _count(opened) if row.rows is None else row.rows  # an earlier attempt has counted them
         parts = _finished_parts(folder / _PARTS)
         TURNS.beat(db, turn, rows=total, rows_done=sum(part.rows for part in parts))
         predictor = Predictor.load(store.verified_path(row.artifact), usable_cores())
@@ -306,20 +290,5 @@ _WRITERS: dict[OutputFormat, Callable[[Sequence[_Part], Path, Sequence[str]], No
 }
 
 
-def main() -> None:
-    """Answer one file."""
-    os.nice(10)  # single calls go first
-    errand = Errand.model_validate_json(sys.stdin.read())
-    db = Database(errand.database_url)
-    turn = Turn(errand.prediction_id, errand.attempt)
-    try:
-        status = answer(db, ArtifactStore(errand.artifacts_dir), turn, most_unpacked=errand.most_unpacked)
-        log.info("answered", id=turn.id, status=status.value)
-    except LeaseLostError as error:
-        log.warning("given up", id=turn.id, error=error.message)
-    finally:
-        db.dispose()
-
-
 if __name__ == "__main__":
-    main()
+    run(answer)

@@ -6,7 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models_store.datasets.columns import MAX_COLUMNS, PAIR_SPELLINGS, TEXT_SPELLINGS, column_key, listed_columns
+from models_store.datasets.columns import (
+    MAX_COLUMNS,
+    PAIR_SPELLINGS,
+    TEXT_SPELLINGS,
+    check_header,
+    column_key,
+    listed_columns,
+)
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList, quoted
 from models_store.tasks import Prediction, TaskName
@@ -31,9 +38,10 @@ def input_columns(
 
     Raises:
         InvalidInputError: The mapping names a field that the model does not read.
-        InvalidDatasetError: A column is missing, or one is called like what is to be added.
+        InvalidDatasetError: A column is missing, stands twice, or is called like what is to be added.
     """
     problems = ProblemList()
+    check_header(source, header, problems)
     found: dict[str, str] = {}
     for name, column in mapping.items():
         if name not in _FIELDS[task] or not isinstance(column, str):

@@ -8,15 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database, db_now
-from models_store.datasets.formats import open_sheet, open_upload
+from models_store.datasets.formats import open_sheet, open_single
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile, check_encoding, display_name
 from models_store.errors import ConflictError, NotFoundError
-from models_store.leases import MAX_ATTEMPTS, Turn, Turns
+from models_store.leases import MAX_ATTEMPTS, Turns
 from models_store.predictions.columns import input_columns
 from models_store.tables import FilePrediction, ModelVersion, PredictionStatus
 from models_store.tasks import task_from_config
@@ -27,7 +27,7 @@ _CHUNK = 1024 * 1024
 TURNS = Turns(
     FilePrediction,
     PredictionStatus.RUNNING,
-    {
+    given_up={
         "status": PredictionStatus.FAILED,
         "error_code": "attempts_exhausted",
         "error_message": f"given up after {MAX_ATTEMPTS} attempts: the process died each time",
@@ -84,7 +84,7 @@ def submit(
             while chunk := stream.read(_CHUNK):
                 target.write(chunk)
         source = SourceFile(display_name(filename, "file"), path, most_unpacked, check_encoding(question.encoding))
-        sheet = open_sheet(open_upload(source, folder)["train"], Report())
+        sheet = open_sheet(open_single(source, folder), Report())
         columns = input_columns(source, sheet.header, task.name, question.columns)
         row = FilePrediction(
             model=version.model,
@@ -108,11 +108,6 @@ def submit(
 _LIKE = {"json": OutputFormat.JSONL, "parquet": OutputFormat.PARQUET, "arrow": OutputFormat.PARQUET}
 
 
-def claim(db: Database) -> Turn | None:
-    """Take the oldest file that waits, or none."""
-    return TURNS.claim(db)
-
-
 def get(db: Database, prediction_id: str) -> FilePrediction:
     """One by its id.
 
@@ -120,7 +115,11 @@ def get(db: Database, prediction_id: str) -> FilePrediction:
         NotFoundError: There is none.
     """
     with db.reading() as session:
-        found = session.get(FilePrediction, prediction_id)
+        return _find(session, prediction_id)
+
+
+def _find(session: Session, prediction_id: str, *, lock: bool = False) -> FilePrediction:
+    found = session.get(FilePrediction, prediction_id, with_for_update=lock)
     if found is None:
         raise NotFoundError(f"prediction {prediction_id!r} does not exist", code="prediction_not_found")
     return found
@@ -147,9 +146,7 @@ def cancel(db: Database, prediction_id: str) -> FilePrediction:
         ConflictError: It has ended.
     """
     with db.transaction() as session:
-        found = session.get(FilePrediction, prediction_id, with_for_update=True)
-        if found is None:
-            raise NotFoundError(f"prediction {prediction_id!r} does not exist", code="prediction_not_found")
+        found = _find(session, prediction_id, lock=True)
         if found.status != PredictionStatus.RUNNING:
             raise ConflictError(f"prediction {prediction_id!r} has ended: it is {found.status}")
         found.cancel_requested = True
@@ -169,9 +166,7 @@ def delete(db: Database, store: ArtifactStore, prediction_id: str) -> None:
         ConflictError: It has not ended.
     """
     with db.transaction() as session:
-        found = session.get(FilePrediction, prediction_id, with_for_update=True)
-        if found is None:
-            raise NotFoundError(f"prediction {prediction_id!r} does not exist", code="prediction_not_found")
+        found = _find(session, prediction_id, lock=True)
         if found.status == PredictionStatus.RUNNING:
             raise ConflictError(f"prediction {prediction_id!r} has not ended; cancel it first")
         session.delete(found)

@@ -380,13 +380,21 @@ def test_places_in_the_queue_follow_urgency_and_age(client: TestClient) -> None:
 # ---- hints ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_watches_a_job_is_woken_by_the_broker(
+def listening(
     start_app: AppFactory, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> tuple[TestClient, dict[str, Any]]:
+    """An application that hears of news from the broker alone, and a job."""
     monkeypatch.setattr(api.news, "_RARELY_SECONDS", 3600.0)
     app = start_app(broker_url=valkey.url)
     job = start(app).json()
     wait_for(lambda: news_of(app).listens, what="the subscription")
+    return app, job
+
+
+def test_who_watches_a_job_is_woken_by_the_broker(
+    start_app: AppFactory, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, job = listening(start_app, valkey, monkeypatch)
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(app.get, f"/jobs/{job['id']}/events", headers={"Accept": "text/event-stream"})
@@ -429,10 +437,7 @@ def test_a_stream_without_news_is_kept_alive_on_time(start_app: AppFactory, monk
 def test_a_hint_that_is_no_text_is_nobodys(
     start_app: AppFactory, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.news, "_RARELY_SECONDS", 3600.0)
-    app = start_app(broker_url=valkey.url)
-    job = start(app).json()
-    wait_for(lambda: news_of(app).listens, what="the subscription")
+    app, job = listening(start_app, valkey, monkeypatch)
     with Redis.from_url(redis_url(valkey.url)) as anybody:
         assert anybody.publish(CHANNEL, b"\xff\xfe") == 1
 

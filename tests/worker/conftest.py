@@ -165,6 +165,16 @@ SHORT = {"head_epochs": 1, "full_epochs": 1, "batch_size": 8}
 LONG = {**SHORT, "full_epochs": 200, "batch_size": 1, "patience": 1000, "full_learning_rate": 0.0001}
 
 
+class Clock:
+    """Stands in for the module `time`, and stands still unless the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @dataclass
 class Workshop:
     """What a worker works with: real folders, a real database, and encoders to start from."""

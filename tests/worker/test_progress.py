@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models_store.specs import PhaseName
-from tests.worker.conftest import phase
+from tests.worker.conftest import Clock, phase
 from worker import progress
 from worker.progress import ProgressMeter
 from worker.training.events import EpochFinished, Event, PhaseFinished, Resumed, StageName, StageStarted, Step, Working
@@ -36,14 +36,6 @@ def epoch(name: str, number: int) -> EpochFinished:
         seconds=1.0,
         best=True,
     )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

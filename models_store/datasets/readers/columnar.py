@@ -26,8 +26,7 @@ class ColumnarSheet:
 
     def __init__(self, source: SourceFile) -> None:
         self._source = source
-        with source.path.open("rb") as stream:
-            self.format = "parquet" if stream.read(4) == b"PAR1" else "arrow"
+        self.format = "parquet" if source.head().startswith(b"PAR1") else "arrow"
         try:
             schema = self._open()
         except (pa.ArrowException, OSError) as error:
@@ -66,8 +65,7 @@ class ColumnarSheet:
             self._batches = lambda columns: file.iter_batches(_ROWS, columns=list(columns))
             return file.schema_arrow
         mapped = pa.memory_map(str(self._source.path))
-        with self._source.path.open("rb") as stream:
-            is_file = stream.read(6) == b"ARROW1"
+        is_file = self._source.head().startswith(b"ARROW1")
         reader = pa.ipc.open_file(mapped) if is_file else pa.ipc.open_stream(mapped)
         self._batches = lambda columns: _pieces(reader, columns)
         return reader.schema

@@ -46,10 +46,7 @@ class ConllFile:
             if len(fields) == width and fields[-1] in usual and text[0] not in "#-" and not self._is_conll_u:
                 token = fields[0]
                 if token and not token.isspace() and "\0" not in token:
-                    sentence.first = sentence.first or number
-                    sentence.lines.append(number)
-                    sentence.tokens.append(token)
-                    sentence.tags.append(fields[-1])
+                    sentence.add(number, token, fields[-1])
                     continue
             if not text.strip() or text.startswith("-DOCSTART-"):
                 if sentence.tokens:
@@ -68,10 +65,8 @@ class ConllFile:
                 report.wrong_row(problem, row=sentence.first)
                 sentence.whole = False
                 continue
-            sentence.first = sentence.first or number
-            sentence.lines.append(number)
-            sentence.tokens.append(fields[1] if self._is_conll_u else fields[0])
-            sentence.tags.append(fields[_UPOS] if self._is_conll_u else fields[-1])
+            token, tag = (fields[1], fields[_UPOS]) if self._is_conll_u else (fields[0], fields[-1])
+            sentence.add(number, token, tag)
             if "" not in fields:
                 usual.add(fields[-1])
         if sentence.tokens:

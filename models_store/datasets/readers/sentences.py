@@ -27,6 +27,13 @@ class Sentence:
     whole: bool = True
     first: int = 0
 
+    def add(self, line: int, token: str, tag: str) -> None:
+        """Take a token in."""
+        self.first = self.first or line
+        self.lines.append(line)
+        self.tokens.append(token)
+        self.tags.append(tag)
+
 
 class TaggedFile(Protocol):
     """A file of tagged sentences.

@@ -22,7 +22,7 @@ def put_aside(db: Database, store: ArtifactStore, content: str = GOOD_CSV, on_er
 
 
 def claimed(db: Database) -> Turn:
-    turn = pending.claim(db)
+    turn = pending.TURNS.claim(db)
     assert turn is not None
     return turn
 
@@ -41,7 +41,7 @@ def test_an_upload_waits_until_it_is_read_and_is_then_like_any_other(db: Databas
         datasets.get_ready(db, dataset.id)
 
     turn = claimed(db)
-    assert pending.claim(db) is None  # it is this one's
+    assert pending.TURNS.claim(db) is None  # it is this one's
     assert pending.validate(db, store, turn, most_unpacked=None) == DatasetStatus.READY
 
     ready = datasets.get_ready(db, dataset.id)
@@ -97,7 +97,7 @@ def test_one_that_kills_every_process_is_given_up(
     for _ in range(leases.MAX_ATTEMPTS):
         run_out(db, monkeypatch)
 
-    assert pending.claim(db) is None
+    assert pending.TURNS.claim(db) is None
 
     given_up = datasets.get(db, dataset.id)
     assert (given_up.status, given_up.error_count) == (DatasetStatus.INVALID, 1)

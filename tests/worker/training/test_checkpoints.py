@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models_store.artifacts import MANIFEST, children
-from tests.worker.conftest import run_to_end
+from tests.worker.conftest import Clock, run_to_end
 from worker.training import checkpoints as module
 from worker.training.checkpoints import Checkpoint, Checkpoints
 from worker.training.errors import StoppedError
@@ -130,14 +130,6 @@ def test_a_disk_that_is_full_is_told_of_once_and_does_not_stop_the_training(tmp_
 
     assert [len(messages) for messages in told] == [1, 0]
     assert told[0][0].level == "warning"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
