@@ -24,12 +24,7 @@ log = get_logger(__name__)
 
 
 def create_app(settings: Settings) -> Celery:
-    """The app, with its task registered and its parts tied to the worker's life.
-
-    Raises:
-        ConfigurationError: The worker could not do the work that it is to take.
-    """
-    settings.check_worker()
+    """The app, with its task registered and its parts tied to the worker's life."""
     celery = celery_app(settings.broker_url)
     celery.conf.update(worker_pool="threads", worker_concurrency=settings.worker_concurrency)
     names = [queue_name(queue) for queue in (None, *settings.queues)]

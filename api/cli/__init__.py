@@ -44,12 +44,14 @@ def _told_plainly() -> Iterator[None]:
     raise typer.Exit(2)
 
 
-def _settings(*, listens: bool = True) -> Settings:
-    """The settings, checked for what would make the process unsafe to start."""
+def _settings(*, listens: bool = False, works: bool = False) -> Settings:
+    """The settings, checked for what would make the process unsafe to start, or useless."""
     settings = get_settings()
     settings.check_consistency()
     if listens:
         settings.check_exposure()
+    if works:
+        settings.check_worker()
     configure_logging(settings)
     return settings
 
@@ -58,7 +60,7 @@ def _settings(*, listens: bool = True) -> Settings:
 def serve() -> None:
     """Run API, worker and, unless THAWLINE_BROKER_URL is set, a broker, until SIGINT or SIGTERM."""
     with _told_plainly():
-        supervisor = Supervisor(_settings())
+        supervisor = Supervisor(_settings(listens=True, works=True))
         supervisor.prepare()
     raise typer.Exit(supervisor.run())
 
@@ -67,7 +69,7 @@ def serve() -> None:
 def api() -> None:
     """Run the HTTP API alone."""
     with _told_plainly():
-        _settings()
+        _settings(listens=True)
     os.execv(sys.executable, [sys.executable, "-m", "api"])  # noqa: S606
 
 
@@ -84,7 +86,7 @@ def worker(
     if queues is not None:
         os.environ["THAWLINE_WORKER_QUEUES"] = queues or ","  # empty, it would be unset; like this it is refused
     with _told_plainly():
-        _settings(listens=False)
+        _settings(works=True)
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606
 
 
@@ -92,7 +94,7 @@ def worker(
 def migrate() -> None:
     """Bring the database's schema to the newest version."""
     with _told_plainly():
-        upgrade(_settings(listens=False).resolved_database_url)
+        upgrade(_settings().resolved_database_url)
     typer.echo("the database is up to date")
 
 

@@ -156,6 +156,17 @@ def test_a_worker_without_a_queue_is_not_given_the_default(tmp_path: Path, queue
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["worker", "serve"])
+def test_a_worker_for_gpus_does_not_start_where_there_is_none(tmp_path: Path, command: str) -> None:
+    settings = {"THAWLINE_HOME": str(tmp_path), "THAWLINE_WORKER_QUEUES": "gpu", "CUDA_VISIBLE_DEVICES": ""}
+
+    ended = run_cli(tmp_path, command, settings)
+
+    assert ended.returncode == 2
+    assert "no GPU" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 # ---- hosts and sites ------------------------------------------------------------------------------------------------
 
 
