@@ -113,6 +113,7 @@ class Errands:
             id=turn.id,
             attempt=turn.attempt,
             most_unpacked=self._settings.max_unpacked_bytes,
+            encoders=self._settings.encoders,
         )
         process = subprocess.Popen(guarded([sys.executable, "-m", kind.module]), stdin=subprocess.PIPE)
         assert process.stdin is not None  # noqa: S101

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
+from models_store.encoders import EncoderCatalogue
 from models_store.errors import LeaseLostError
 from models_store.leases import Turn
 from models_store.logging import get_logger
@@ -27,12 +28,13 @@ class Errand(BaseModel):
     id: str
     attempt: int
     most_unpacked: int | None
+    encoders: EncoderCatalogue
 
 
 class Work(Protocol):
     """What is done in a turn; gives the status that came of it, and raises `LeaseLostError` if the turn is over."""
 
-    def __call__(self, db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: int | None) -> StrEnum:
+    def __call__(self, db: Database, store: ArtifactStore, turn: Turn, errand: Errand, /) -> StrEnum:
         """Do it."""
         ...
 
@@ -44,7 +46,7 @@ def run(work: Work) -> None:
     db = Database(errand.database_url)
     turn = Turn(errand.id, errand.attempt)
     try:
-        status = work(db, ArtifactStore(errand.artifacts_dir), turn, most_unpacked=errand.most_unpacked)
+        status = work(db, ArtifactStore(errand.artifacts_dir), turn, errand)
         log.info("done", id=turn.id, status=status.value)
     except LeaseLostError as error:
         log.warning("given up", id=turn.id, error=error.message)

@@ -14,11 +14,10 @@ from api.routes.common import MEDIA_TYPES, Limit, PageQuery, check_form, parse_c
 from api.schemas import ListOut, ProblemItem
 from api.services import ServicesDep
 from models_store import datasets
-from models_store.datasets import ExportFormat, OnError, Upload, Wishes
+from models_store.datasets import EncoderLimit, ExportFormat, OnError, Upload, Wishes
 from models_store.errors import InvalidInputError
 from models_store.tables import DatasetStatus
 from models_store.tasks import TaskName
-from models_store.tokenizer import tokenizer_of
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -68,14 +67,19 @@ class UploadForm:
         on_error: Annotated[
             OnError, Form(description="refuse: nothing is stored if a row is wrong; skip: wrong rows are left out")
         ] = OnError.REFUSE,
+        encoder: Annotated[
+            str | None,
+            Form(max_length=63, description="Texts longer than this one reads at once are told; by default minilm-l6"),
+        ] = None,
     ) -> None:
         given = {"train": file, "validation": validation_file, "test": test_file}
         self.uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
-        self.wishes = Wishes(task, name, parse_columns(columns), label_separator, encoding, on_error)
+        self.wishes = Wishes(task, name, parse_columns(columns), label_separator, encoding, on_error, encoder)
 
 
 _FIELDS = {
     "file", "validation_file", "test_file", "task", "name", "columns", "label_separator", "encoding", "on_error",
+    "encoder",
 }  # fmt: skip
 
 
@@ -86,7 +90,7 @@ _FIELDS = {
     responses={
         200: {"model": DatasetOut, "description": "The same upload was stored before"},
         202: {"model": DatasetOut, "description": "A large upload: ask for it until its status is ready or invalid"},
-        **problems(413, 422),
+        **problems(404, 413, 422),
     },
 )
 async def create_dataset(
@@ -103,6 +107,7 @@ async def create_dataset(
             form.wishes,
             most_unpacked=services.settings.max_unpacked_bytes,
             at_once=services.settings.validate_at_once_bytes,
+            encoders=services.settings.encoders,
         )
     response.headers["Location"] = f"/datasets/{dataset.id}"
     if dataset.status == DatasetStatus.VALIDATING:
@@ -113,7 +118,7 @@ async def create_dataset(
     return DatasetOut.of(dataset)
 
 
-@router.post("/validate", operation_id="validateDataset", responses=problems(413, 422))
+@router.post("/validate", operation_id="validateDataset", responses=problems(404, 413, 422))
 async def validate_dataset(
     request: Request, services: ServicesDep, form: Annotated[UploadForm, Depends()]
 ) -> ValidationOut:
@@ -128,6 +133,7 @@ async def validate_dataset(
                 form.uploads,
                 form.wishes,
                 most_unpacked=services.settings.max_unpacked_bytes,
+                encoders=services.settings.encoders,
             )
         except InvalidInputError as error:
             return ValidationOut.unreadable(error)
@@ -167,8 +173,8 @@ def dataset_statistics(
     dataset = datasets.get_ready(services.db, dataset_id)
     splits: dict[str, Any] = {split: dict(found) for split, found in (dataset.statistics or {}).items()}
     if encoder is not None:
-        tokenizer, most = tokenizer_of(encoder, services.settings.encoders.find(encoder).folder)
-        for split, found in datasets.piece_lengths(services.store, dataset, tokenizer, most).items():
+        limit = EncoderLimit.of(encoder, services.settings.encoders)
+        for split, found in datasets.piece_lengths(services.store, dataset, limit).items():
             splits.setdefault(split, {})["word_pieces"] = found
     return StatisticsOut.model_validate({"dataset_id": dataset.id, "encoder": encoder, "splits": splits})
 

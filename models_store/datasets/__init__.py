@@ -1,6 +1,7 @@
 """Uploaded data: read, validate row by row, split, store as Arrow; all or nothing."""
 
 from models_store.datasets.export import ExportFormat, exported
+from models_store.datasets.pieces import EncoderLimit
 from models_store.datasets.reading import Outcome
 from models_store.datasets.report import OnError
 from models_store.datasets.rows import SPLITS, dataset_key, read_split
@@ -21,6 +22,7 @@ from models_store.datasets.uploads import Upload, Wishes, check
 
 __all__ = [
     "SPLITS",
+    "EncoderLimit",
     "ExportFormat",
     "OnError",
     "Outcome",

@@ -21,7 +21,7 @@ _LOOSE = re.compile(r"[\W_]+")
 
 def row_key(row: Row) -> str:
     """What makes two rows the same input: the text without regard to case and blanks."""
-    texts = row["tokens"] if "tokens" in row else [row["text"], row.get("text_pair", "")]
+    texts = [" ".join(row["tokens"])] if "tokens" in row else [row["text"], row.get("text_pair", "")]
     return "\x1f".join(" ".join(text.split()).casefold() for text in texts)
 
 

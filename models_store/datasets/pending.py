@@ -7,13 +7,15 @@ import time
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import DATABASE_AWAY, Database
+from models_store.datasets.pieces import limit_for
 from models_store.datasets.reading import read, stored
 from models_store.datasets.report import OnError
 from models_store.datasets.rows import dataset_key
 from models_store.datasets.service import get, manifest_of
 from models_store.datasets.source import SourceFile, check_encoding
 from models_store.datasets.uploads import Wishes, check
-from models_store.errors import InvalidInputError, Problem, TooLargeError
+from models_store.encoders import EncoderCatalogue
+from models_store.errors import InvalidInputError, NotFoundError, Problem, TooLargeError
 from models_store.leases import MAX_ATTEMPTS, Turn, Turns
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
@@ -31,7 +33,14 @@ TURNS = Turns(
 )
 
 
-def validate(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: int | None) -> DatasetStatus:
+def validate(
+    db: Database,
+    store: ArtifactStore,
+    turn: Turn,
+    *,
+    most_unpacked: int | None,
+    encoders: EncoderCatalogue | None = None,
+) -> DatasetStatus:
     """Read the files, and write down what came of it.
 
     Raises:
@@ -50,11 +59,12 @@ def validate(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: i
             os.link(kept / path.name, path)  # the upload stays whole for another attempt
             sources[split] = SourceFile(name, path, most_unpacked, check_encoding(how.encoding))
         try:
-            outcome = read(sources, check(how), how.on_error, folder, _Beats(db, turn))
+            limit = limit_for(how.encoder, encoders)
+            outcome = read(sources, check(how), how.on_error, folder, _Beats(db, turn), limit=limit)
             values = stored(outcome, folder)
         except InvalidInputError as error:
             return _refuse(db, store, turn, error.problems, error.error_count)
-        except TooLargeError as error:
+        except (TooLargeError, NotFoundError) as error:  # or an encoder that has gone meanwhile
             return _refuse(db, store, turn, [Problem(error.code, error.message)], 1)
         TURNS.beat(db, turn)  # nobody else may be at it now
         store.delete(dataset_key(turn.id))  # what an attempt left that died before it could say so

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models_store.datasets.formats import Opened, open_single, open_upload
 from models_store.datasets.ingest import Collector, SplitData, Tell
+from models_store.datasets.pieces import EncoderLimit
 from models_store.datasets.report import OnError, Report
 from models_store.datasets.rows import SPLITS, split_path
 from models_store.datasets.skipped import Skipped
@@ -19,10 +20,10 @@ from models_store.datasets.source import SourceFile
 from models_store.datasets.splits import split_off_validation
 from models_store.datasets.statistics import of_split
 from models_store.datasets.tables import Reading
-from models_store.datasets.validation import MAX_LINES, Findings, examine, warnings
+from models_store.datasets.validation import MAX_LINES, Findings, examine, longer_than, warnings
 from models_store.datasets.writing import part_rows
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem
-from models_store.tasks import TaskName
+from models_store.tasks import TaskName, task_from_config
 
 SKIPPED = "skipped.jsonl"
 _MIN_TRAIN_ROWS = 4
@@ -56,7 +57,13 @@ class Outcome:
 
 
 def read(
-    sources: Mapping[str, SourceFile], reading: Reading, on_error: OnError, folder: Path, tell: Tell = lambda _: None
+    sources: Mapping[str, SourceFile],
+    reading: Reading,
+    on_error: OnError,
+    folder: Path,
+    tell: Tell = lambda _: None,
+    *,
+    limit: EncoderLimit | None = None,
 ) -> Outcome:
     """Read files that lie on the disk.
 
@@ -66,23 +73,26 @@ def read(
         on_error: What is done with rows that are wrong.
         folder: For the rows, and for what has to be unpacked.
         tell: Is told now and then how many rows have been read.
+        limit: Of the encoder that the rows are for, if it is known.
 
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
         TooLargeError: A file unpacks to more than it may.
     """
     with Skipped(folder / SKIPPED) as skipped:
-        return _read(sources, reading, Report(on_error, skipped.add), folder, tell)
+        report = Report(on_error, skipped.add)
+        opened = _opened(sources, folder)
+        splits = Collector(replace(reading, parts=len(opened) == 1), report, folder, tell).read(opened)
+        return _outcome(reading.task, splits, report, limit)
 
 
-def _read(sources: Mapping[str, SourceFile], reading: Reading, report: Report, folder: Path, tell: Tell) -> Outcome:
-    opened = _opened(sources, folder)
-    splits = Collector(replace(reading, parts=len(opened) == 1), report, folder, tell).read(opened)
+def _outcome(task: TaskName, splits: Mapping[str, SplitData], report: Report, limit: EncoderLimit | None) -> Outcome:
     # What refused rows would have said about the others is unknown.
-    findings = None if report.errors.count else _examined(reading.task, splits, report)
+    findings = None if report.errors.count else _examined(task, splits, report)
     if findings is None:
         return Outcome(report, splits, None, [])
-    return Outcome(report, splits, findings, [*_left_out(report), *warnings(splits)])
+    longer = longer_than(limit, splits, windowed=task_from_config(findings.schema).windowed) if limit else []
+    return Outcome(report, splits, findings, [*_left_out(report), *warnings(splits), *longer])
 
 
 def _examined(task: TaskName, splits: Mapping[str, SplitData], report: Report) -> Findings | None:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import col, select
-from tokenizers import Tokenizer
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
+from models_store.datasets.pieces import EncoderLimit, limit_for
 from models_store.datasets.reading import SKIPPED, Outcome, read, stored, write_splits
 from models_store.datasets.rows import dataset_key, read_split
 from models_store.datasets.skipped import listed
 from models_store.datasets.statistics import of_pieces
 from models_store.datasets.uploads import Upload, Wishes, check, save
+from models_store.encoders import EncoderCatalogue
 from models_store.errors import ConflictError, InvalidInputError, NotFoundError
 from models_store.tables import TERMINAL_STATUSES, Dataset, DatasetStatus, TrainingJob
 from models_store.tasks import Row
@@ -30,9 +31,12 @@ def create(
     *,
     most_unpacked: int | None = None,
     at_once: int | None = None,
+    encoders: EncoderCatalogue | None = None,
 ) -> Dataset:
     """What `create_or_find` gives, new or not; its arguments and errors."""
-    return create_or_find(db, store, uploads, wishes, most_unpacked=most_unpacked, at_once=at_once)[0]
+    return create_or_find(db, store, uploads, wishes, most_unpacked=most_unpacked, at_once=at_once, encoders=encoders)[
+        0
+    ]
 
 
 def create_or_find(
@@ -43,6 +47,7 @@ def create_or_find(
     *,
     most_unpacked: int | None = None,
     at_once: int | None = None,
+    encoders: EncoderCatalogue | None = None,
 ) -> tuple[Dataset, bool]:
     """Validate the files and store them as a data set; if it is refused nothing is stored.
 
@@ -56,6 +61,7 @@ def create_or_find(
         most_unpacked: Bytes that each may unpack to.
         at_once: Bytes up to which files are read now; larger ones are only stored, to be read by somebody who has
             claimed them (`pending`). None: any.
+        encoders: To say which texts are longer than the encoder reads at once.
 
     Returns:
         The data set, and whether it is new.
@@ -64,9 +70,10 @@ def create_or_find(
         UnreadableFileError: A file cannot be decoded or parsed.
         InvalidDatasetError: Rows are wrong; carries each with file, line and reason.
         InvalidInputError: The column mapping, the label separator or the encoding makes no sense.
+        NotFoundError: The encoder that is named does not exist, or its files are not here.
         TooLargeError: A file unpacks to more than it may.
     """
-    reading = check(wishes)
+    reading, limit = check(wishes), limit_for(wishes.encoder, encoders)
     with store.staging() as folder:
         saved = save(uploads, folder, wishes, most_unpacked)
         if (known := _known(db, saved.fingerprint)) is not None:
@@ -84,7 +91,7 @@ def create_or_find(
             dataset.wishes = {**wishes.to_json(), "files": {split: s.name for split, s in saved.sources.items()}}
             store.keep(folder, dataset.id)
         else:
-            outcome = read(saved.sources, reading, wishes.on_error, folder)
+            outcome = read(saved.sources, reading, wishes.on_error, folder, limit=limit)
             for name, value in stored(outcome, folder).items():
                 setattr(dataset, name, value)
             store.publish(folder, dataset_key(dataset.id), manifest_of(dataset.id, dataset.schema_, dataset.splits))
@@ -94,7 +101,12 @@ def create_or_find(
 
 
 def dry_run(
-    store: ArtifactStore, uploads: Sequence[Upload], wishes: Wishes, *, most_unpacked: int | None = None
+    store: ArtifactStore,
+    uploads: Sequence[Upload],
+    wishes: Wishes,
+    *,
+    most_unpacked: int | None = None,
+    encoders: EncoderCatalogue | None = None,
 ) -> tuple[Outcome, dict[str, Any], dict[str, Any]]:
     """Validate the files as `create` would, and store nothing.
 
@@ -104,12 +116,13 @@ def dry_run(
     Raises:
         UnreadableFileError: A file cannot be decoded or parsed.
         InvalidInputError: The column mapping, the label separator or the encoding makes no sense.
+        NotFoundError: The encoder that is named does not exist, or its files are not here.
         TooLargeError: A file unpacks to more than it may.
     """
-    reading = check(wishes)
+    reading, limit = check(wishes), limit_for(wishes.encoder, encoders)
     with store.staging() as folder:
         saved = save(uploads, folder, wishes, most_unpacked)
-        outcome = read(saved.sources, reading, wishes.on_error, folder)
+        outcome = read(saved.sources, reading, wishes.on_error, folder, limit=limit)
         if outcome.findings is None:
             return outcome, {}, {}
         try:
@@ -199,10 +212,10 @@ def skipped(store: ArtifactStore, dataset: Dataset, *, limit: int, after: int = 
     return list(listed(store.path(dataset_key(dataset.id)) / SKIPPED, limit=limit, after=after))
 
 
-def piece_lengths(store: ArtifactStore, dataset: Dataset, tokenizer: Tokenizer, most: int) -> dict[str, Any]:
-    """Lengths of each split in word pieces of an encoder, which reads ``most`` at once."""
+def piece_lengths(store: ArtifactStore, dataset: Dataset, limit: EncoderLimit) -> dict[str, Any]:
+    """Lengths of each split in word pieces of an encoder."""
     folder = store.path(dataset_key(dataset.id))
-    return {split: of_pieces(read_split(folder, split), tokenizer, most) for split in dataset.splits}
+    return {split: of_pieces(read_split(folder, split), limit) for split in dataset.splits}
 
 
 def delete(db: Database, store: ArtifactStore, dataset_id: str) -> None:

@@ -125,7 +125,7 @@ class SourceFile:
                 if number == 1:
                     raw = raw.removeprefix(codecs.BOM_UTF8)
                 if len(raw) == MAX_LINE:
-                    raise self._line_too_long(number)
+                    raise self.line_too_long(number)
                 try:
                     yield raw.decode("utf-8")
                 except UnicodeDecodeError as error:
@@ -186,7 +186,7 @@ class SourceFile:
         try:
             for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), start=1):
                 if len(line) == MAX_LINE:
-                    raise self._line_too_long(number)
+                    raise self.line_too_long(number)
                 yield line
         except UnicodeError as error:
             raise self._not_decodable(encoding, number + 1, error) from error
@@ -209,7 +209,8 @@ class SourceFile:
         )
         return self.unreadable("not_utf8", message, line)
 
-    def _line_too_long(self, line: int) -> UnreadableFileError:
+    def line_too_long(self, line: int) -> UnreadableFileError:
+        """The error for a line beyond all bounds."""
         message = f"the line is longer than {MAX_LINE} bytes: is this the file that you meant?"
         return self.unreadable("line_too_long", message, line)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from models_store.datasets.census import Census, numbers
+from models_store.datasets.pieces import EncoderLimit, evenly
 from models_store.tasks import Row
 
 COUNTED_ROWS = 10_000  # of a split, whose word pieces are counted; more would keep the caller waiting
-_AT_A_TIME = 1_000
 
 
 def of_split(census: Census, rows: NDArray[np.bool_]) -> dict[str, Any]:
@@ -54,34 +53,13 @@ def spread(lengths: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def of_pieces(rows: Sequence[Row], tokenizer: Tokenizer, most: int) -> dict[str, Any]:
-    """Lengths in word pieces, those that the encoder adds included, of a split or of evenly drawn rows of a large one.
-
-    Args:
-        rows: The split.
-        tokenizer: The encoder's, which must not truncate.
-        most: What the encoder reads at once.
-    """
-    chosen = np.unique(np.linspace(0, len(rows) - 1, COUNTED_ROWS).astype(int)) if len(rows) > COUNTED_ROWS else None
-    indices = range(len(rows)) if chosen is None else chosen.tolist()
-    lengths = np.asarray(list(_piece_counts(rows, indices, tokenizer)), np.int64)
-    longer = [int(index) for index, length in zip(indices, lengths, strict=True) if length > most]
+def of_pieces(rows: Sequence[Row], limit: EncoderLimit) -> dict[str, Any]:
+    """Lengths in word pieces, those that the encoder adds included; of a large split those of evenly drawn rows."""
+    chosen = evenly(len(rows), COUNTED_ROWS)
+    lengths = limit.lengths(rows, chosen.tolist())
+    longer = chosen[lengths > limit.most]
     return {
         **spread(lengths),
         "counted_rows": len(lengths),
-        "longer_than_encoder": {"max_length": most, "rows": len(longer), "examples": longer[:20]},
+        "longer_than_encoder": {"max_length": limit.most, "rows": len(longer), "examples": longer[:20].tolist()},
     }
-
-
-def _piece_counts(rows: Sequence[Row], indices: Sequence[int], tokenizer: Tokenizer) -> Iterator[int]:
-    for first in range(0, len(indices), _AT_A_TIME):
-        inputs = [_input(rows[index]) for index in indices[first : first + _AT_A_TIME]]
-        is_words = bool(inputs) and isinstance(inputs[0], list)
-        for encoding in tokenizer.encode_batch(inputs, is_pretokenized=is_words):
-            yield len(encoding.ids)
-
-
-def _input(row: Row) -> Any:
-    if "tokens" in row:
-        return row["tokens"]
-    return (row["text"], row["text_pair"]) if "text_pair" in row else row["text"]

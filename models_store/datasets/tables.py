@@ -157,13 +157,16 @@ def _tagged_table(opened: Opened, file: TaggedFile, report: Report) -> Table:
 def _tagged_rows(
     name: str, file: TaggedFile, scheme: Scheme, strange: Mapping[str, str], report: Report
 ) -> Iterator[LocatedRow]:
+    usual: set[tuple[str | None, str | None]] = set()  # neighbours that are all right: schemes forbid nothing else
     for sentence in file.sentences(report):
         if not sentence.whole:
             continue
-        problems = list(_tag_problems(name, sentence, scheme, strange))
+        neighbours = set(zip([None, *sentence.tags], [*sentence.tags, None], strict=True))
+        problems = [] if neighbours <= usual else list(_tag_problems(name, sentence, scheme, strange))
         for problem in problems:
             report.wrong_row(problem, row=sentence.lines[0])
         if not problems:
+            usual |= neighbours
             values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
             yield LocatedRow(sentence.lines[0], values, tuple(sentence.lines))
 

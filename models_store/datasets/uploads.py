@@ -40,6 +40,7 @@ class Wishes:
         label_separator: Stands between the labels of a row that may have several.
         encoding: Of the text; by default UTF-8, or what a byte order mark says.
         on_error: What is done with rows that are wrong.
+        encoder: Which of its texts are longer than this encoder reads at once is told; by default the usual one.
     """
 
     task: TaskName
@@ -48,6 +49,7 @@ class Wishes:
     label_separator: str | None = None
     encoding: str | None = None
     on_error: OnError = OnError.REFUSE
+    encoder: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it, in a form that is the same for the same wishes."""
@@ -58,6 +60,7 @@ class Wishes:
             "label_separator": self.label_separator,
             "encoding": check_encoding(self.encoding),
             "on_error": self.on_error.value,
+            "encoder": self.encoder,
         }
 
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from models_store.datasets.census import Census, Groups, grouped, numbers
 from models_store.datasets.ingest import SplitData, unknown_label
 from models_store.datasets.labels import suspected_separator
+from models_store.datasets.pieces import EncoderLimit, too_long
 from models_store.datasets.report import Report
+from models_store.datasets.rows import ArrowRows
 from models_store.errors import Problem, quoted
 from models_store.tasks import TaskName
 from models_store.tasks.bio import OUTSIDE, Scheme
@@ -72,6 +74,26 @@ def warnings(splits: Splits) -> list[dict[str, Any]]:
                 *_warning("near_duplicates_between_splits", f"{message}, but for signs", data, nearly),
             ]
         earlier.append(data)
+    return found
+
+
+def longer_than(limit: EncoderLimit, splits: Splits, *, windowed: bool) -> list[dict[str, Any]]:
+    """Rows that the encoder cannot read all at once; ``windowed`` where they are read in windows, and not cut."""
+    found: list[dict[str, Any]] = []
+    fate = "are read in windows" if windowed else "lose their ends: shorten them, or put what matters first"
+    for split, data in splits.items():
+        if not len(data.census):
+            continue  # nothing was written
+        longer = too_long(limit, ArrowRows(data.path), numbers(data.census.lengths))
+        if longer.count:
+            lines = sorted(numbers(data.census.lines)[longer.rows].tolist())
+            message = (
+                f"{'' if longer.exact else 'about '}{longer.count} {split} row(s) are longer than the {limit.most} "
+                f"word pieces that {limit.encoder} reads at once; they {fate}"
+            )
+            found.append(
+                {"code": "longer_than_encoder", "message": message, "file": data.name, "lines": lines[:MAX_LINES]}
+            )
     return found
 
 

@@ -25,7 +25,7 @@ from models_store.datasets.readers.json_rows import JsonSheet, is_text
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile
-from models_store.errands import run
+from models_store.errands import Errand, run
 from models_store.errors import InvalidDatasetError, InvalidInputError, LeaseLostError, ThawlineError
 from models_store.leases import Turn
 from models_store.predictions.columns import ADDED, ERROR, added, as_text
@@ -290,5 +290,10 @@ _WRITERS: dict[OutputFormat, Callable[[Sequence[_Part], Path, Sequence[str]], No
 }
 
 
+def work(db: Database, store: ArtifactStore, turn: Turn, errand: Errand) -> PredictionStatus:
+    """Answer a file."""
+    return answer(db, store, turn, most_unpacked=errand.most_unpacked)
+
+
 if __name__ == "__main__":
-    run(answer)
+    run(work)

@@ -45,16 +45,16 @@ def split_tag(tag: str) -> tuple[str, str]:
 def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
     """The scheme that explains all tags of a file."""
     tags: Counter[str] = Counter()
-    starts_inside = starts_begin = False
+    neighbours: set[tuple[str, str]] = set()
     for sentence in sentences:
         tags.update(sentence)
-        previous = (OUTSIDE, "")
-        for tag in sentence:
-            prefix, label = split_tag(tag)
-            if label and (previous[0] == OUTSIDE or previous[1] != label):
-                starts_inside |= prefix == "I"
-                starts_begin |= prefix == "B"
-            previous = (prefix, label)
+        neighbours.update(zip([OUTSIDE, *sentence], sentence, strict=False))
+    starts_inside = starts_begin = False
+    for before, tag in neighbours:
+        prefix, label = split_tag(tag)
+        if label and label != split_tag(before)[1]:
+            starts_inside |= prefix == "I"
+            starts_begin |= prefix == "B"
     return _scheme_of(tags, starts_inside=starts_inside, starts_begin=starts_begin)
 
 
@@ -105,8 +105,8 @@ def _undressed(tag: str) -> tuple[str, str] | None:
 
 
 def to_bio(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """The same entities in BIO (IOB2); plain tags stay as they are."""
-    if scheme is Scheme.PLAIN:
+    """The same entities in BIO (IOB2); plain tags stay as they are. The tags are such as `check_tags` lets pass."""
+    if scheme in (Scheme.PLAIN, Scheme.BIO):
         return list(tags)
     result, previous = [], ""
     for tag in tags:

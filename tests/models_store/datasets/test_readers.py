@@ -230,6 +230,28 @@ def sentences(table: Table) -> list[tuple[int, list[str], list[str]]]:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_long_conll_file_has_the_lines_of_a_short_one(tmp_path: Path, line_end: str) -> None:
+    """It is read in chunks, and sentences that are like all others at once."""
+    plain = "".join(f"Łódź{i} B-LOC\nis O\nbig O\n\n" for i in range(20_000))
+    strange = "# a comment\n-DOCSTART- O\n\nŁódź B-LOC\nno-tag\n \n\n# B-LOC\nwhole O\n\n"
+    content = f"{plain}{strange}{plain}last O\n" + "Łódź B-LOC\n" * 100_000 + "x\n"
+    assert len(content) > 4 * 256 * 1024
+    table, problems = read_whole(source(tmp_path, content.replace("\n", line_end)), TaskName.TAGGING)
+
+    first = 20_000 * 4
+    assert [(one.code, one.line) for one in problems.kept] == [
+        ("missing_label", first + 5),
+        ("missing_label", len(content.split("\n")) - 1),
+    ]
+    lines = [row.line for row in table.rows]
+    assert lines[:20_000] == list(range(1, first, 4))
+    assert lines[20_000] == first + 8
+    assert lines[20_001:] == list(range(first + 11, 2 * first + 11, 4))
+    assert table.rows[20_000].values["tokens"] == ["#", "whole"]
+    assert {len(row.values["tokens"]) for row in table.rows[20_001:]} == {3}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("blank", [" ", "\t", "  "])
 def test_conll(tmp_path: Path, line_end: str, blank: str) -> None:
     content = CONLL.replace(" ", blank).replace("\n", line_end)
