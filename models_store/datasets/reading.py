@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from models_store.datasets.formats import Opened, open_single, open_upload
 from models_store.datasets.ingest import Collector, SplitData, Tell
 from models_store.datasets.pieces import EncoderLimit
-from models_store.datasets.report import OnError, Report
+from models_store.datasets.report import MAX_LINES, OnError, Report
 from models_store.datasets.rows import SPLITS, split_path
 from models_store.datasets.skipped import Skipped
 from models_store.datasets.source import SourceFile
 from models_store.datasets.splits import split_off_validation
 from models_store.datasets.statistics import of_split
 from models_store.datasets.tables import Reading
-from models_store.datasets.validation import MAX_LINES, Findings, examine, longer_than, warnings
+from models_store.datasets.validation import Findings, examine, longer_than, warnings
 from models_store.datasets.writing import part_rows
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem
 from models_store.tasks import TaskName, task_from_config
@@ -90,9 +90,9 @@ def _outcome(task: TaskName, splits: Mapping[str, SplitData], report: Report, li
     # What refused rows would have said about the others is unknown.
     findings = None if report.errors.count else _examined(task, splits, report)
     if findings is None:
-        return Outcome(report, splits, None, [])
+        return Outcome(report, splits, None, report.warnings())
     longer = longer_than(limit, splits, windowed=task_from_config(findings.schema).windowed) if limit else []
-    return Outcome(report, splits, findings, [*_left_out(report), *warnings(splits), *longer])
+    return Outcome(report, splits, findings, [*_left_out(report), *report.warnings(), *warnings(splits), *longer])
 
 
 def _examined(task: TaskName, splits: Mapping[str, SplitData], report: Report) -> Findings | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from models_store.errors import Problem, ProblemList
 
+MAX_LINES = 20  # of a warning, of which all rows are counted
 _VALUE_CHARACTERS = 80
 
 
@@ -15,6 +18,14 @@ class OnError(StrEnum):
 
     REFUSE = "refuse"
     SKIP = "skip"
+
+
+@dataclass(slots=True)
+class Notice:
+    """What is no error of some rows and yet worth knowing: how many they are, and the lines of the first."""
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
 
 
 class Report:
@@ -39,6 +50,7 @@ class Report:
         self.skipped_rows = 0
         self._write_down = write_down
         self._place: tuple[str | None, int | None] = (None, None)
+        self._notices: dict[tuple[str, str, str], Notice] = {}
 
     def wrong_row(self, problem: Problem, *, row: int | None = None) -> None:
         """Note what is wrong with a row, which is left out then; ``row`` is where it starts, if not there."""
@@ -54,6 +66,33 @@ class Report:
     def wrong(self, problem: Problem) -> None:
         """Note what is wrong with a file, whatever is done with its rows."""
         self.errors.add(problem)
+
+    def notice(self, code: str, message: str, file: str, line: int | None = None) -> None:
+        """Note what is no error and yet worth knowing.
+
+        Args:
+            code: Of the warning.
+            message: What goes behind the number of rows, the same for all of them, such as ``row(s) were cut``.
+            file: In which it stands.
+            line: Of the row; None where it is said of the file as a whole, and then once, without a number.
+        """
+        notice = self._notices.setdefault((code, message, file), Notice())
+        if line is not None:
+            notice.count += 1
+            if len(notice.lines) < MAX_LINES:
+                notice.lines.append(line)
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """A warning for all that was noted of a file under one code."""
+        return [
+            {
+                "code": code,
+                "message": f"{found.count} {message}" if found.count else message,
+                "file": file,
+                "lines": found.lines,
+            }
+            for (code, message, file), found in self._notices.items()
+        ]
 
 
 def excerpt(value: object) -> str:

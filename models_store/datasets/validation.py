@@ -14,7 +14,7 @@ from models_store.datasets.census import Census, Groups, grouped, numbers
 from models_store.datasets.ingest import SplitData, unknown_label
 from models_store.datasets.labels import suspected_separator
 from models_store.datasets.pieces import EncoderLimit, too_long
-from models_store.datasets.report import Report
+from models_store.datasets.report import MAX_LINES, Report
 from models_store.datasets.rows import ArrowRows
 from models_store.errors import Problem, quoted
 from models_store.tasks import TaskName
@@ -24,7 +24,6 @@ from models_store.tasks.similarity import SimilarityTask
 from models_store.tasks.tagging import TaggingTask
 from models_store.tasks.words import WordSplitter
 
-MAX_LINES = 20  # of a warning, of which all rows are counted
 FEW_ROWS = 5  # of a label; with fewer it is hardly learnt, and less well measured
 _TOO_MANY_PAIR_LABELS = 20
 
