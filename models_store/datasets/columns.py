@@ -36,19 +36,19 @@ _SHOWN_CHARACTERS = 100
 
 
 def map_columns(
-    source: SourceFile, header: Sequence[str], task: TaskName, mapping: Mapping[str, str]
+    source: SourceFile, header: Sequence[str], task: TaskName, mapping: Mapping[str, str], line: int = 1
 ) -> dict[str, str]:
-    """Our field → column of the file.
+    """Our field → column of the file, whose header stands on this line.
 
     Raises:
         InvalidDatasetError: A field has no column; the message lists what was found and what would be understood.
     """
     problems = ProblemList()
-    check_header(source, header, problems)
+    check_header(source, header, problems, line)
     for field, column in mapping.items():
         if column not in header:
             message = f"no column {quoted(column)} (given for {field!r}): the header has {listed_columns(header)}"
-            problems.add(_problem(source, message, column))
+            problems.add(_problem(source, message, line, column))
     if problems.count:
         raise InvalidDatasetError(problems)
     by_key = {column_key(column): column for column in header}
@@ -72,7 +72,7 @@ def map_columns(
             f"no column for {field}: the header has {listed_columns(header)}. Rename the column, or send "
             f'columns={{"{field.split()[0]}": "<your column>"}} with the upload'
         )
-        problems.add(_problem(source, message, field, "missing_column"))
+        problems.add(_problem(source, message, line, field, "missing_column"))
     if problems.count:
         raise InvalidDatasetError(problems)
     return found
@@ -97,19 +97,18 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
     return checked
 
 
-def check_header(source: SourceFile, header: Sequence[str], problems: ProblemList) -> None:
+def check_header(source: SourceFile, header: Sequence[str], problems: ProblemList, line: int = 1) -> None:
     """Note what is wrong with a header, whatever its columns are for."""
     if len(header) > MAX_COLUMNS:
         message = f"the header has {len(header)} columns, more than {MAX_COLUMNS}: is the separator the right one?"
-        problems.add(Problem("too_many_columns", message, source.name, 1))
+        problems.add(Problem("too_many_columns", message, source.name, line))
         return
     keys: set[str] = set()
     for column in header:
         key = column_key(column)
         if key and key in keys:  # spreadsheets write columns without a name at the end
-            problems.add(
-                _problem(source, f"column {quoted(column)} stands twice in the header", column, "duplicate_column")
-            )
+            message = f"column {quoted(column)} stands twice in the header"
+            problems.add(_problem(source, message, line, column, "duplicate_column"))
         keys.add(key)
 
 
@@ -137,5 +136,5 @@ def column_key(column: str) -> str:
     return column.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
-def _problem(source: SourceFile, message: str, column: str, code: str = "unknown_column") -> Problem:
-    return Problem(code, message, source.name, 1, column[:_SHOWN_CHARACTERS])
+def _problem(source: SourceFile, message: str, line: int, column: str, code: str = "unknown_column") -> Problem:
+    return Problem(code, message, source.name, line, column[:_SHOWN_CHARACTERS])

@@ -135,7 +135,13 @@ def _sheets(source: SourceFile) -> dict[str, Opened]:
     filled = [name for name in book.sheet_names if book.get_sheet_by_name(name).height]
     names: list[str] = filled or book.sheet_names[:1]
     by_split = _by_split(source, names, "sheet")
-    return {split: Opened(source, book, name) for split, name in by_split.items()}
+    if len(by_split) == 1:
+        return {"train": Opened(source, book, by_split["train"])}
+    # Messages say which sheet is meant.
+    return {
+        split: Opened(replace(source, name=f"{source.name}, sheet {display_name(name, split)}"), book, name)
+        for split, name in by_split.items()
+    }
 
 
 def _by_split(source: SourceFile, names: list[str], kind: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class SplitData:
         path: Where they were written; there is no file where there are no rows.
         census: What is remembered of them.
         signs: Tagging only: how signs stand in its words.
-        scores: Graded pairs only: the lowest and the highest score.
+        scores: Graded pairs only: of each row.
     """
 
     split: str
@@ -42,7 +43,7 @@ class SplitData:
     path: Path
     census: Census
     signs: Signs = field(default_factory=Signs)
-    scores: tuple[float, float] | None = None
+    scores: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def name(self) -> str:
@@ -82,6 +83,12 @@ class Collector:
             into = {split: writers.enter_context(RowWriter(self.splits[split].path))}
             for row in self._checked(split, table):
                 name = row.split or split
+                if name != split and not self._reading.parts:
+                    message = f"the row is for {name}, and its file was sent for {split}"
+                    self._report.wrong_row(
+                        Problem("other_split", message, opened.source.name, row.line, table.split_column, name)
+                    )
+                    continue
                 if name not in into:
                     self.splits[name] = self._new(name, table)
                     into[name] = writers.enter_context(RowWriter(self.splits[name].path))
@@ -106,9 +113,7 @@ class Collector:
         if data.census.tagged:
             data.signs.add(row.values["tokens"])
         elif "score" in row.values:
-            score: float = row.values["score"]
-            low, high = data.scores or (score, score)
-            data.scores = (min(low, score), max(high, score))
+            data.scores.append(row.values["score"])
         self._rows += 1
         if self._rows % _TELL_ROWS == 0:
             self._tell(self._rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from models_store.datasets.report import excerpt
 from models_store.errors import InvalidInputError, Problem, ProblemList, quoted
 from models_store.tasks import Row, TaskName
 
@@ -40,21 +41,23 @@ def check_separator(separator: str | None, task: TaskName) -> None:
 def label_problem(label: str, place: Place) -> Problem | None:
     """What is wrong with one label, if anything."""
     if "\0" in label:
-        return Problem("nul_byte", "the field holds a NUL byte", *place)
+        return Problem("nul_byte", "the field holds a NUL byte", *place, value=excerpt(label))
     if len(label) > MAX_LABEL_CHARACTERS:
         message = f"{quoted(label)} has {len(label)} characters; a label has {MAX_LABEL_CHARACTERS} at most"
-        return Problem("label_too_long", message, *place)
+        return Problem("label_too_long", message, *place, value=excerpt(label))
     return None
 
 
 def label_set(value: str | Sequence[str], separator: str | None, place: Place, problems: ProblemList) -> list[str]:
     """The labels of a row, each once and in alphabetical order; a label repeated in its row says nothing more."""
+    given = value
     if isinstance(value, str):
         value = value.split(separator) if value.strip() else []
     labels = sorted({part.strip() for part in value})
     for label in labels:
         if not label:
-            problems.add(Problem("empty_label", "one of the row's labels is empty", *place))
+            message = "one of the row's labels is empty"
+            problems.add(Problem("empty_label", message, *place, value=excerpt(given)))
         elif (problem := label_problem(label, place)) is not None:
             problems.add(problem)
     return labels

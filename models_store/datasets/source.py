@@ -117,10 +117,10 @@ class SourceFile:
             UnreadableFileError: The file is of a foreign format, or its text is of another encoding; says where.
         """
         encoding = self._text_encoding()
+        if encoding != "utf-8":
+            yield from self._decoded_lines()
+            return
         with self.opened() as stream:
-            if encoding != "utf-8":
-                yield from self._decoded_lines(stream, encoding)
-                return
             for number, raw in enumerate(iter(partial(stream.readline, MAX_LINE), b""), start=1):
                 if number == 1:
                     raw = raw.removeprefix(codecs.BOM_UTF8)
@@ -134,7 +134,7 @@ class SourceFile:
     def chunks(self) -> Iterator[str]:
         """The decoded text in pieces of a few hundred kilobytes, wherever these end; raises what `lines` does."""
         encoding = self._text_encoding()
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding in ("utf-8", "utf_8") else encoding)()
         line = 1
         with self.opened() as stream:
             while raw := stream.read(_CHUNK_BYTES):
@@ -169,6 +169,7 @@ class SourceFile:
         if (kind := _foreign(head)) is not None:
             raise self.foreign(kind)
         if self.encoding is not None:
+            self._check_mark(head, self.encoding)
             return self.encoding
         for mark, encoding in _MARKS.items():
             if head.startswith(mark):
@@ -180,30 +181,38 @@ class SourceFile:
             raise self.foreign("is no text")
         return "utf-8"
 
-    def _decoded_lines(self, stream: IO[bytes], encoding: str) -> Iterator[str]:
-        text = io.TextIOWrapper(stream, encoding, newline="\n")
-        number = 0
-        try:
-            for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), start=1):
-                if len(line) == MAX_LINE:
-                    raise self.line_too_long(number)
-                yield line
-        except UnicodeError as error:
-            raise self._not_decodable(encoding, number + 1, error) from error
-        finally:
-            text.detach()  # whoever has opened the stream closes it
+    def _check_mark(self, head: bytes, encoding: str) -> None:
+        """Refuse a file that says itself that it is of another encoding than the one named."""
+        told = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+        if told is not None and not encoding.replace("_", "-").startswith(told.removesuffix("-sig")):
+            message = (
+                f"the file begins with the mark of {told.removesuffix('-sig')}; send it without encoding={encoding}"
+            )
+            raise self.unreadable("wrong_encoding", message, 1)
+
+    def _decoded_lines(self) -> Iterator[str]:
+        number, rest = 1, ""
+        for chunk in self.chunks():
+            *lines, rest = (rest + chunk).split("\n")
+            if max(map(len, (rest, *lines))) >= MAX_LINE:
+                raise self.line_too_long(number + [len(line) >= MAX_LINE for line in (*lines, rest)].index(True))
+            for line in lines:
+                yield f"{line}\n"
+            number += len(lines)
+        if rest:
+            yield rest
 
     def _not_decodable(self, encoding: str, line: int, error: UnicodeError) -> UnreadableFileError:
         """The error for bytes that mean nothing; ``line`` is where the bytes that were decoded begin."""
-        if encoding != "utf-8":
-            message = f"the text is not {encoding}; save the file as UTF-8, or send its encoding with the upload"
-            return self.unreadable("wrong_encoding", message, line)
-        place = ""
+        place = "the text"
         if isinstance(error, UnicodeDecodeError):
-            before = error.object[: error.start]
-            line += before.count(b"\n")
-            column = error.start - before.rfind(b"\n")
+            before = error.object[: error.start].decode(error.encoding, "replace")
+            line += before.count("\n")
+            column = len(before) - before.rfind("\n")
             place = f"byte 0x{error.object[error.start]:02x} at position {column} of the line"
+        if encoding != "utf-8":
+            message = f"{place} is not {encoding}; save the file as UTF-8, or send its encoding with the upload"
+            return self.unreadable("wrong_encoding", message, line)
         message = (
             f"{place} is not UTF-8; save the file as UTF-8, or send its encoding with the upload (encoding=cp1252)"
         )

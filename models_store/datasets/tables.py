@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 from models_store.datasets.cells import RowCleaner
@@ -16,6 +17,8 @@ from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, Problem, quoted
 from models_store.tasks import TaskName
 from models_store.tasks.bio import Scheme, check_tags, detect_scheme, disguised_entities, to_bio
+
+_FIRST_ROWS = 50  # of which one says what it is for, if the column called split is meant so
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Reading:
         task: What their rows are for.
         mapping: Our field → the column, as far as the uploader told.
         label_separator: Stands between the labels of a row that may have several.
-        parts: Whether a column may say what each row is for; not where several files say it already.
+        parts: Whether the rows of a file may be for several splits; not where several files say what they are for.
     """
 
     task: TaskName
@@ -94,13 +97,12 @@ def _table(source: SourceFile, sheet: Sheet, reading: Reading, report: Report) -
         report.wrong(Problem("empty_file", "the file is empty", source.name))
         return table
     try:
-        columns = map_columns(source, sheet.header, reading.task, reading.mapping)
+        columns = map_columns(source, sheet.header, reading.task, reading.mapping, sheet.header_line)
     except InvalidDatasetError as error:
         for problem in error.problems:
             report.wrong(problem)
         return table
-    table.split_column = columns.pop(SPLIT, None) if reading.parts else None
-    columns.pop(SPLIT, None)
+    table.split_column = columns.pop(SPLIT, None)
     table.columns = columns
     table.rows = _cleaned(table, sheet, reading, report)
     return table
@@ -111,12 +113,17 @@ def _cleaned(table: Table, sheet: Sheet, reading: Reading, report: Report) -> It
     cleaner = RowCleaner(name, table.columns, report, lists=lists, separator=reading.label_separator)
     wanted = [*table.columns.values(), *([table.split_column] if table.split_column else [])]
     width = len(table.columns)
-    is_first = True
-    for line, cells in sheet.rows(wanted):
-        if is_first and table.split_column and SPLIT not in reading.mapping and _split(cells[width]) is None:
-            table.split_column = None  # it is only called so
+    rows = sheet.rows(wanted)
+    if table.split_column and SPLIT not in reading.mapping:
+        first = list(islice(rows, _FIRST_ROWS))
+        if first and all(_split(cells[width]) is None for _, cells in first):  # it is only called so
+            message = f"column {quoted(table.split_column)} says neither train nor validation nor test: it was ignored"
+            report.notice("split_column_ignored", message, name)
+            table.split_column = None
+        rows = chain(first, rows)
+    for line, cells in rows:
         values = cleaner.clean(line, cells[:width])
-        table.multi_label, is_first = cleaner.several, False
+        table.multi_label = cleaner.several
         if values is None:
             continue
         if table.split_column is None:

@@ -110,10 +110,13 @@ def save(uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | No
                 sha256.update(chunk)
                 size += target.write(chunk)
         name = display_name(upload.filename, upload.split)
+        if name in {other.name for other in sources.values()}:
+            name = f"{name} ({upload.split})"  # messages say which one is meant
         sources[upload.split] = SourceFile(name, path, most, check_encoding(wishes.encoding))
         digests[upload.split] = sha256.hexdigest()
         weight += path.stat().st_size * (_PACKED_WEIGHT if sources[upload.split].is_dense else 1)
     name = (wishes.name or Path(sources["train"].name).stem)[:200]
-    identity = json.dumps({**wishes.to_json(), "name": name, "files": digests}, sort_keys=True)
+    # A name that only the file has does not make another data set.
+    identity = json.dumps({**wishes.to_json(), "files": digests}, sort_keys=True)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()
     return Saved(sources, name, digests["train"], size, weight, fingerprint)

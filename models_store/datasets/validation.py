@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from models_store.tasks.words import WordSplitter
 
 FEW_ROWS = 5  # of a label; with fewer it is hardly learnt, and less well measured
 _TOO_MANY_PAIR_LABELS = 20
+_LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+_BEYOND = 0.1  # of the range of scores
+_OUTLYING = 5  # times as far from the middle half of all scores as that is wide
 
 Splits = Mapping[str, SplitData]
 Rows = NDArray[np.int64]
@@ -53,7 +57,8 @@ def examine(task: TaskName, splits: Splits, report: Report) -> Findings:
 
 def warnings(splits: Splits) -> list[dict[str, Any]]:
     """What is no error and yet worth knowing: repeated, contradictory and leaking rows, rare and joint labels."""
-    found = [*_joint_labels(splits["train"]), *_rare_labels(splits["train"])]
+    train = splits["train"]
+    found = [*_joint_labels(train), *_rare_labels(train), *_outlying_scores(train)]
     earlier: list[SplitData] = []
     for split, data in splits.items():
         census, same = data.census, grouped(data.census.keys)
@@ -66,11 +71,13 @@ def warnings(splits: Splits) -> list[dict[str, Any]]:
         ]
         if earlier:
             shared = _shared(census, earlier, "keys")
+            other = shared[~_answered_alike(census, earlier)[shared]]
             nearly = np.setdiff1d(_shared(census, earlier, "loose"), shared)
             message = f"{split} row(s) stand in an earlier split, too"
             found += [
                 *_warning("rows_shared_between_splits", message, data, shared),
                 *_warning("near_duplicates_between_splits", f"{message}, but for signs", data, nearly),
+                *_warning("contradictory_labels", f"{message}, with other labels", data, other),
             ]
         earlier.append(data)
     return found
@@ -121,6 +128,17 @@ def _shared(census: Census, earlier: list[SplitData], what: str) -> Rows:
     return np.flatnonzero(np.isin(numbers(getattr(census, what)), known))
 
 
+def _answered_alike(census: Census, earlier: list[SplitData]) -> NDArray[np.bool_]:
+    """Whether each row stands in an earlier split with the answer that it has here."""
+    known = np.concatenate([_questions(data.census) for data in earlier])
+    return np.isin(_questions(census), known)
+
+
+def _questions(census: Census) -> NDArray[np.int64]:
+    """A hash of input and answer of each row."""
+    return numbers(census.keys) * 31 + numbers(census.answers)
+
+
 def _joint_labels(train: SplitData) -> Iterator[dict[str, Any]]:
     """A column of one label a row that looks like several."""
     table, census = train.table, train.census
@@ -129,7 +147,21 @@ def _joint_labels(train: SplitData) -> Iterator[dict[str, Any]]:
     joint = [number for number, name in enumerate(census.vocabulary.names) if separator and separator in name]
     rows = np.flatnonzero(np.isin(numbers(census.labels), joint))
     message = f"row(s) seem to have several labels; if so, send label_separator={separator} with the upload"
+    if single and all(_LIST.fullmatch(label) for label in census.counts):
+        rows = np.arange(len(census))
+        message = "row(s) have labels that look like written lists; if they are, send them as JSON Lines or Parquet"
     yield from _warning("joint_labels", message, train, rows)
+
+
+def _outlying_scores(train: SplitData) -> Iterator[dict[str, Any]]:
+    """Scores so far from all others that they are perhaps mistakes; they stretch the range of all answers."""
+    scores = np.asarray(train.scores)
+    if not len(scores):
+        return
+    first, third = np.quantile(scores, [0.25, 0.75])
+    beyond = _OUTLYING * (third - first)
+    rows = np.flatnonzero((scores < first - beyond) | (scores > third + beyond)) if beyond else np.empty(0, np.int64)
+    yield from _warning("outlying_scores", "row(s) have scores far from all others", train, rows)
 
 
 def _rare_labels(train: SplitData) -> Iterator[dict[str, Any]]:
@@ -164,11 +196,12 @@ def _examine_similarity(splits: Splits, report: Report) -> Findings:
             message = f"{data.name} and {train.name} must both have scores, or both labels"
             report.wrong(Problem("other_columns", message, data.name, 1))
     if "score" in train.table.columns:
-        low, high = train.scores or (0.0, 0.0)
+        low, high = (min(train.scores), max(train.scores)) if train.scores else (0.0, 0.0)
         if train.scores and low == high:
             message = f"every score is {low:g}: there is nothing to learn"
             report.wrong(Problem("constant_score", message, train.name, None, train.table.columns["score"]))
-        return Findings(SimilarityTask(score_range=(low, high)).to_config(), [], {})
+        dropped = {} if low == high else _scores_out_of_range(splits, low, high, report)
+        return Findings(SimilarityTask(score_range=(low, high)).to_config(), [], dropped)
     dropped = _unknown_labels(splits, report)
     labels = train.census.counts
     if len(labels) > _TOO_MANY_PAIR_LABELS:
@@ -191,6 +224,21 @@ def _examine_tagging(splits: Splits, report: Report) -> Findings:
     tags = [OUTSIDE, *(f"{p}-{label}" for label in sorted(counts) for p in "BI")] if entities else sorted(counts)
     task = TaggingTask(tuple(tags), scheme, WordSplitter.from_signs(train.signs))
     return Findings(task.to_config(), _counts(counts), {})
+
+
+def _scores_out_of_range(splits: Splits, low: float, high: float, report: Report) -> dict[str, Rows]:
+    """Rows of other splits with scores far from those of the training rows, by split; a little beyond is chance."""
+    beyond = _BEYOND * (high - low)
+    found = {}
+    for split, data in splits.items():
+        scores = np.asarray(data.scores)
+        rows = np.flatnonzero((scores < low - beyond) | (scores > high + beyond))
+        for row in rows.tolist():
+            message = f"the score is {scores[row]:g}; those of the training rows are {low:g} to {high:g}"
+            place = (data.name, data.census.lines[row], data.table.columns["score"])
+            report.wrong_row(Problem("score_out_of_range", message, *place, value=f"{scores[row]:g}"))
+        found[split] = rows
+    return found
 
 
 _EXAMINERS: dict[TaskName, Callable[[Splits, Report], Findings]] = {

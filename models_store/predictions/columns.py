@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from models_store.datasets.columns import (
@@ -14,6 +14,7 @@ from models_store.datasets.columns import (
     column_key,
     listed_columns,
 )
+from models_store.datasets.readers.sheet import Sheet
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList, quoted
 from models_store.tasks import Prediction, TaskName
@@ -31,9 +32,7 @@ _FIELDS = {
 }
 
 
-def input_columns(
-    source: SourceFile, header: Sequence[str], task: TaskName, mapping: Mapping[str, object]
-) -> dict[str, str]:
+def input_columns(source: SourceFile, sheet: Sheet, task: TaskName, mapping: Mapping[str, object]) -> dict[str, str]:
     """Our field → the file's column.
 
     Raises:
@@ -41,7 +40,8 @@ def input_columns(
         InvalidDatasetError: A column is missing, stands twice, or is called like what is to be added.
     """
     problems = ProblemList()
-    check_header(source, header, problems)
+    header, line = sheet.header, sheet.header_line
+    check_header(source, header, problems, line)
     found: dict[str, str] = {}
     for name, column in mapping.items():
         if name not in _FIELDS[task] or not isinstance(column, str):
@@ -64,11 +64,11 @@ def input_columns(
                 f"no column for {name}: the header has {listed_columns(header)}. Rename the column, or send "
                 f'columns={{"{name}": "<your column>"}} with the file'
             )
-            problems.add(Problem("missing_column", message, source.name, 1, name))
+            problems.add(Problem("missing_column", message, source.name, line, name))
     for name in (*ADDED[task], ERROR):
         if name in header:
             message = f"the column {name} is to be added, and there is one already; rename it"
-            problems.add(Problem("column_taken", message, source.name, 1, name))
+            problems.add(Problem("column_taken", message, source.name, line, name))
     if problems.count:
         raise InvalidDatasetError(problems)
     return found

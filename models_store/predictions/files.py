@@ -85,7 +85,7 @@ def submit(
                 target.write(chunk)
         source = SourceFile(display_name(filename, "file"), path, most_unpacked, check_encoding(question.encoding))
         sheet = open_sheet(open_single(source, folder), Report())
-        columns = input_columns(source, sheet.header, task.name, question.columns)
+        columns = input_columns(source, sheet, task.name, question.columns)
         row = FilePrediction(
             model=version.model,
             version=version.version,

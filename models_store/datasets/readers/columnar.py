@@ -14,6 +14,7 @@ from models_store.datasets.source import SourceFile, too_large
 
 _ROWS = 256  # at a time: few enough that long texts do not fill the memory
 _Convert = Callable[[Cell], Cell]
+_NO_VALUE = (ValueError, OverflowError, LookupError, ImportError, pa.ArrowException)
 
 
 class ColumnarSheet:
@@ -44,9 +45,7 @@ class ColumnarSheet:
                 if self._source.most is not None and read > self._source.most:
                     raise too_large(self._source.name, self._source.most)
                 values = [
-                    [convert(value) for value in batch.column(column).to_pylist()]
-                    if convert
-                    else batch.column(column).to_pylist()
+                    list(map(convert, _cells(batch.column(column)))) if convert else _cells(batch.column(column))
                     for column, convert in zip(columns, converters, strict=True)
                 ]
                 for row in zip(*values, strict=True):
@@ -70,6 +69,7 @@ class ColumnarSheet:
         self._batches = lambda columns: _pieces(reader, columns)
         return reader.schema
 
+    header_line = 1
     _batches: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
     def _damaged(self, error: Exception, row: int | None = None) -> Exception:
@@ -90,16 +90,40 @@ def _pieces(reader: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             yield chosen.slice(first, _ROWS)
 
 
+def _cells(column: pa.Array) -> list[Cell]:
+    """The values of a column; of one that Python has no value for what there is to be shown of it."""
+    try:
+        return list(column.to_pylist())
+    except _NO_VALUE:
+        return [_cell(scalar) for scalar in column]
+
+
+def _cell(scalar: pa.Scalar) -> Cell:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return scalar.as_buffer().to_pybytes()  # a text in another encoding: no text, and refused as such
+    except _NO_VALUE:  # such as nanoseconds, years beyond 9999, time zones that this machine does not know
+        is_zoned = pa.types.is_timestamp(scalar.type) and scalar.type.tz is not None
+        try:
+            plain = scalar.cast(pa.timestamp(scalar.type.unit)) if is_zoned else scalar
+            return str(plain.cast(pa.string()).as_py())
+        except _NO_VALUE:
+            return object()
+
+
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """Names of the numbers in a column, as the `datasets` library writes them beside a Parquet or Arrow file."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        inner = {column: feature.get("feature", feature) for column, feature in features.items()}
-        return {
-            column: [str(name) for name in feature["names"]] for column, feature in inner.items() if "names" in feature
-        }
-    except (KeyError, TypeError, ValueError, AttributeError):
+        features = dict(json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"])
+    except (KeyError, TypeError, ValueError):
         return {}
+    found = {}
+    for column, feature in features.items():
+        inner = feature.get("feature", feature) if isinstance(feature, dict) else None
+        if isinstance(inner, dict) and isinstance(inner.get("names"), list):
+            found[column] = [str(name) for name in inner["names"]]
+    return found
 
 
 def _converter(names: list[str] | None) -> _Convert | None:

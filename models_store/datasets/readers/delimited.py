@@ -16,6 +16,7 @@ from models_store.errors import Problem
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*(?:"|$)')
+_SEPARATOR_LINE = re.compile(r"\"?sep=(?P<separator>[,;\t|])\"?[\r\n]*")
 _SNIFFED_LINES = 200
 csv.field_size_limit(16 * 1024 * 1024)
 
@@ -48,25 +49,25 @@ class DelimitedSheet:
 
     def _parsed(self) -> Iterator[tuple[int, list[str]]]:
         lines = self._source.lines()
-        head: list[str] = []  # blank lines and the first line of the header
-        for line in lines:
-            head.append(line)
-            if line.strip():
-                break
-        else:
+        blank, header = _first_filled(lines)
+        if (told := _SEPARATOR_LINE.fullmatch(header)) is not None:  # Excel's own
+            more, header = _first_filled(lines)
+            blank += 1 + more
+        if not header:
             return
-        self._delimiter = _delimiter(head[-1])
+        head = [header, *islice(lines, _SNIFFED_LINES)]
+        self._delimiter = told["separator"] if told else _delimiter(head)
         self.format = "tsv" if self._delimiter == "\t" else "csv"
-        head += islice(lines, _SNIFFED_LINES)
-        bare = _has_bare_quotes(head, self._delimiter)
+        self.header_line = blank + 1
+        bare = self._delimiter == "\t" and _has_bare_quotes(self._source, self._delimiter, self.header_line)
         quoting: Literal[0, 3] = csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL
         reader = csv.reader(chain(head, lines), delimiter=self._delimiter, quoting=quoting, strict=True)
-        start = 1
+        start = self.header_line
         try:
             for record in reader:
-                if len(record) > 1 or "".join(record).strip():  # a wholly blank line is no row
+                if any(map(str.strip, record)):  # a row of which nothing is filled is none, as in a workbook
                     yield start, record
-                start = reader.line_num + 1
+                start = blank + reader.line_num + 1
         except csv.Error as error:
             message = f"{error} (the record starts here)"
             if "new-line character" in str(error):
@@ -74,28 +75,55 @@ class DelimitedSheet:
             raise self._source.unreadable("malformed_csv", message, start) from error
 
     format = "csv"
+    header_line = 1
     _delimiter = ","
 
 
-def _delimiter(header: str) -> str:
-    """The separator that stands most often in the header outside quotes."""
-    bare = _QUOTED.sub("", header)
-    return max(_DELIMITERS, key=lambda d: (bare.count(d), -_DELIMITERS.index(d)))
+def _first_filled(lines: Iterator[str]) -> tuple[int, str]:
+    """How many blank lines come first, and the line behind them; nothing at the end of the file."""
+    for blank, line in enumerate(lines):
+        if line.strip():
+            return blank, line
+    return 0, ""
 
 
-def _has_bare_quotes(lines: Sequence[str], delimiter: str) -> bool:
+def _delimiter(lines: Sequence[str]) -> str:
+    """The separator that gives most lines as many fields as the header; of several the one it has most of."""
+    bare = [_QUOTED.sub("", line) for line in lines if line.strip()]
+    counts = {delimiter: [line.count(delimiter) for line in bare] for delimiter in _DELIMITERS}
+
+    def fitness(delimiter: str) -> tuple[bool, int, int]:
+        header = counts[delimiter][0]
+        alike = counts[delimiter].count(header)
+        return header > 0, 2 * alike > len(bare), header
+
+    found = [delimiter for delimiter in _DELIMITERS if fitness(delimiter)[0]]
+    return max(found, key=fitness) if found else _DELIMITERS[0]
+
+
+def _has_bare_quotes(source: SourceFile, delimiter: str, header_line: int) -> bool:
     """Whether quotes are ordinary characters, as in many a file with tabs.
 
-    They are where no line needs quotes to have the header's width, and reading them as quotes would fail, or give rows
-    of another one.
+    They are where the lines have the header's width without regard to quotes, and reading these would fail, or make
+    one row of several lines: nobody writes cells with tabs and line breaks in them, but a text may begin with a quote.
+    Where some lines have another width quotes are real, if any row needs them.
     """
-    if delimiter != "\t" or not any('"' in line for line in lines):
+
+    def lines() -> Iterator[str]:
+        return (line for line in islice(source.lines(), header_line - 1, None) if line.strip())
+
+    header = next(lines())
+    if header.startswith('"') or not any('"' in line for line in lines()):
         return False
-    plain = [line.rstrip("\r\n").split(delimiter) for line in lines if line.strip()]
-    if any(len(fields) != len(plain[0]) for fields in plain):
-        return False
+    width = header.count(delimiter)
+    ragged = sum(line.count(delimiter) != width for line in lines())
+    spread = wrong = last = 0
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     try:
-        read = list(csv.reader([line for line in lines if line.strip()], delimiter=delimiter, strict=True))
+        for record in reader:
+            spread += reader.line_num - last > 1
+            wrong += len(record) != width + 1
+            last = reader.line_num
     except csv.Error:
-        return True
-    return any(len(record) != len(plain[0]) for record in read)
+        return not (ragged and spread)
+    return (spread > 0 or wrong > 0) and ragged <= wrong

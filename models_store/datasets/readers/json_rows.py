@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report, excerpt
 from models_store.datasets.source import SourceFile
-from models_store.errors import Problem
+from models_store.errors import Problem, UnreadableFileError
 
 MAX_ROW_CHARACTERS = 16 * 1024 * 1024
+_FIRST_RECORDS, _FIRST_CHARACTERS = 200, 1024 * 1024
+_SHOWN = 200
+_OBJECTS = 'every row is an object in braces, such as {"text": "…", "label": "…"}'
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class JsonSheet:
-    """The rows of a JSON file, of which the first object says what columns there are.
+    """The rows of a JSON file, of which the first objects say what columns there are.
 
     Raises:
         UnreadableFileError: The file cannot be decoded or parsed; on opening it, or while its rows are read.
@@ -29,10 +33,14 @@ class JsonSheet:
     def __init__(self, source: SourceFile, report: Report) -> None:
         self._source = source
         self._report = report
-        self._records = json_records(source)
-        nothing: tuple[int, Any] = (1, {})
-        self._first_line, self.first = next(self._records, nothing)
-        self.header: Sequence[str] = [key for key in self.first if is_text(key)] if isinstance(self.first, dict) else []
+        self._records = json_records(source, report)
+        self._first = list(_beginning(self._records, source))
+        objects = [record for _, record in self._first if isinstance(record, dict)]
+        if self._first and not objects:
+            raise _no_object(source, *self._first[0])
+        keys = dict.fromkeys(key for record in objects for key in record)
+        self.header: Sequence[str] = [key for key in keys if is_text(key)]
+        self.header_line = self._first[0][0] if self._first else 1
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
         """See `Sheet`; a field that is not there is None."""
@@ -41,14 +49,29 @@ class JsonSheet:
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each object and its line; whatever is none is wrong."""
-        for line, record in chain([(self._first_line, self.first)], self._records):
+        for line, record in chain(self._first, self._records):
             if isinstance(record, dict):
                 yield line, record
             else:
-                problem = Problem(
-                    "not_an_object", "every row is an object in braces", self._source.name, line, value=excerpt(record)
-                )
+                problem = Problem("not_an_object", _OBJECTS, self._source.name, line, value=excerpt(record))
                 self._report.wrong_row(problem)
+
+
+def _beginning(records: Iterator[tuple[int, Any]], source: SourceFile) -> Iterator[tuple[int, Any]]:
+    """The first records, of a bounded size."""
+    size = 0
+    for line, record in islice(records, _FIRST_RECORDS):
+        if not size and not isinstance(record, dict | list):
+            raise _no_object(source, line, record)
+        yield line, record
+        size += len(repr(record))
+        if size > _FIRST_CHARACTERS:
+            return
+
+
+def _no_object(source: SourceFile, line: int, record: Any) -> UnreadableFileError:
+    problem = Problem("not_an_object", _OBJECTS, source.name, line, value=excerpt(record))
+    return UnreadableFileError(f"{source.name}, line {line}: {_OBJECTS}", [problem])
 
 
 class _Window:
@@ -82,6 +105,15 @@ class _Window:
         self._counted = self.position
         return self._line
 
+    def skip_line(self) -> str:
+        """Move on to the end of the line, and give the beginning of what stood there."""
+        shown = self.text[self.position : self.position + _SHOWN]
+        while (end := self.text.find("\n", self.position)) < 0 and not self.ended:
+            self.position = len(self.text)
+            self.more()
+        self.position = len(self.text) if end < 0 else end
+        return shown.partition("\n")[0]
+
     def skip(self) -> str:
         """Move on to what is not blank, and give it; an empty text at the end."""
         while True:
@@ -94,8 +126,10 @@ class _Window:
             self.more()
 
 
-def json_records(source: SourceFile) -> Iterator[tuple[int, Any]]:
+def json_records(source: SourceFile, report: Report) -> Iterator[tuple[int, Any]]:
     """Each value of the file, and its line; those of an array one by one.
+
+    Where every value so far was a line of its own, one that is no JSON is a wrong row; the next line may be right.
 
     Raises:
         UnreadableFileError: The file cannot be decoded or is not JSON; the message says where.
@@ -103,9 +137,19 @@ def json_records(source: SourceFile) -> Iterator[tuple[int, Any]]:
     window = _Window(source)
     listed = window.skip() == "["
     window.position += listed
+    by_line = False
     while (character := window.skip()) and not (listed and character == "]"):
         line = window.line
-        yield line, _value(window, source)
+        try:
+            value = _value(window, source)
+        except UnreadableFileError as error:
+            if not by_line:
+                raise
+            problem = error.problems[0]
+            report.wrong_row(replace(problem, line=line, value=excerpt(window.skip_line())))
+            continue
+        yield line, value
+        by_line = not listed and window.line == line
         if listed and (character := window.skip()) == ",":
             window.position += 1
         elif listed and character != "]":

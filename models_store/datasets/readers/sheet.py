@@ -14,10 +14,12 @@ class Sheet(Protocol):
     Attributes:
         format: What the file is, such as ``csv``.
         header: Its columns.
+        header_line: Where they stand.
     """
 
     format: str
     header: Sequence[str]
+    header_line: int
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
         """Each row's line, or its number where the format has no lines, and its values in these columns."""

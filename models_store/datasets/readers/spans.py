@@ -69,7 +69,7 @@ class SpansFile:
     def sentences(self, report: Report) -> Iterator[Sentence]:
         """See `TaggedFile`."""
         reader = SpanReader(self._source.name, report)
-        for line, record in json_records(self._source):
+        for line, record in json_records(self._source, report):
             if (sentence := reader.read(line, record)) is not None:
                 yield sentence
 

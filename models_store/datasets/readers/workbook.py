@@ -70,7 +70,8 @@ class WorkbookSheet:
         except CalamineError as error:
             raise source.unreadable("damaged_file", f"sheet {name!r} cannot be read: {str(error)[:200]}") from error
         self._rows = self._filled()
-        header = [str(plain(cell) or "") for cell in next(self._rows, (0, []))[1]]
+        self.header_line, first = next(self._rows, (1, []))
+        header = [str(plain(cell) or "") for cell in first]
         while header and not header[-1]:  # all rows are as wide as the widest
             header.pop()
         self.header: Sequence[str] = header

@@ -200,6 +200,7 @@ GOOD = [
         C,
         text([("text", "label", "split"), *((*r, i) for i, r in enumerate(ROWS))]),
         CUT,
+        warnings=[("split_column_ignored", [])],
     ),
     Case(
         "csv with a named split column",

@@ -73,19 +73,52 @@ def test_bad_rows_are_placed_and_the_others_read(tmp_path: Path, row: str, code:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ('{"text": "x", "label": "a"}\n{"text": "y", "label": }\n', 2),
-        ('{"text": "x", "label": "a"}\n{"text": "y"', 2),
+        ('{"text": "x", "label": }\n{"text": "y", "label": "a"}\n', 1),
+        ('{"text": "x",\n"label": "a"}\n{"text": "y"', 3),
         ('[{"text": "x", "label": "a"}\n{"text": "y", "label": "b"}]', 2),
         ('[{"text": "x", "label": "a"},\n', 2),
         ('[{"text": "x", "label": "a"}]\n{"text": "y", "label": "b"}', 2),
-        ('{"text": "x", "label": "a"}\n' + "[" * 100_000, 2),
-        ('{"text": "x", "label": "a"}\n{"text": "x", "label": ' + "9" * 10_000 + "}", 2),
+        ('{"text": ' + "[" * 100_000, 1),
+        ('{"text": "x", "label": ' + "9" * 10_000 + "}", 1),
     ],
 )
 def test_what_is_no_json_is_placed(tmp_path: Path, content: str, line: int) -> None:
     with pytest.raises(UnreadableFileError) as caught:
         read(tmp_path, content)
     assert places(caught.value.problems) == [("malformed_json", "train.json", line, None)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"text": "y", "label": }',
+        '{"text": "y"',
+        "[" * 100_000,
+        '{"text": "x", "label": ' + "9" * 10_000 + "}",
+        "no JSON",
+        '{"text": "' + "y" * 1_000_000,
+    ],
+)
+def test_a_broken_line_among_others_is_a_wrong_row(tmp_path: Path, line: str) -> None:
+    good = '{"text": "x", "label": "a"}\n'
+    table, problems = read(tmp_path, f"{good}{line}\n{good}{line}")
+    assert places(problems.kept) == [
+        ("malformed_json", "train.json", 2, None),
+        ("malformed_json", "train.json", 4, None),
+    ]
+    assert all(problem.value and line.startswith(problem.value.rstrip("…")) for problem in problems.kept)
+    assert [row.line for row in table.rows] == [1, 3]
+
+
+def test_a_file_of_lists_is_told_what_a_row_looks_like(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="every row is an object in braces"):
+        read(tmp_path, '["x", "a"]\n["y", "b"]\n')
+
+
+def test_the_first_objects_together_say_what_columns_there_are(tmp_path: Path) -> None:
+    table, problems = read(tmp_path, '{"text": "x"}\n{"text": "y", "label": "b"}\n')
+    assert places(problems.kept) == [("missing_label", "train.json", 1, "label")]
+    assert located(table) == [(2, "y", "b")]
 
 
 def test_a_column_that_is_missing_is_told_with_those_there_are(tmp_path: Path) -> None:

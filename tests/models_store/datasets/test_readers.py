@@ -128,7 +128,7 @@ def test_problems_of_rows(
 
 
 def test_every_wrong_field_of_a_row_is_named(tmp_path: Path) -> None:
-    _, problems = read(tmp_path, "text,label\n,\n")
+    _, problems = read(tmp_path, "text,label,id\n,,7\n,,\n")
     assert places(problems.kept) == [
         ("missing_text", "train.csv", 2, "text"),
         ("missing_label", "train.csv", 2, "label"),

@@ -172,6 +172,7 @@ def test_rows_shared_between_splits(tmp_path: Path) -> None:
     assert noted(tmp_path, CLASSIFICATION, **files) == [
         ("rows_shared_between_splits", "validation.csv", [3]),
         ("rows_shared_between_splits", "test.csv", [3]),
+        ("contradictory_labels", "test.csv", [3]),  # the validation file says that z is an a
     ]
 
 
