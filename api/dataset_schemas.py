@@ -28,6 +28,7 @@ class SplitOut(BaseModel):
 
     rows: int
     source: Literal["uploaded", "auto"]
+    seed: Annotated[int | None, Field(description="By which its rows were drawn, if they were")] = None
 
 
 class WarningOut(BaseModel):
@@ -56,7 +57,7 @@ class DatasetOut(BaseModel):
     splits: dict[str, SplitOut]
     skipped_rows: int = Field(description="Rows that are wrong and were left out (`on_error=skip`)")
     warnings: list[WarningOut]
-    rows_read: Annotated[int, Field(description="So far, while it is validating")]
+    rows_read: Annotated[int, Field(description="So far, while it is validating; in the end all")]
     errors: Annotated[list[ProblemItem] | None, Field(description="Why it is invalid: the first hundred")]
     error_count: int
     created_at: datetime

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 
 from models_store import predictions
 from models_store.database import DATABASE_AWAY, Database
 from models_store.datasets import pending
 from models_store.errands import Errand
-from models_store.leases import Turn, Turns
+from models_store.errors import LeaseLostError
+from models_store.leases import LEASE_SECONDS, Turn, Turns
 from models_store.logging import get_logger
 from models_store.process import guarded
 from models_store.settings import Settings
@@ -51,6 +53,8 @@ class Errands:
         self._settings = settings
         self._db = db
         self._running: dict[tuple[Kind, Turn], subprocess.Popen[bytes]] = {}
+        self._keep_at = 0.0
+        self._over: set[Turn] = set()
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
@@ -79,6 +83,7 @@ class Errands:
             self._changed.clear()
             try:
                 self._reap()
+                self._keep()
                 for kind in KINDS:
                     self._start_waiting(kind)
             except Exception:
@@ -90,13 +95,27 @@ class Errands:
             if (code := process.poll()) is None:
                 continue
             del self._running[kind, turn]
+            self._over.discard(turn)
             if code:
                 log.warning("a process that worked on a file died", id=turn.id, status=code)
-                self._release(kind, turn)
+                self._release(kind, turn, died=True)
 
-    def _release(self, kind: Kind, turn: Turn) -> None:
+    def _keep(self) -> None:
+        """Prolong the leases of living processes, whatever they are at; end those that have lost theirs."""
+        if time.monotonic() < self._keep_at:
+            return
+        self._keep_at = time.monotonic() + LEASE_SECONDS / 4
+        for (kind, turn), process in self._running.items():
+            try:
+                kind.turns.beat(self._db, turn)
+            except LeaseLostError:
+                if turn in self._over:  # it has had time enough to end
+                    process.kill()
+                self._over.add(turn)
+
+    def _release(self, kind: Kind, turn: Turn, *, died: bool = False) -> None:
         try:
-            kind.turns.release(self._db, turn)
+            kind.turns.release(self._db, turn, died=died)
         except DATABASE_AWAY:
             log.warning("not released; others have it once the lease is over", id=turn.id)
 

@@ -77,6 +77,12 @@ class ArtifactStore:
         """Remove a folder that was put aside, if it is there."""
         shutil.rmtree(self.kept(name), ignore_errors=True)
 
+    def drop_staged(self, name: str) -> None:
+        """Remove staged folders whose names begin so: nobody works on them any more."""
+        for folder in self.staged():
+            if folder.name.startswith(name):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def staged(self) -> list[Path]:
         """Folders in the staging area: of work under way, or left by a process that was killed."""
         return children(self.root / _STAGING)

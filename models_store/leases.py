@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, and_, case, or_, update
 from sqlmodel import Session, col, select
 
 from models_store.database import Database, db_now
 from models_store.errors import LeaseLostError
 
 LEASE_SECONDS = 60.0
-MAX_ATTEMPTS = 3
+MAX_DEATHS = 3
 
 
 class Leased(Protocol):
@@ -26,6 +26,7 @@ class Leased(Protocol):
     id: str
     status: str
     attempt: int
+    deaths: int
     lease_until: datetime | None
 
 
@@ -46,7 +47,7 @@ class Turns(Generic[LeasedT]):
     Args:
         table: Of which the rows are.
         status: Of a row that waits for somebody, or is being worked on.
-        given_up: What becomes of a row whose workers have died too often.
+        given_up: What becomes of a row whose workers have died so often, one after the other, without getting on.
         taken: What becomes of one that somebody has taken.
     """
 
@@ -61,27 +62,30 @@ class Turns(Generic[LeasedT]):
     def claim(self, db: Database) -> Turn | None:
         """Take the oldest row that waits, or none; give up those that have been tried too often."""
         row = self._table
-        free = or_(col(row.lease_until).is_(None), col(row.lease_until) < db_now())
-        waits = and_(col(row.status) == self._status, free)
+        expired = col(row.lease_until) < db_now()  # whoever had it has died, or it would have been released
+        waits = and_(col(row.status) == self._status, or_(col(row.lease_until).is_(None), expired))
+        deaths = row.deaths + case((expired, 1), else_=0)
         with db.reading() as session:  # mostly there is nothing, and then nobody's writing is held up
             if session.exec(select(row.id).where(waits).limit(1)).first() is None:
                 return None
         with db.transaction() as session:
-            self._update(session, and_(waits, col(row.attempt) >= MAX_ATTEMPTS), self._given_up)
+            self._update(session, and_(waits, deaths >= MAX_DEATHS), self._given_up)
             oldest = select(row.id).where(waits).order_by(col(row.id)).limit(1)
             # On PostgreSQL two would else wait for the same row, one of them in vain.
             chosen = oldest.with_for_update(skip_locked=True).correlate(None).scalar_subquery()
-            taken = {"attempt": row.attempt + 1, "lease_until": db_now(LEASE_SECONDS), **self._taken}
+            token = {"attempt": row.attempt + 1, "deaths": deaths, "lease_until": db_now(LEASE_SECONDS)}
+            taken = {**token, **self._taken}
             rows = self._update(session, and_(col(row.id) == chosen, waits), taken)
             return Turn(rows[0].id, rows[0].attempt) if rows else None
 
-    def release(self, db: Database, turn: Turn) -> None:
-        """Let others have it at once."""
+    def release(self, db: Database, turn: Turn, *, died: bool = False) -> None:
+        """Let others have it at once; ``died`` where its worker has, and was not told to stop."""
+        values = {"lease_until": None, "deaths": self._table.deaths + int(died)}
         with db.transaction() as session:
-            self._update(session, self._is_mine(turn), {"lease_until": None})
+            self._update(session, self._is_mine(turn), values)
 
     def beat(self, db: Database, turn: Turn, **values: Any) -> LeasedT:
-        """Write something down, and prolong the lease.
+        """Write something down, and prolong the lease. Where work was done that is not done again, ``deaths=0``.
 
         Raises:
             LeaseLostError: The row is no longer this turn's.

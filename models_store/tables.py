@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Index, Integer
+from sqlalchemy import JSON, BigInteger, Index, Integer, text
 from sqlmodel import Field, SQLModel, UniqueConstraint
 from ulid import ULID
 
@@ -75,10 +75,22 @@ class DeliveryStatus(StrEnum):
     GIVEN_UP = "given_up"
 
 
+_NOT_INVALID = text("status != 'invalid'")
+
+
 class Dataset(SQLModel, table=True):
     """An uploaded, validated, immutable data set; its rows lie in the artifact store."""
 
     __tablename__: ClassVar[str] = "datasets"
+    __table_args__ = (
+        Index(
+            "ix_datasets_fingerprint",
+            "fingerprint",
+            unique=True,
+            sqlite_where=_NOT_INVALID,
+            postgresql_where=_NOT_INVALID,
+        ),
+    )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("ds"))
     name: str
@@ -92,7 +104,7 @@ class Dataset(SQLModel, table=True):
     splits: dict[str, Any] = Field(sa_type=JSON)
     warnings: list[dict[str, Any]] = Field(sa_type=JSON)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
-    fingerprint: str | None = Field(default=None, index=True)  # the same for the same upload
+    fingerprint: str | None = None  # the same for the same upload
     skipped_rows: int = 0
     statistics: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     status: str = DatasetStatus.READY
@@ -101,6 +113,7 @@ class Dataset(SQLModel, table=True):
     errors: list[dict[str, Any]] | None = Field(default=None, sa_type=JSON)
     error_count: int = 0
     attempt: int = 0
+    deaths: int = 0  # of processes that read it
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
     @property
@@ -193,6 +206,7 @@ class FilePrediction(SQLModel, table=True):
     error_code: str | None = None
     error_message: str | None = None
     attempt: int = 0
+    deaths: int = 0  # of processes that answered it, since one of them got on
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

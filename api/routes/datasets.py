@@ -14,7 +14,7 @@ from api.routes.common import MEDIA_TYPES, Limit, PageQuery, check_form, parse_c
 from api.schemas import ListOut, ProblemItem
 from api.services import ServicesDep
 from models_store import datasets
-from models_store.datasets import EncoderLimit, ExportFormat, OnError, Upload, Wishes
+from models_store.datasets import SPLIT_SEED, EncoderLimit, ExportFormat, OnError, Upload, Wishes
 from models_store.errors import InvalidInputError
 from models_store.tables import DatasetStatus
 from models_store.tasks import TaskName
@@ -71,15 +71,20 @@ class UploadForm:
             str | None,
             Form(max_length=63, description="Texts longer than this one reads at once are told; by default minilm-l6"),
         ] = None,
+        split_seed: Annotated[
+            int, Form(ge=0, le=2**31 - 1, description="Draws the validation rows where there are none")
+        ] = SPLIT_SEED,
     ) -> None:
         given = {"train": file, "validation": validation_file, "test": test_file}
         self.uploads = [Upload(split, part.filename, part.file) for split, part in given.items() if part is not None]
-        self.wishes = Wishes(task, name, parse_columns(columns), label_separator, encoding, on_error, encoder)
+        self.wishes = Wishes(
+            task, name, parse_columns(columns), label_separator, encoding, on_error, encoder, split_seed
+        )
 
 
 _FIELDS = {
     "file", "validation_file", "test_file", "task", "name", "columns", "label_separator", "encoding", "on_error",
-    "encoder",
+    "encoder", "split_seed",
 }  # fmt: skip
 
 
@@ -133,6 +138,7 @@ async def validate_dataset(
                 form.uploads,
                 form.wishes,
                 most_unpacked=services.settings.max_unpacked_bytes,
+                at_once=services.settings.validate_at_once_bytes,
                 encoders=services.settings.encoders,
             )
         except InvalidInputError as error:

@@ -4,7 +4,7 @@ from models_store.datasets.export import ExportFormat, exported
 from models_store.datasets.pieces import EncoderLimit
 from models_store.datasets.reading import Outcome
 from models_store.datasets.report import OnError
-from models_store.datasets.rows import SPLITS, dataset_key, read_split
+from models_store.datasets.rows import SPLIT_SEED, SPLITS, dataset_key, read_split
 from models_store.datasets.service import (
     create,
     create_or_find,
@@ -22,6 +22,7 @@ from models_store.datasets.uploads import Upload, Wishes, check
 
 __all__ = [
     "SPLITS",
+    "SPLIT_SEED",
     "EncoderLimit",
     "ExportFormat",
     "OnError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -16,7 +17,24 @@ from models_store.datasets.tables import LocatedRow
 from models_store.tasks import Row
 from models_store.tasks.bio import entity_spans
 
-_LOOSE = re.compile(r"[\W_]+")
+_MEANINGFUL = frozenset("#%&@*/\\")  # C# is not C
+_BEFORE_NO_DIGIT = re.compile(r"[.,-](?![0-9])")  # 1.5 is not 15, nor is -5 5
+
+
+class _Punctuation(dict[int, str | None]):
+    """What becomes of each character where punctuation and blanks do not count, for `str.translate`.
+
+    Letters of all scripts stay, with their marks, and so do symbols: an emoji may be all that a text says.
+    """
+
+    def __missing__(self, code: int) -> str | None:
+        sign = chr(code)
+        drops = sign.isspace() or (unicodedata.category(sign).startswith("P") and sign not in _MEANINGFUL)
+        self[code] = None if drops else sign
+        return self[code]
+
+
+_DROPPED = _Punctuation({ord(sign): sign for sign in ".,-\x1f"})
 
 
 def row_key(row: Row) -> str:
@@ -26,8 +44,9 @@ def row_key(row: Row) -> str:
 
 
 def loose_key(key: str) -> str:
-    """What makes two rows nearly the same input: besides, without punctuation and other signs."""
-    return _LOOSE.sub("", key) or key
+    """What makes two rows nearly the same input: besides, without punctuation."""
+    loose = _BEFORE_NO_DIGIT.sub("", key.translate(_DROPPED))
+    return loose if loose.strip("\x1f") else key  # punctuation alone is what the text says
 
 
 class Vocabulary:

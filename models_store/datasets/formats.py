@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from python_calamine import CalamineWorkbook
 
@@ -21,6 +25,8 @@ from models_store.datasets.readers.tagged_columns import TaggedColumns
 from models_store.datasets.readers.workbook import WorkbookSheet, is_workbook, open_workbook
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile, display_name, too_large
+from models_store.errors import UnreadableFileError
+from models_store.weighing import weigh
 
 _ZIP = b"PK\x03\x04"
 _COLUMNAR = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
@@ -36,6 +42,8 @@ _SPLITS = {
     "test": "test",
     "testing": "test",
 }
+_DENSE = (".gz", ".zst", ".parquet", ".arrow", ".feather", ".xlsx", ".zip")
+_DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError)
 _WORD = re.compile(r"[a-z]+")
 _CHUNK_BYTES = 1024 * 1024
 
@@ -53,6 +61,33 @@ class Opened:
     source: SourceFile
     book: CalamineWorkbook | None = None
     sheet: str = ""
+
+
+def unpacked_size(source: SourceFile, most: int) -> int:
+    """Bytes of a file once it is unpacked; a greater number than ``most`` is not always the right one."""
+    if source.head().startswith((_ZIP, *_COLUMNAR)) and source.is_packed:
+        return most + 1  # packed twice: that takes unpacking to know
+    if source.head().startswith(_COLUMNAR):
+        return weigh(source.path, most).size
+    try:
+        if not source.head().startswith(_ZIP):
+            return _counted([source.opened], most) if source.is_packed else source.path.stat().st_size
+        with zipfile.ZipFile(source.path) as archive:
+            members = [member for member in archive.infolist() if _is_data(member)]
+            if not is_workbook(source.path) and any(member.filename.endswith(_DENSE) for member in members):
+                return most + 1
+            return _counted([partial(archive.open, member) for member in members], most)
+    except (*_DAMAGES, UnreadableFileError):
+        return 0  # it will be refused at once
+
+
+def _counted(files: Iterable[Callable[[], AbstractContextManager[IO[bytes]]]], most: int) -> int:
+    size = 0
+    for opener in files:
+        with opener() as stream:
+            while size <= most and (chunk := stream.read(_CHUNK_BYTES)):
+                size += len(chunk)
+    return size
 
 
 def split_named(name: str) -> str | None:
@@ -183,7 +218,7 @@ def _members(source: SourceFile, folder: Path) -> dict[str, Opened]:
                     raise source.unreadable("unsupported_format", f"{member.name} is an archive in an archive")
                 found[split] = open_upload(member, folder)["train"]
             return found
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except _DAMAGES as error:
         raise source.unreadable("damaged_archive", f"it cannot be unpacked: {str(error)[:200]}") from error
 
 

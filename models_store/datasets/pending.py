@@ -16,15 +16,13 @@ from models_store.datasets.source import SourceFile, check_encoding
 from models_store.datasets.uploads import Wishes, check
 from models_store.encoders import EncoderCatalogue
 from models_store.errors import InvalidInputError, NotFoundError, Problem, TooLargeError
-from models_store.leases import MAX_ATTEMPTS, Turn, Turns
+from models_store.leases import MAX_DEATHS, Turn, Turns
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
 
 _BEAT_SECONDS = 2.0
 _SHOWN_ERRORS = 100
-_GIVEN_UP = Problem(
-    "validation_failed", f"reading the files was given up after {MAX_ATTEMPTS} attempts: the process died each time"
-)
+_GIVEN_UP = Problem("validation_failed", f"reading the files was given up: {MAX_DEATHS} processes have died at it")
 TURNS = Turns(
     Dataset,
     DatasetStatus.VALIDATING,
@@ -52,7 +50,8 @@ def validate(
     names: dict[str, str] = wishes.pop("files")
     how = Wishes(**{**wishes, "task": TaskName(wishes["task"]), "on_error": OnError(wishes["on_error"])})
     kept = store.kept(turn.id)
-    with store.staging() as folder:
+    store.drop_staged(turn.id)  # what an attempt left that was killed
+    with store.staging(f"{turn.id}-{turn.attempt}") as folder:
         sources = {}
         for split, name in names.items():
             path = folder / f"source-{split}"

@@ -38,12 +38,14 @@ class Outcome:
         splits: The rows of each split, unless none could be read.
         findings: What follows from all of them, unless the files are refused.
         warnings: Worth knowing.
+        split_seed: By which validation rows are drawn where there are none.
     """
 
     report: Report
     splits: Mapping[str, SplitData]
     findings: Findings | None
     warnings: list[dict[str, Any]]
+    split_seed: int
 
     def accepted(self) -> Findings:
         """The findings of files that are not refused.
@@ -83,16 +85,22 @@ def read(
         report = Report(on_error, skipped.add)
         opened = _opened(sources, folder)
         splits = Collector(replace(reading, parts=len(opened) == 1), report, folder, tell).read(opened)
-        return _outcome(reading.task, splits, report, limit)
+        return _outcome(reading, splits, report, limit)
 
 
-def _outcome(task: TaskName, splits: Mapping[str, SplitData], report: Report, limit: EncoderLimit | None) -> Outcome:
+def _outcome(reading: Reading, splits: Mapping[str, SplitData], report: Report, limit: EncoderLimit | None) -> Outcome:
     # What refused rows would have said about the others is unknown.
-    findings = None if report.errors.count else _examined(task, splits, report)
+    findings = None if report.errors.count else _examined(reading.task, splits, report)
     if findings is None:
-        return Outcome(report, splits, None, report.warnings())
+        return Outcome(report, splits, None, report.warnings(), reading.split_seed)
     longer = longer_than(limit, splits, windowed=task_from_config(findings.schema).windowed) if limit else []
-    return Outcome(report, splits, findings, [*_left_out(report), *report.warnings(), *warnings(splits), *longer])
+    return Outcome(
+        report,
+        splits,
+        findings,
+        [*_left_out(report), *report.warnings(), *warnings(splits), *longer],
+        reading.split_seed,
+    )
 
 
 def _examined(task: TaskName, splits: Mapping[str, SplitData], report: Report) -> Findings | None:
@@ -139,6 +147,7 @@ def stored(outcome: Outcome, folder: Path) -> dict[str, Any]:
         "splits": splits,
         "statistics": statistics,
         "skipped_rows": outcome.report.skipped_rows,
+        "rows_read": outcome.report.skipped_rows + sum(split["rows"] for split in splits.values()),
         "warnings": outcome.warnings,
     }
 
@@ -164,10 +173,12 @@ def write_splits(outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[s
         kept[dropped.get(split, [])] = False
         parts = {split: kept}
         if split == "train" and "validation" not in outcome.splits:
-            parts = _cut(data)
+            parts = _cut(data, outcome.split_seed)
         for part, rows in parts.items():
             source = "auto" if part != split else "uploaded"
             written[part] = {"rows": int(rows.sum()), "source": source}
+            if part != split:
+                written[part]["seed"] = outcome.split_seed
             statistics[part] = of_split(data.census, rows)
         part_rows(data.path, {split_path(folder, part): rows for part, rows in parts.items()})
         data.path.unlink()
@@ -180,8 +191,8 @@ def _in_order(splits: Mapping[str, Any]) -> dict[str, Any]:
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def _cut(train: SplitData) -> dict[str, NDArray[np.bool_]]:
-    validation = split_off_validation(train.census)
+def _cut(train: SplitData, seed: int) -> dict[str, NDArray[np.bool_]]:
+    validation = split_off_validation(train.census, seed)
     if not validation:
         message = "no row can be spared for validation: give the labels more different texts, or send a validation file"
         raise InvalidInputError(message, [Problem("too_few_rows", message, train.name)], code="invalid_dataset")

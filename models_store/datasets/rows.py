@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from models_store.tasks import Row
 
+SPLIT_SEED = 13  # where no other is asked for
 SPLITS = ("train", "validation", "test")
 _AT_A_TIME = 1_000
 

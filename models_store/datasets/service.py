@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from models_store.artifacts import ArtifactStore
@@ -16,7 +17,7 @@ from models_store.datasets.skipped import listed
 from models_store.datasets.statistics import of_pieces
 from models_store.datasets.uploads import Upload, Wishes, check, save
 from models_store.encoders import EncoderCatalogue
-from models_store.errors import ConflictError, InvalidInputError, NotFoundError
+from models_store.errors import ConflictError, InvalidInputError, NotFoundError, TooLargeError
 from models_store.tables import TERMINAL_STATUSES, Dataset, DatasetStatus, TrainingJob
 from models_store.tasks import Row
 
@@ -86,7 +87,7 @@ def create_or_find(
             fingerprint=saved.fingerprint,
             **_NOTHING,
         )
-        if at_once is not None and saved.weight > at_once:
+        if at_once is not None and saved.is_larger(at_once):
             dataset.status = DatasetStatus.VALIDATING
             dataset.wishes = {**wishes.to_json(), "files": {split: s.name for split, s in saved.sources.items()}}
             store.keep(folder, dataset.id)
@@ -95,8 +96,15 @@ def create_or_find(
             for name, value in stored(outcome, folder).items():
                 setattr(dataset, name, value)
             store.publish(folder, dataset_key(dataset.id), manifest_of(dataset.id, dataset.schema_, dataset.splits))
-    with db.transaction() as session:
-        session.add(dataset)
+    try:
+        with db.transaction() as session:
+            session.add(dataset)
+    except IntegrityError:  # the same upload at the same moment, and the other one was first
+        store.delete(dataset_key(dataset.id))
+        store.drop_kept(dataset.id)
+        if (known := _known(db, saved.fingerprint)) is None:
+            raise
+        return known, False
     return dataset, True
 
 
@@ -106,6 +114,7 @@ def dry_run(
     wishes: Wishes,
     *,
     most_unpacked: int | None = None,
+    at_once: int | None = None,
     encoders: EncoderCatalogue | None = None,
 ) -> tuple[Outcome, dict[str, Any], dict[str, Any]]:
     """Validate the files as `create` would, and store nothing.
@@ -122,6 +131,12 @@ def dry_run(
     reading, limit = check(wishes), limit_for(wishes.encoder, encoders)
     with store.staging() as folder:
         saved = save(uploads, folder, wishes, most_unpacked)
+        if at_once is not None and saved.is_larger(at_once):
+            message = (
+                f"files of more than {at_once} bytes, unpacked, are not tried while you wait: upload them, which "
+                "validates them as a job, and delete the data set if it is not wanted"
+            )
+            raise TooLargeError(message)
         outcome = read(saved.sources, reading, wishes.on_error, folder, limit=limit)
         if outcome.findings is None:
             return outcome, {}, {}
@@ -239,3 +254,4 @@ def delete(db: Database, store: ArtifactStore, dataset_id: str) -> None:
         session.delete(dataset)
     store.delete(dataset_key(dataset_id))
     store.drop_kept(dataset_id)
+    store.drop_staged(dataset_id)

@@ -83,12 +83,6 @@ class SourceFile:
         """Whether the file is packed with gzip or Zstandard."""
         return self._unpacker() is not None
 
-    @property
-    def is_dense(self) -> bool:
-        """Whether its bytes stand for many more: packed, in an archive, or in a format that packs."""
-        with self.path.open("rb") as stream:
-            return stream.read(4).startswith((*_PACKED, b"PK", b"PAR1"))
-
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         """The unpacked bytes, to be read from the start.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.datasets.census import Census, Groups, grouped, numbers
+from models_store.datasets.rows import SPLIT_SEED
 
-SPLIT_SEED = 13
 _MAX_VALIDATION_ROWS = 5_000
 _FEW_ROWS = 20  # with one set of labels; fewer would hardly give their share
 
@@ -21,7 +21,7 @@ def validation_size(rows: int) -> int:
     return min(_MAX_VALIDATION_ROWS, max(round(0.1 * rows), min(round(0.2 * rows), 100), 1))
 
 
-def split_off_validation(census: Census) -> list[int]:
+def split_off_validation(census: Census, seed: int = SPLIT_SEED) -> list[int]:
     """Which rows to validate with, in ascending order.
 
     Rows with the same text, or nearly, stay together, so that none is trained on and validated with; each label gives
@@ -36,7 +36,7 @@ def split_off_validation(census: Census) -> list[int]:
     for group, first in enumerate(groups.firsts.tolist()):
         strata[stratum.of(first)].append(group)
 
-    shuffled = random.Random(SPLIT_SEED)  # noqa: S311 (a split, not a secret)
+    shuffled = random.Random(seed)  # noqa: S311 (a split, not a secret)
     spared = _Spared(census, groups)
     sizes = groups.sizes.tolist()
     size = validation_size(len(census))

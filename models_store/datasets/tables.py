@@ -13,6 +13,7 @@ from models_store.datasets.formats import Opened, open_sheet, open_tagged, split
 from models_store.datasets.readers.sentences import Sentence, TaggedFile, line_of
 from models_store.datasets.readers.sheet import Cell, Sheet
 from models_store.datasets.report import OnError, Report, excerpt
+from models_store.datasets.rows import SPLIT_SEED
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, Problem, quoted
 from models_store.tasks import TaskName
@@ -71,12 +72,14 @@ class Reading:
         mapping: Our field → the column, as far as the uploader told.
         label_separator: Stands between the labels of a row that may have several.
         parts: Whether the rows of a file may be for several splits; not where several files say what they are for.
+        split_seed: By which validation rows are drawn where there are none.
     """
 
     task: TaskName
     mapping: Mapping[str, str] = field(default_factory=dict)
     label_separator: str | None = None
     parts: bool = True
+    split_seed: int = SPLIT_SEED
 
 
 def open_table(opened: Opened, reading: Reading, report: Report) -> Table:

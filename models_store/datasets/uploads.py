@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from models_store.datasets.columns import check_mapping
+from models_store.datasets.formats import unpacked_size
 from models_store.datasets.labels import check_separator
 from models_store.datasets.report import OnError
+from models_store.datasets.rows import SPLIT_SEED
 from models_store.datasets.source import SourceFile, check_encoding, display_name
 from models_store.datasets.tables import Reading
 from models_store.tasks import TaskName
 
 _CHUNK = 1024 * 1024
-_PACKED_WEIGHT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Wishes:
         encoding: Of the text; by default UTF-8, or what a byte order mark says.
         on_error: What is done with rows that are wrong.
         encoder: Which of its texts are longer than this encoder reads at once is told; by default the usual one.
+        split_seed: By which validation rows are drawn where there are none.
     """
 
     task: TaskName
@@ -50,6 +52,7 @@ class Wishes:
     encoding: str | None = None
     on_error: OnError = OnError.REFUSE
     encoder: str | None = None
+    split_seed: int = SPLIT_SEED
 
     def to_json(self) -> dict[str, Any]:
         """All of it, in a form that is the same for the same wishes."""
@@ -61,6 +64,7 @@ class Wishes:
             "encoding": check_encoding(self.encoding),
             "on_error": self.on_error.value,
             "encoder": self.encoder,
+            "split_seed": self.split_seed,
         }
 
 
@@ -73,7 +77,7 @@ def check(wishes: Wishes) -> Reading:
     mapping = check_mapping(wishes.columns, wishes.task)
     check_separator(wishes.label_separator, wishes.task)
     check_encoding(wishes.encoding)
-    return Reading(wishes.task, mapping, wishes.label_separator)
+    return Reading(wishes.task, mapping, wishes.label_separator, split_seed=wishes.split_seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,6 @@ class Saved:
         name: Of the data set.
         sha256: Of the training file.
         size: Of all files, in bytes.
-        weight: The same, packed ones counting for what they may unpack to.
         fingerprint: The same for the same files that are to be understood alike.
     """
 
@@ -93,15 +96,23 @@ class Saved:
     name: str
     sha256: str
     size: int
-    weight: int
     fingerprint: str
+
+    def is_larger(self, most: int) -> bool:
+        """Whether the files are larger than so many bytes once they are unpacked."""
+        left = most
+        for source in self.sources.values():
+            left -= unpacked_size(source, left)
+            if left < 0:
+                return True
+        return False
 
 
 def save(uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | None) -> Saved:
     """Stream the uploads to disk."""
     sources: dict[str, SourceFile] = {}
     digests: dict[str, str] = {}
-    size = weight = 0
+    size = 0
     for upload in uploads:
         path = folder / f"source-{upload.split}"
         sha256 = hashlib.sha256()
@@ -114,9 +125,8 @@ def save(uploads: Sequence[Upload], folder: Path, wishes: Wishes, most: int | No
             name = f"{name} ({upload.split})"  # messages say which one is meant
         sources[upload.split] = SourceFile(name, path, most, check_encoding(wishes.encoding))
         digests[upload.split] = sha256.hexdigest()
-        weight += path.stat().st_size * (_PACKED_WEIGHT if sources[upload.split].is_dense else 1)
     name = (wishes.name or Path(sources["train"].name).stem)[:200]
     # A name that only the file has does not make another data set.
     identity = json.dumps({**wishes.to_json(), "files": digests}, sort_keys=True)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()
-    return Saved(sources, name, digests["train"], size, weight, fingerprint)
+    return Saved(sources, name, digests["train"], size, fingerprint)

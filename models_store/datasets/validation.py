@@ -66,7 +66,7 @@ def warnings(splits: Splits) -> list[dict[str, Any]]:
         nearly = np.setdiff1d(_repeated(grouped(census.loose)), repeated)
         found += [
             *_warning("duplicate_rows", "row(s) repeat an earlier one", data, repeated),
-            *_warning("near_duplicate_rows", "row(s) repeat an earlier one but for signs", data, nearly),
+            *_warning("near_duplicate_rows", "row(s) repeat an earlier one but for punctuation", data, nearly),
             *_warning("contradictory_labels", "row(s) give one text different labels", data, _at_odds(census, same)),
         ]
         if earlier:
@@ -76,7 +76,7 @@ def warnings(splits: Splits) -> list[dict[str, Any]]:
             message = f"{split} row(s) stand in an earlier split, too"
             found += [
                 *_warning("rows_shared_between_splits", message, data, shared),
-                *_warning("near_duplicates_between_splits", f"{message}, but for signs", data, nearly),
+                *_warning("near_duplicates_between_splits", f"{message}, but for punctuation", data, nearly),
                 *_warning("contradictory_labels", f"{message}, with other labels", data, other),
             ]
         earlier.append(data)

@@ -16,7 +16,7 @@ from models_store.datasets.formats import open_sheet, open_single
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile, check_encoding, display_name
 from models_store.errors import ConflictError, NotFoundError
-from models_store.leases import MAX_ATTEMPTS, Turns
+from models_store.leases import MAX_DEATHS, Turns
 from models_store.predictions.columns import input_columns
 from models_store.tables import FilePrediction, ModelVersion, PredictionStatus
 from models_store.tasks import task_from_config
@@ -30,7 +30,7 @@ TURNS = Turns(
     given_up={
         "status": PredictionStatus.FAILED,
         "error_code": "attempts_exhausted",
-        "error_message": f"given up after {MAX_ATTEMPTS} attempts: the process died each time",
+        "error_message": f"given up: {MAX_DEATHS} processes have died at the same rows",
     },
 )
 

@@ -37,8 +37,8 @@ def test_an_upload_answers_with_what_was_found_in_it(service: Service) -> None:
     }  # fmt: skip
     assert dataset["labels"] == [{"label": "a", "count": 6}, {"label": "b", "count": 6}]
     assert dataset["splits"] == {
-        "train": {"rows": 10, "source": "uploaded"},
-        "validation": {"rows": 2, "source": "auto"},
+        "train": {"rows": 10, "source": "uploaded", "seed": None},
+        "validation": {"rows": 2, "source": "auto", "seed": 13},
     }
     assert service.client.get(created.headers["location"]).json() == dataset
     assert service.client.get("/datasets", params={"limit": 1}).json()["data"] == [dataset]
@@ -59,9 +59,9 @@ def test_three_files_are_three_splits(service: Service) -> None:
     ).json()
 
     assert dataset["splits"] == {
-        "train": {"rows": 12, "source": "uploaded"},
-        "validation": {"rows": 2, "source": "uploaded"},
-        "test": {"rows": 2, "source": "uploaded"},
+        "train": {"rows": 12, "source": "uploaded", "seed": None},
+        "validation": {"rows": 2, "source": "uploaded", "seed": None},
+        "test": {"rows": 2, "source": "uploaded", "seed": None},
     }
     preview = service.client.get(f"/datasets/{dataset['id']}/preview", params={"split": "test"}).json()
     rows = [{"text": "newer one", "label": "a"}, {"text": "newer two", "label": "b"}]

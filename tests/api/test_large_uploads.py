@@ -22,7 +22,7 @@ GOOD = "text,label\n" + "".join(f"example {i},{'ab'[i % 2]}\n" for i in range(10
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     upgrade(f"sqlite:///{tmp_path / 'thawline.db'}")
-    settings = Settings(_env_file=None, home=tmp_path, validate_at_once_bytes=1000, max_unpacked_bytes=100_000)
+    settings = Settings(_env_file=None, home=tmp_path, validate_at_once_bytes=1000, max_unpacked_bytes=3_000_000)
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         yield client
 
@@ -86,10 +86,16 @@ def test_a_reader_that_is_killed_is_followed_by_another(client: TestClient) -> N
 
 
 def test_an_archive_that_unpacks_to_more_than_it_may_is_invalid(client: TestClient) -> None:
-    packed = gzip.compress(("text,label\n" + "x,a\ny,b\n" * 100_000).encode())
+    packed = gzip.compress(("text,label\n" + "x,a\ny,b\n" * 1_000_000).encode())
     answer = client.post("/datasets", data={"task": "classification"}, files={"file": ("train.csv.gz", packed)})
     assert answer.status_code == 202  # packed, it may stand for much more
 
     invalid = ended(client, answer.json()["id"])
 
     assert (invalid["status"], invalid["errors"][0]["code"]) == ("invalid", "too_large")
+
+
+def test_a_large_file_is_not_tried_while_its_sender_waits(client: TestClient) -> None:
+    answer = client.post("/datasets/validate", data={"task": "classification"}, files={"file": ("train.csv", GOOD)})
+    assert answer.status_code == 413
+    assert "validates them as a job" in answer.json()["detail"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.source import SourceFile, too_large
+from models_store.weighing import ROWS, batches, weigh
 
-_ROWS = 256  # at a time: few enough that long texts do not fill the memory
+_BYTES = 64 * 1024 * 1024  # of rows decoded at a time
 _Convert = Callable[[Cell], Cell]
 _NO_VALUE = (ValueError, OverflowError, LookupError, ImportError, pa.ArrowException)
 
@@ -28,8 +29,9 @@ class ColumnarSheet:
     def __init__(self, source: SourceFile) -> None:
         self._source = source
         self.format = "parquet" if source.head().startswith(b"PAR1") else "arrow"
+        self._at_a_time = self._rows_at_a_time()
         try:
-            schema = self._open()
+            schema = _schema(source.path, self.format)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from error
         self.header: Sequence[str] = schema.names
@@ -37,13 +39,10 @@ class ColumnarSheet:
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
         """See `Sheet`."""
-        number, read = 0, 0
+        number = 0
         converters = [_converter(self._names.get(column)) for column in columns]
         try:
-            for batch in self._batches(columns):
-                read += batch.nbytes
-                if self._source.most is not None and read > self._source.most:
-                    raise too_large(self._source.name, self._source.most)
+            for batch in batches(self._source.path, list(columns), self._at_a_time):
                 values = [
                     list(map(convert, _cells(batch.column(column)))) if convert else _cells(batch.column(column))
                     for column, convert in zip(columns, converters, strict=True)
@@ -54,40 +53,29 @@ class ColumnarSheet:
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error, number + 1) from error
 
-    def _open(self) -> pa.Schema:
-        if self.format == "parquet":
-            file = pq.ParquetFile(self._source.path, memory_map=True)
-            groups = (file.metadata.row_group(index) for index in range(file.metadata.num_row_groups))
-            size = sum(group.total_byte_size for group in groups)
-            if self._source.most is not None and size > self._source.most:
-                raise too_large(self._source.name, self._source.most)
-            self._batches = lambda columns: file.iter_batches(_ROWS, columns=list(columns))
-            return file.schema_arrow
-        mapped = pa.memory_map(str(self._source.path))
-        is_file = self._source.head().startswith(b"ARROW1")
-        reader = pa.ipc.open_file(mapped) if is_file else pa.ipc.open_stream(mapped)
-        self._batches = lambda columns: _pieces(reader, columns)
-        return reader.schema
+    def _rows_at_a_time(self) -> int:
+        """So many that they do not fill the memory."""
+        if self._source.most is None:
+            return ROWS
+        weight = weigh(self._source.path, self._source.most)
+        if weight.size > self._source.most:
+            raise too_large(self._source.name, self._source.most)
+        return max(1, ROWS * _BYTES // max(weight.largest, _BYTES))
 
     header_line = 1
-    _batches: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
     def _damaged(self, error: Exception, row: int | None = None) -> Exception:
         message = f"the {self.format.capitalize()} file is damaged: {str(error).partition(chr(10))[0][:200]}"
         return self._source.unreadable("damaged_file", message, row)
 
 
-def _pieces(reader: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The chosen columns of an Arrow file or stream, a few rows at a time."""
-    batches = (
-        (reader.get_batch(index) for index in range(reader.num_record_batches))
-        if hasattr(reader, "get_batch")
-        else reader
-    )
-    for batch in batches:
-        chosen = batch.select(list(columns))
-        for first in range(0, chosen.num_rows, _ROWS):
-            yield chosen.slice(first, _ROWS)
+def _schema(path: Path, form: str) -> pa.Schema:
+    if form == "parquet":
+        return pq.read_schema(path)
+    mapped = pa.memory_map(str(path))
+    with path.open("rb") as file:
+        is_file = file.read(6) == b"ARROW1"
+    return (pa.ipc.open_file(mapped) if is_file else pa.ipc.open_stream(mapped)).schema
 
 
 def _cells(column: pa.Array) -> list[Cell]:

@@ -94,14 +94,14 @@ def test_one_that_kills_every_process_is_given_up(
     db: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = put_aside(db, store)
-    for _ in range(leases.MAX_ATTEMPTS):
+    for _ in range(leases.MAX_DEATHS):
         run_out(db, monkeypatch)
 
     assert pending.TURNS.claim(db) is None
 
     given_up = datasets.get(db, dataset.id)
     assert (given_up.status, given_up.error_count) == (DatasetStatus.INVALID, 1)
-    assert "3 attempts" in (given_up.errors or [])[0]["message"]
+    assert "3 processes" in (given_up.errors or [])[0]["message"]
 
 
 def test_one_that_is_handed_back_is_had_at_once(db: Database, store: ArtifactStore) -> None:
@@ -111,6 +111,27 @@ def test_one_that_is_handed_back_is_had_at_once(db: Database, store: ArtifactSto
     pending.TURNS.release(db, turn)
 
     assert claimed(db).attempt == 2
+
+
+def test_however_often_it_is_handed_back_it_is_not_given_up(db: Database, store: ArtifactStore) -> None:
+    put_aside(db, store)
+    for _ in range(2 * leases.MAX_DEATHS):
+        pending.TURNS.release(db, claimed(db))
+
+    assert pending.validate(db, store, claimed(db), most_unpacked=None) == DatasetStatus.READY
+
+
+def test_deaths_are_forgotten_where_one_has_got_on(
+    db: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_aside(db, store)
+    for _ in range(leases.MAX_DEATHS):
+        pending.TURNS.beat(db, claimed(db), deaths=0, lease_until=None)
+        run_out(db, monkeypatch)
+        pending.TURNS.release(db, claimed(db), died=True)
+        pending.TURNS.beat(db, claimed(db), deaths=0, lease_until=None)
+
+    assert pending.TURNS.claim(db) is not None
 
 
 def test_one_that_is_deleted_meanwhile_leaves_nothing(db: Database, store: ArtifactStore) -> None:

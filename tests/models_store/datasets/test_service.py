@@ -13,7 +13,7 @@ from sqlmodel import select
 from models_store import datasets
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database
-from models_store.datasets import Upload, Wishes
+from models_store.datasets import Upload, Wishes, service
 from models_store.errors import ConflictError, InvalidDatasetError, InvalidInputError, NotFoundError
 from models_store.tables import Dataset, JobStatus, TrainingJob
 from models_store.tasks import TaskName
@@ -66,7 +66,7 @@ def test_without_a_validation_file_one_is_cut_off(
     dataset = store_files(sqlite, store, content, task)
     assert dataset.splits == {
         "train": {"rows": 16, "source": "uploaded"},
-        "validation": {"rows": 4, "source": "auto"},
+        "validation": {"rows": 4, "source": "auto", "seed": 13},
     }
     train, validation = rows_of(store, dataset, "train"), rows_of(store, dataset, "validation")
     assert (len(train), len(validation)) == (16, 4)
@@ -81,6 +81,37 @@ def test_rows_of_every_task(sqlite: Database, store: ArtifactStore) -> None:
     graded = store_files(sqlite, store, GRADED, TaskName.SIMILARITY, validation=GRADED)
     assert rows_of(store, graded, "train")[3] == {"text": "a3", "text_pair": "b3", "score": 3.0}
     assert graded.columns == {"text": "sentence1", "text_pair": "sentence2", "score": "score"}
+
+
+def test_of_two_equal_uploads_at_the_same_moment_one_is_stored(
+    sqlite: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store_files(sqlite, store, GOOD_CSV)
+    known = service._known
+    asked: list[str] = []
+
+    def too_early(db: Database, fingerprint: str) -> Dataset | None:
+        """The first is stored while the second has already looked whether there is one."""
+        asked.append(fingerprint)
+        return None if len(asked) == 1 else known(db, fingerprint)
+
+    monkeypatch.setattr(service, "_known", too_early)
+
+    second = store_files(sqlite, store, GOOD_CSV)
+
+    assert second.id == first.id
+    assert store.keys("datasets") == [datasets.dataset_key(first.id)]
+
+
+def test_the_seed_draws_other_validation_rows_and_is_recorded(sqlite: Database, store: ArtifactStore) -> None:
+    drawn = []
+    for seed in (13, 14):
+        wishes = Wishes(TaskName.CLASSIFICATION, split_seed=seed)
+        dataset = datasets.create(sqlite, store, [upload("train", GOOD_CSV)], wishes)
+        assert dataset.splits["validation"]["seed"] == seed
+        drawn.append(rows_of(store, dataset, "validation"))
+    assert len(drawn[0]) == len(drawn[1])
+    assert drawn[0] != drawn[1]
 
 
 def test_an_explicit_mapping(sqlite: Database, store: ArtifactStore) -> None:

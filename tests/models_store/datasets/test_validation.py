@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models_store.datasets.census import row_key
+from models_store.datasets.census import loose_key, row_key
 from models_store.datasets.report import Report
 from models_store.datasets.validation import Findings, examine, warnings
 from models_store.errors import ProblemList
@@ -208,3 +208,23 @@ def test_clean_data_give_no_warning(tmp_path: Path) -> None:
 )
 def test_row_key(one: dict[str, Any], other: dict[str, Any], same: bool) -> None:
     assert (row_key(one) == row_key(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("well, yes!", "Well yes", True),
+        ("(a) – b…", "a b", True),
+        ("की", "का", False),  # vowels of their own
+        ("C#", "C", False),
+        ("C++", "C", False),
+        ("1.5", "15", False),
+        ("-5", "5", False),
+        ("5.", "5", True),
+        ("fine 👍", "fine 👎", False),
+        ("!!", "??", False),
+    ],
+)
+def test_loose_key(one: str, other: str, same: bool) -> None:
+    keys = [loose_key(row_key({"text": text})) for text in (one, other)]
+    assert (keys[0] == keys[1]) is same
