@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.alias_schemas import AliasDetail
 from models_store.aliases import AliasState
+from models_store.jobs import Estimate, Step
 from models_store.placement import PRIORITIES, Priority, QueueName
 from models_store.specs import TrainingSpec
 from models_store.tables import (
@@ -158,6 +159,47 @@ class JobOut(BaseModel):
                 "waiting_reason": waiting_reason,
                 "attempts": None if attempts is None else [AttemptOut.of(attempt) for attempt in attempts],
             }
+        )
+
+
+class StepOut(BaseModel):
+    """A step of a job."""
+
+    phase: Literal["prepare", "head", "full", "evaluate", "export"]
+    description: str
+
+
+class EstimateOut(BaseModel):
+    """About how long a job takes."""
+
+    low_seconds: float
+    high_seconds: float
+    basis: Annotated[str, Field(description="What it is judged by")]
+
+
+class PlanOut(BaseModel):
+    """What a job would do."""
+
+    object: Literal["job.plan"] = "job.plan"
+    task: TaskName
+    rows: Annotated[int, Field(description="To train on")]
+    spec: TrainingSpec
+    steps: list[StepOut]
+    estimate: Annotated[EstimateOut | None, Field(description="null: no job with that encoder has succeeded here")]
+    queue_length: Annotated[int, Field(description="Jobs that wait now")]
+
+    @classmethod
+    def of(
+        cls, spec: TrainingSpec, rows: dict[str, int], steps: list[Step], estimate: Estimate | None, waiting: int
+    ) -> PlanOut:
+        """The plan of a request."""
+        return cls(
+            task=spec.task,
+            rows=rows["train"],
+            spec=spec,
+            steps=[StepOut.model_validate(step, from_attributes=True) for step in steps],
+            estimate=EstimateOut.model_validate(estimate, from_attributes=True) if estimate else None,
+            queue_length=waiting,
         )
 
 

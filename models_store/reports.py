@@ -15,6 +15,7 @@ from models_store.tables import ModelVersion
 from models_store.tasks import TaskName
 
 REPORT_FILE = "report.json"
+CARD_FILE = "README.md"
 
 
 class CurvePoint(BaseModel):
@@ -277,3 +278,12 @@ def read_report(store: ArtifactStore, version: ModelVersion) -> Report:
         message = f"version {version.version} of {version.model!r} has no report: it is older than reports are"
         raise NotFoundError(message, code="report_not_found")
     return Report.model_validate_json(content)
+
+
+def read_card(store: ArtifactStore, version: ModelVersion) -> bytes:
+    """The model card that lies among a version's files, in Markdown; raises what `read_report` does."""
+    content = store.read(version.artifact, CARD_FILE)
+    if content is None:
+        message = f"version {version.version} of {version.model!r} has no model card: it is older than cards are"
+        raise NotFoundError(message, code="card_not_found")
+    return content

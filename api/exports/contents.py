@@ -13,11 +13,11 @@ from api.exports.usage import USAGE_FILE, onnx_usage, triton_usage
 from models_store.artifacts import MANIFEST
 from models_store.precision import ONNX_FILES, Precision
 from models_store.predictor import CONFIG_FILE, Predictor
+from models_store.reports import CARD_FILE
 from models_store.tables import ModelVersion
 from models_store.tokenizer import TOKENIZER_FILE
 
-_CARD_FILE = "README.md"
-_COPIED = (*ONNX_FILES.values(), CONFIG_FILE, TOKENIZER_FILE, _CARD_FILE, MANIFEST)
+_COPIED = (*ONNX_FILES.values(), CONFIG_FILE, TOKENIZER_FILE, CARD_FILE, MANIFEST)
 
 
 class ExportFormat(StrEnum):

@@ -13,13 +13,13 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel, Field
 
 from api.routes.common import Limit, PageQuery, problems
-from api.schemas import EventOut, JobOut, ListOut
+from api.schemas import EventOut, JobOut, ListOut, PlanOut
 from api.services import Services, ServicesDep
 from api.webhook_schemas import WebhookDeliveryOut
 from models_store import datasets, jobs, workers
 from models_store.errors import InvalidInputError, Problem
-from models_store.specs import JobRequest, ModelName, resolve_spec
-from models_store.tables import TERMINAL_STATUSES, JobStatus, TrainingJob
+from models_store.specs import JobRequest, ModelName, TrainingSpec, resolve_spec
+from models_store.tables import TERMINAL_STATUSES, Dataset, JobStatus, TrainingJob
 from models_store.tasks import task_from_config
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -58,11 +58,25 @@ def create_job(
     return _shown(services, job)
 
 
-def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
+@router.post("/plan", operation_id="planJob", responses=problems(404, 409, 422))
+def plan_job(body: JobRequest, services: ServicesDep) -> PlanOut:
+    """Say what a job would do, with every default filled in, and about how long it would take; start nothing."""
+    spec, dataset = _resolved(body, services)
+    rows = {split: found["rows"] for split, found in dataset.splits.items()}
+    waiting = jobs.count_by_status(services.db)[JobStatus.QUEUED]
+    return PlanOut.of(spec, rows, jobs.steps(spec, rows), jobs.estimate(services.db, spec, dataset), waiting)
+
+
+def _resolved(body: JobRequest, services: Services) -> tuple[TrainingSpec, Dataset]:
+    """The request with every default filled in, and its data set."""
     _check_webhook(services, body.webhook_url)
     dataset = datasets.get_ready(services.db, body.dataset_id)
     names = services.settings.encoders.names()
-    spec = resolve_spec(body, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], names)
+    return resolve_spec(body, task_from_config(dataset.schema_), dataset.splits["train"]["rows"], names), dataset
+
+
+def _submit(body: JobRequest, services: Services, idempotency_key: str | None) -> TrainingJob:
+    spec, _ = _resolved(body, services)
     return jobs.submit(
         services.db,
         body,

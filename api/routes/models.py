@@ -6,13 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
 
 from api.figures import forget_figures
 from api.routes.common import PageQuery, problems
 from api.schemas import ListOut, ModelOut, VersionOut
 from api.services import Services, ServicesDep
 from models_store import aliases, registry
-from models_store.reports import Report, read_report
+from models_store.reports import Report, read_card, read_report
 
 router = APIRouter(prefix="/models", tags=["models"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
@@ -58,6 +59,20 @@ def get_report(name: str, version: VersionNumber, services: ServicesDep) -> Resp
         row = registry.get_version(session, name, version)
     # Written out here, in a thread: what FastAPI makes of a model it makes on the event loop.
     return Response(read_report(services.store, row).model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/{name}/versions/{version}/card",
+    operation_id="getModelVersionCard",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/markdown": {}}, "description": "The card"}, **problems(404, 503)},
+)
+def get_card(name: str, version: VersionNumber, services: ServicesDep) -> Response:
+    """The model card of a version: for people, in Markdown, with the front matter that model hubs read."""
+    with services.db.reading() as session:
+        registry.get_model(session, name)
+        row = registry.get_version(session, name, version)
+    return Response(read_card(services.store, row), media_type="text/markdown")
 
 
 @router.delete(

@@ -33,6 +33,7 @@ from models_store.jobs.doing import (
     succeed,
 )
 from models_store.jobs.looking import attempts, count_by_status, events, get, list_jobs, positions
+from models_store.jobs.planning import Estimate, Step, estimate, steps
 from models_store.jobs.sweeping import mark_enqueued, sweep, unheard
 from models_store.jobs.webhooks import Answer, Delivery, claim_delivery, count_pending, deliveries, settle
 from models_store.jobs.writing import NewEvent
@@ -41,7 +42,9 @@ __all__ = [
     "Answer",
     "Claim",
     "Delivery",
+    "Estimate",
     "NewEvent",
+    "Step",
     "Wish",
     "attempts",
     "cancelled",
@@ -50,6 +53,7 @@ __all__ = [
     "count_by_status",
     "count_pending",
     "deliveries",
+    "estimate",
     "events",
     "fail",
     "get",
@@ -65,6 +69,7 @@ __all__ = [
     "resume",
     "retry",
     "settle",
+    "steps",
     "submit",
     "submitted_before",
     "succeed",

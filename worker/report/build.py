@@ -11,6 +11,7 @@ from typing import Any
 
 from models_store.predictor import DEFAULT_OPTIONS, Predictor
 from models_store.reports import (
+    CARD_FILE,
     REPORT_FILE,
     Calibration,
     Gain,
@@ -26,7 +27,7 @@ from models_store.tasks import Encoded, Row, Task
 from models_store.tasks.base import FloatArray
 from models_store.windows import Windowing
 from worker.report.analyses import ANALYSES
-from worker.report.card import CARD_FILE, model_card
+from worker.report.card import model_card
 from worker.report.history import History
 from worker.request import PipelineRequest
 from worker.training.data import Split

@@ -14,7 +14,6 @@ from models_store.specs import PhaseName
 from models_store.tasks import TaskName
 from worker.report.markdown import Cell, escaped, front_matter, table
 
-CARD_FILE = "README.md"
 _LISTED = 50  # labels
 _CONFUSIONS = 10
 _SETTINGS = ("strategy", "head", "ensemble", "gpus", "seed")

@@ -11,10 +11,9 @@ from huggingface_hub import ModelCard
 
 from models_store.datasets import read_split
 from models_store.predictor import Predictor
-from models_store.reports import REPORT_FILE, Report
+from models_store.reports import CARD_FILE, REPORT_FILE, Report
 from tests.worker.conftest import Workshop
 from worker import pipeline
-from worker.report.card import CARD_FILE
 from worker.request import PipelineRequest
 from worker.training.events import Calibrated, EpochFinished, Finished
 

@@ -1,0 +1,122 @@
+"""What a job would do, and about how long that would take, by what jobs here have taken."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlmodel import col, select
+
+from models_store.database import Database
+from models_store.jobs.looking import events
+from models_store.specs import HeadName, PhaseName, PhaseSpec, TrainingSpec
+from models_store.tables import Dataset, JobStatus, TrainingJob
+
+_JOBS = 5  # the latest ones by which time is judged
+_EVENTS = 500  # of each
+_LEAST = 0.3  # of the epochs, if training stops early
+_SPARE = 1.5  # jobs that run beside it take time, too
+_WORD_CHARACTERS = 24  # a row of no length costs something, too
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a job: one of its phases, and what happens in it."""
+
+    phase: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a job takes, in seconds, and what that is judged by."""
+
+    low_seconds: float
+    high_seconds: float
+    basis: str
+
+
+def steps(spec: TrainingSpec, rows: dict[str, int]) -> list[Step]:
+    """What a job does, in order; ``rows`` are those of each split."""
+    return [
+        Step("prepare", _preparation(spec, rows["train"])),
+        *(Step(phase.name.value, _phase(spec, phase)) for phase in spec.phases()),
+        Step("evaluate", "measures the model on " + " and ".join(f"{name} rows" for name in rows if name != "train")),
+        Step("export", "writes the model as ONNX, compares it with torch on real rows, and publishes it"),
+    ]
+
+
+def _preparation(spec: TrainingSpec, rows: int) -> str:
+    heads = [head.value for head in spec.heads()]
+    text = f"reads {rows} training rows in word pieces of {spec.base_model}"
+    if len(heads) > 1:
+        return f"{text}; tries the heads {', '.join(heads)} on the frozen encoder, and goes on with the best"
+    return f"{text}; the head is {heads[0]}" if heads[0] is not HeadName.AUTO.value else text
+
+
+def _phase(spec: TrainingSpec, phase: PhaseSpec) -> str:
+    what = "head and encoder learn" if phase.trains_encoder else "the head learns, the encoder stays as it is"
+    times = f", {spec.ensemble} times with different seeds" if spec.ensemble > 1 else ""
+    return f"{what}{times}; at most {phase.epochs} epochs, and fewer where validation rows show no more gain"
+
+
+def estimate(db: Database, spec: TrainingSpec, dataset: Dataset) -> Estimate | None:
+    """How long a job would take; None where no job with that encoder has succeeded here."""
+    with db.reading() as session:
+        query = select(TrainingJob, Dataset).where(
+            TrainingJob.status == JobStatus.SUCCEEDED, TrainingJob.dataset_id == Dataset.id
+        )
+        done = list(session.exec(query.order_by(col(TrainingJob.id).desc()).limit(4 * _JOBS)))
+    alike = [(job, data) for job, data in done if job.spec["base_model"] == spec.base_model][:_JOBS]
+    paces = [pace for job, data in alike if (pace := _pace(db, job, data)) is not None]
+    if not paces:
+        return None
+    size = _size(dataset)
+    low = high = statistics.median(pace.rest for pace in paces)
+    for phase in spec.phases():
+        known = [pace.phases[phase.name] for pace in paces if phase.name in pace.phases]
+        seconds = statistics.median(known) * size * phase.epochs * spec.ensemble if known else 0.0
+        low, high = low + _LEAST * seconds, high + _SPARE * seconds
+    return Estimate(low, high, f"judged by {len(paces)} job(s) with this encoder here")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How fast a job was.
+
+    Attributes:
+        phases: Seconds for an epoch of a phase and a unit of the data's size.
+        rest: Seconds for all besides.
+    """
+
+    phases: dict[PhaseName, float]
+    rest: float
+
+
+def _pace(db: Database, job: TrainingJob, dataset: Dataset) -> _Pace | None:
+    size = _size(dataset)
+    if not size or job.started_at is None or job.finished_at is None:
+        return None
+    found: dict[PhaseName, float] = {}
+    spent = 0.0
+    for phase, epochs, seconds in _ended_phases(db, job.id):
+        found[phase] = seconds / max(1, epochs) / size
+        spent += seconds
+    return _Pace(found, max(0.0, (job.finished_at - job.started_at).total_seconds() - spent))
+
+
+def _ended_phases(db: Database, job_id: str) -> Iterator[tuple[PhaseName, int, float]]:
+    """Phases that have ended, with their epochs and seconds, as the job's events tell."""
+    known = {phase.value for phase in PhaseName}
+    for event in events(db, job_id, after=0, limit=_EVENTS):
+        data = event.data
+        if event.type == "message" and data.get("phase") in known and {"epochs", "seconds"} <= data.keys():
+            yield PhaseName(data["phase"]), int(data["epochs"]), float(data["seconds"])
+
+
+def _size(dataset: Dataset) -> float:
+    """How much there is to read in an epoch: rows times what a row costs."""
+    rows = dataset.splits.get("train", {}).get("rows", 0)
+    train = (dataset.statistics or {}).get("train", {})
+    return float(rows * (_WORD_CHARACTERS + train.get("characters", {}).get("mean", _WORD_CHARACTERS)))

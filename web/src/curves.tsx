@@ -1,0 +1,56 @@
+// The learning curves of both phases on one line of epochs, with the moment of the thaw marked.
+import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
+import type { JobEvent, Report } from "./api";
+import { metricName } from "./format";
+import { Chart } from "./lazy";
+
+export interface Point {
+  phase: string;
+  train: number | null;
+  validation: number | null;
+  metrics: Record<string, number>;
+}
+
+export function pointsOfEvents(events: JobEvent[]): Point[] {
+  return events.filter((event) => event.type === "metrics" && typeof event.data["validation_loss"] === "number").map(({ data }) => ({
+    phase: String(data["phase"]),
+    train: data["train_loss"] as number | null,
+    validation: data["validation_loss"] as number,
+    metrics: data["metrics"] as Record<string, number>,
+  }));
+}
+
+export function pointsOfReport(report: Report): Point[] {
+  return report.phases.filter((phase) => (phase.member ?? 1) === 1).flatMap((phase) => phase.curve.map((point) => ({
+    phase: phase.name,
+    train: point.train_loss,
+    validation: point.validation_loss,
+    metrics: point.metrics,
+  })));
+}
+
+export function Curves({ points }: { points: Point[] }): JSX.Element | null {
+  const drawn = useMemo(() => {
+    const metric = Object.keys(points[0]?.metrics ?? {})[0];
+    const thaw = points.findIndex((point) => point.phase === "full");
+    const head = points.some((point) => point.phase === "head");
+    return {
+      metric,
+      x: points.map((_, index) => index),
+      mark: head && thaw > 0 ? { at: thaw, label: "thaw" } : undefined,
+      losses: [
+        { label: "training", values: points.map((point) => point.train), colour: "--first" as const },
+        { label: "validation", values: points.map((point) => point.validation), colour: "--second" as const },
+      ],
+      metrics: [{ label: metric ? metricName(metric) : "", values: points.map((point) => (metric ? point.metrics[metric] ?? null : null)), colour: "--third" as const }],
+    };
+  }, [points.length]);
+  if (!points.length) return null;
+  return (
+    <div class="columns">
+      <Chart title="Loss" x={drawn.x} xLabel="epoch, of both phases" series={drawn.losses} mark={drawn.mark} />
+      {drawn.metric && <Chart title={`${metricName(drawn.metric)}, validation rows`} x={drawn.x} xLabel="epoch, of both phases" series={drawn.metrics} mark={drawn.mark} />}
+    </div>
+  );
+}

@@ -1,0 +1,19 @@
+// Charts come when they are first needed: most pages have none.
+import type { ComponentProps, FunctionComponent, JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+
+type ChartType = typeof import("./charts").default;
+let loaded: ChartType | undefined;
+
+export const Chart: FunctionComponent<ComponentProps<ChartType>> = (props): JSX.Element => {
+  const [Found, setFound] = useState<{ is: ChartType } | undefined>(loaded && { is: loaded });
+  useEffect(() => {
+    if (!Found) {
+      void import("./charts").then((module) => {
+        loaded = module.default;
+        setFound({ is: loaded });
+      });
+    }
+  }, []);
+  return Found ? <Found.is {...props} /> : <div class="chart" aria-busy="true" />;
+};

@@ -1,0 +1,212 @@
+// Small pieces that several pages are made of.
+import type { ComponentChildren, JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { ApiError, Prediction, Problem, Warning } from "./api";
+import { count, percent } from "./format";
+
+export function Card(props: { title: string; children: ComponentChildren; aside?: ComponentChildren }): JSX.Element {
+  return (
+    <section class="card">
+      <header>
+        <h2>{props.title}</h2>
+        {props.aside}
+      </header>
+      {props.children}
+    </section>
+  );
+}
+
+/** What went wrong, and each place where it did. */
+export function Failure({ error }: { error: ApiError | undefined }): JSX.Element | null {
+  if (!error) return null;
+  const more = error.problemCount - error.problems.length;
+  return (
+    <div class="failure" role="alert">
+      <p>{error.message}</p>
+      {error.problems.length > 0 && <Problems problems={error.problems} caption="What is wrong, and where" />}
+      {more > 0 && <p>and {count(more)} more</p>}
+    </div>
+  );
+}
+
+export function Problems({ problems, caption }: { problems: Problem[]; caption: string }): JSX.Element {
+  return (
+    <Scroll label={caption}>
+      <table class="problems">
+        <caption>{caption}</caption>
+        <thead>
+          <tr>
+            <th scope="col">File</th><th scope="col" class="number">Line</th><th scope="col">Column</th>
+            <th scope="col">What stands there</th><th scope="col">What is wrong</th>
+          </tr>
+        </thead>
+        <tbody>
+          {problems.map((problem, index) => (
+            <tr key={index}>
+              <td>{problem.file ?? ""}</td>
+              <td class="number">{problem.line ?? ""}</td>
+              <td>{problem.column ?? ""}</td>
+              <td>{problem.value == null ? <i>nothing</i> : <code>{problem.value}</code>}</td>
+              <td>{problem.message} <small>({problem.code})</small></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroll>
+  );
+}
+
+export function Warnings({ warnings }: { warnings: Warning[] }): JSX.Element | null {
+  if (!warnings.length) return null;
+  return (
+    <ul class="warnings">
+      {warnings.map((warning, index) => (
+        <li key={index}>
+          {warning.message}
+          {warning.lines.length > 0 && <small> {warning.file}, line {warning.lines.slice(0, 12).join(", ")}{warning.lines.length > 12 && " …"}</small>}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** What is wider than a phone scrolls by itself, also with the keyboard. */
+export function Scroll({ label, children }: { label: string; children: ComponentChildren }): JSX.Element {
+  return <div class="scroll" role="region" aria-label={label} tabIndex={0}>{children}</div>;
+}
+
+export function Facts({ facts }: { facts: [string, ComponentChildren][] }): JSX.Element {
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}><dt>{name}</dt><dd>{value}</dd></div>
+      ))}
+    </dl>
+  );
+}
+
+export interface Bar {
+  label: string;
+  value: number;
+  text: string;
+}
+
+/** Bars with their figures; more than a dozen are folded away. */
+export function Bars({ bars, caption, most = Math.max(...bars.map((bar) => bar.value)) }: { bars: Bar[]; caption: string; most?: number }): JSX.Element {
+  const [all, setAll] = useState(false);
+  const shown = all ? bars : bars.slice(0, 12);
+  return (
+    <figure class="bars">
+      <figcaption>{caption}</figcaption>
+      <ul>
+        {shown.map((bar) => (
+          <li key={bar.label}>
+            <span class="name" title={bar.label}>{bar.label}</span>
+            <span class="track" aria-hidden="true"><span style={{ width: percent(most > 0 ? bar.value / most : 0, 1).replace(" ", "") }} /></span>
+            <span class="value">{bar.text}</span>
+          </li>
+        ))}
+      </ul>
+      {bars.length > shown.length && <button type="button" class="plain" onClick={() => setAll(true)}>Show all {count(bars.length)}</button>}
+    </figure>
+  );
+}
+
+export interface Mark {
+  start: number;
+  end: number;
+  label: string;
+  score?: number;
+}
+
+/** A number for each label, so that it has the same colour everywhere. */
+function hue(label: string): number {
+  let sum = 0;
+  for (const character of label) sum = (sum * 31 + character.codePointAt(0)!) % 360;
+  return sum;
+}
+
+/** A text with its entities marked. Offsets count characters, and not, as JavaScript does, halves of them. */
+export function Marked({ text, marks }: { text: string; marks: Mark[] }): JSX.Element {
+  const characters = Array.from(text);
+  const parts: ComponentChildren[] = [];
+  let at = 0;
+  for (const mark of [...marks].sort((a, b) => a.start - b.start)) {
+    parts.push(characters.slice(at, mark.start).join(""));
+    parts.push(
+      <mark class="entity" style={{ "--hue": String(hue(mark.label)) }} title={mark.score === undefined ? mark.label : `${mark.label}, ${percent(mark.score)}`}>
+        {characters.slice(mark.start, mark.end).join("")}
+        <small>{mark.label}</small>
+      </mark>,
+    );
+    at = mark.end;
+  }
+  parts.push(characters.slice(at).join(""));
+  return <p class="text" dir="auto">{parts}</p>;
+}
+
+/** An answer of a model, in the form of its task. */
+export function PredictionView({ prediction, text }: { prediction: Prediction; text: string }): JSX.Element {
+  if (prediction.error) return <p class="failure">{prediction.error.message}</p>;
+  if (prediction.entities) return <Marked text={text} marks={prediction.entities} />;
+  if (prediction.tokens) return <Marked text={text} marks={prediction.tokens.map((token) => ({ ...token, label: token.tag }))} />;
+  const scores = prediction.scores ?? (prediction.label != null && prediction.score != null ? [{ label: prediction.label, score: prediction.score }] : undefined);
+  if (scores) {
+    const chosen = prediction.labels?.map((one) => one.label);
+    return (
+      <>
+        {chosen && <p>{chosen.length ? <>Labels: <strong>{chosen.join(", ")}</strong></> : "No label is likelier than not."}</p>}
+        <Bars caption="How likely each label is" most={1} bars={scores.map((one) => ({ label: one.label, value: one.score, text: percent(one.score, 1) }))} />
+      </>
+    );
+  }
+  return <p><strong>{prediction.score?.toFixed(3) ?? "–"}</strong></p>;
+}
+
+/** How alike two texts are, from the lowest to the highest score that the model knows. */
+export function Dial({ value, low, high }: { value: number; low: number; high: number }): JSX.Element {
+  const share = Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
+  const angle = Math.PI * (1 - share);
+  const point = (radius: number) => `${60 + radius * Math.cos(angle)} ${60 - radius * Math.sin(angle)}`;
+  return (
+    <figure class="dial">
+      <svg viewBox="0 0 120 68" role="img" aria-label={`${value.toFixed(2)} on a scale from ${low} to ${high}`}>
+        <path class="scale" d="M10 60 A50 50 0 0 1 110 60" />
+        <path class="filled" d={`M10 60 A50 50 0 0 1 ${point(50)}`} />
+        <path class="hand" d={`M60 60 L${point(42)}`} />
+      </svg>
+      <figcaption><strong>{value.toFixed(2)}</strong> <small>from {low} to {high}</small></figcaption>
+    </figure>
+  );
+}
+
+/** Ask once more before something is done that cannot be undone. */
+export function Sure({ children, onSure, busy, question }: { children: ComponentChildren; onSure: () => void; busy?: boolean; question: string }): JSX.Element {
+  const [asking, setAsking] = useState(false);
+  if (!asking) return <button type="button" class="plain" disabled={busy} onClick={() => setAsking(true)}>{children}</button>;
+  return (
+    <span class="sure" role="group" aria-label={question}>
+      {question}{" "}
+      <button type="button" class="danger" disabled={busy} onClick={() => { setAsking(false); onSure(); }}>Yes</button>{" "}
+      <button type="button" class="plain" onClick={() => setAsking(false)}>No</button>
+    </span>
+  );
+}
+
+export function Copy({ text, children }: { text: string; children: ComponentChildren }): JSX.Element {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setDone(true);
+    setTimeout(() => setDone(false), 2000);
+  };
+  return <button type="button" class="plain" onClick={() => void copy()}>{done ? "Copied" : children}</button>;
+}
+
+export function Loading({ what }: { what: string }): JSX.Element {
+  return <p class="quiet" role="status">Loading {what} …</p>;
+}
+
+export function Status({ status }: { status: string }): JSX.Element {
+  return <span class={`status ${status}`}>{status}</span>;
+}

@@ -1,0 +1,112 @@
+// Ask a model, and take the call away as curl, Python or JavaScript.
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { type Answer, type Model, type Page, type Report, apiKey, call } from "./api";
+import { useAction, useAsked } from "./hooks";
+import { Card, Copy, Dial, Failure, Loading, PredictionView } from "./parts";
+
+const TOP = 1000; // labels with their scores
+
+export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Element {
+  const { data, error } = useAsked<Page<Model>>("/models?limit=100");
+  const names = (data?.data ?? []).flatMap((model) => [...(model.aliases["production"] == null ? [] : [model.name]), ...model.versions.map((version) => `${model.name}@${version.version}`)]);
+  const [name, setName] = useState(chosen ?? "");
+  useEffect(() => {
+    if (!name && names[0]) setName(names[0]);
+  }, [names[0]]);
+  const model = data?.data.find((one) => one.name === name.split("@")[0]);
+  return (
+    <>
+      <h1>Playground</h1>
+      <Failure error={error} />
+      {!data && !error && <Loading what="models" />}
+      {data?.data.length === 0 && <p>There is no model yet. <a href="#/datasets">Upload a data set</a> and train one.</p>}
+      {model && (
+        <>
+          <label>Model <select value={name} onChange={(event) => setName(event.currentTarget.value)}>{names.map((one) => <option key={one}>{one}</option>)}</select></label>
+          <Ask key={name} name={name} model={model} />
+        </>
+      )}
+    </>
+  );
+}
+
+interface Asked {
+  answer: Answer;
+  milliseconds: number;
+  text: string;
+}
+
+function Ask({ name, model }: { name: string; model: Model }): JSX.Element {
+  const pair = model.task === "similarity";
+  const [text, setText] = useState("");
+  const [other, setOther] = useState("");
+  const [asked, setAsked] = useState<Asked>();
+  const input = pair ? { text, text_pair: other } : text;
+  const body = model.task === "classification" ? { inputs: [input], top_k: TOP } : { inputs: [input] };
+  const predict = useAction(async () => {
+    const from = performance.now();
+    const answer = await call<Answer>(`/predict/${name}`, { body });
+    setAsked({ answer, milliseconds: performance.now() - from, text });
+  });
+  const keys = (event: KeyboardEvent) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) predict.run();
+  };
+  return (
+    <>
+      <Card title="Text">
+        <form onSubmit={(event) => { event.preventDefault(); predict.run(); }} onKeyDown={keys}>
+          <label>{pair ? "First text" : "Text"}<textarea rows={4} required dir="auto" value={text} onInput={(event) => setText(event.currentTarget.value)} /></label>
+          {pair && <label>Second text<textarea rows={4} required dir="auto" value={other} onInput={(event) => setOther(event.currentTarget.value)} /></label>}
+          <div class="actions"><button disabled={predict.busy || !text.trim() || (pair && !other.trim())}>Predict</button> <small>or Ctrl and Enter</small></div>
+        </form>
+        <Failure error={predict.error} />
+      </Card>
+      <div aria-live="polite">{asked && <Card title="Answer"><Shown asked={asked} name={name} /></Card>}</div>
+      <Card title="The same from elsewhere">
+        <p class="actions">
+          <Copy text={asCurl(name, body)}>Copy as curl</Copy>
+          <Copy text={asPython(name, body)}>Copy as Python</Copy>
+          <Copy text={asJavaScript(name, body)}>Copy as JavaScript</Copy>
+        </p>
+        <pre tabIndex={0} aria-label="The call as curl">{asCurl(name, body)}</pre>
+      </Card>
+    </>
+  );
+}
+
+function Shown({ asked, name }: { asked: Asked; name: string }): JSX.Element {
+  const { answer, milliseconds, text } = asked;
+  const prediction = answer.predictions[0]!;
+  const graded = answer.task === "similarity" && prediction.label == null;
+  return (
+    <>
+      {graded ? <Graded name={name.split("@")[0]!} version={answer.version} score={prediction.score ?? 0} /> : <PredictionView prediction={prediction} text={text} />}
+      {prediction.truncated && <p class="quiet">The texts were too long and were cut.</p>}
+      <p class="quiet">{milliseconds.toFixed(0)} ms, by {answer.model}@{answer.version}</p>
+    </>
+  );
+}
+
+function Graded({ name, version, score }: { name: string; version: number; score: number }): JSX.Element {
+  const { data } = useAsked<Report>(`/models/${encodeURIComponent(name)}/versions/${version}/report`);
+  const [low, high] = data?.score_range ?? [0, 1];
+  return <Dial value={score} low={low} high={high} />;
+}
+
+const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+
+function asCurl(name: string, body: object): string {
+  const key = apiKey.get() ? ' \\\n  -H "Authorization: Bearer $THAWLINE_API_KEY"' : "";
+  return `curl ${location.origin}/predict/${name} \\\n  -H 'Content-Type: application/json'${key} \\\n  -d ${quoted(JSON.stringify(body))}`;
+}
+
+function asPython(name: string, body: { inputs: unknown[] }): string {
+  const options = "top_k" in body ? `, top_k=${String((body as { top_k: number }).top_k)}` : "";
+  return `import thawline\n\nclient = thawline.Client(${JSON.stringify(location.origin)})\nprint(client.model(${JSON.stringify(name)}).predict(${JSON.stringify(body.inputs)}${options}))\n`;
+}
+
+function asJavaScript(name: string, body: object): string {
+  const key = apiKey.get() ? ", Authorization: `Bearer ${process.env.THAWLINE_API_KEY}`" : "";
+  return `const response = await fetch(${JSON.stringify(`${location.origin}/predict/${name}`)}, {\n  method: "POST",\n  headers: { "Content-Type": "application/json"${key} },\n  body: JSON.stringify(${JSON.stringify(body)}),\n});\nconsole.log((await response.json()).predictions);\n`;
+}
