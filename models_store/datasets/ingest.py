@@ -118,6 +118,9 @@ def _known_tags(train: SplitData, table: Table, report: Report) -> Iterator[Loca
     """Rows whose labels all stand in the training file; the others are wrong."""
     name = table.source.name
     entities = train.table.scheme is not Scheme.PLAIN
+    if train.table.scheme is None:
+        yield from table.rows  # the training file could not be read, which is told
+        return
     if entities and table.tags <= {OUTSIDE}:
         yield from table.rows  # no entity at all: of either kind
         return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import pyarrow as pa
 
 from models_store.tasks import Row
+from models_store.tasks.bio import entity_spans
+from models_store.tasks.tagging import TaggingExample
 
 SPLITS = ("train", "validation", "test")
 _AT_A_TIME = 1_000
@@ -43,6 +45,23 @@ class ArrowRows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         for batch in self._table.to_batches(max_chunksize=_AT_A_TIME):
             yield from batch.to_pylist()
+
+
+def marked(row: Row) -> tuple[str, list[dict[str, Any]]]:
+    """The text of a tagged row, as it was uploaded or with one blank between its tokens, and the entities in it.
+
+    Each entity has ``label``, ``start`` and ``end`` (characters of the text, the end not included) and ``text``.
+    """
+    if "starts" in row:
+        text, starts = row["text"], row["starts"]
+    else:
+        words = TaggingExample.from_tokens(row["tokens"])
+        text, starts = words.text, [word.start for word in words.words]
+    entities = []
+    for label, first, last in entity_spans(row["tags"]):
+        start, end = starts[first], starts[last - 1] + len(row["tokens"][last - 1])
+        entities.append({"label": label, "start": start, "end": end, "text": text[start:end]})
+    return text, entities
 
 
 def read_split(folder: Path, split: str) -> Sequence[Row]:

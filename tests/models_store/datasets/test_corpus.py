@@ -11,8 +11,12 @@ from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets import OnError, Outcome, Upload, Wishes
 from models_store.errors import InvalidInputError, Problem
-from tests.models_store.datasets.corpus import CASES, Case, Place
+from tests.models_store.datasets.corpus import CASES as USUAL
+from tests.models_store.datasets.corpus import Case, Place
+from tests.models_store.datasets.corpus_tagging import UNUSUAL
 from tests.models_store.datasets.files import upload
+
+CASES = [*USUAL, *UNUSUAL]
 
 
 def wishes(case: Case) -> Wishes:
