@@ -92,10 +92,12 @@ def _check_conll(rows: Sequence[Row]) -> None:
     tags: set[str] = set()
     after_hash: set[str] = set()
     for row in rows:
-        for index, (token, tag) in enumerate(zip(row["tokens"], row["tags"], strict=True)):
+        inside = False
+        for token, tag in zip(row["tokens"], row["tags"], strict=True):
             if _PARTING & {*token, *tag} or tag != tag.strip() or token == DOCUMENT or token.startswith("\ufeff"):
                 _refuse_conll(token, tag)
-            (after_hash if index == 0 and token.startswith("#") else tags).add(tag)
+            inside = inside or not token.startswith("#")
+            (tags if inside else after_hash).add(tag)
     for tag in after_hash - tags:
         _refuse_conll("#", tag)  # it would be taken for a comment
     first = rows[0] if len(rows) else None

@@ -52,16 +52,12 @@ def marked(row: Row) -> tuple[str, list[dict[str, Any]]]:
 
     Each entity has ``label``, ``start`` and ``end`` (characters of the text, the end not included) and ``text``.
     """
-    if "starts" in row:
-        text, starts = row["text"], row["starts"]
-    else:
-        words = TaggingExample.from_tokens(row["tokens"])
-        text, starts = words.text, [word.start for word in words.words]
+    example = TaggingExample.from_row(row)
     entities = []
     for label, first, last in entity_spans(row["tags"]):
-        start, end = starts[first], starts[last - 1] + len(row["tokens"][last - 1])
-        entities.append({"label": label, "start": start, "end": end, "text": text[start:end]})
-    return text, entities
+        start, end = example.words[first].start, example.words[last - 1].end
+        entities.append({"label": label, "start": start, "end": end, "text": example.text[start:end]})
+    return example.text, entities
 
 
 def read_split(folder: Path, split: str) -> Sequence[Row]:
