@@ -87,7 +87,11 @@ class Collector:
                     into[name] = writers.enter_context(RowWriter(self.splits[name].path))
                 self._take(self.splits[name], row, into[name])
         if not len(self.splits[split].census) and self._report.errors.count == before:
-            what = "no row of the file can be used" if self._report.skipped.count else "the file holds no rows"
+            what = (
+                "no row of the file can be used"
+                if self._report.skipped.count or self._report.warnings()
+                else "the file holds no rows"
+            )
             self._report.wrong(Problem("no_rows", what, opened.source.name))
 
     def _new(self, split: str, table: Table) -> SplitData:

@@ -21,7 +21,9 @@ _CONLL_U_COLUMNS, _FORM, _UPOS, _HEAD = 10, 1, 3, 6
 _SNIFFED_LINES = 2_000
 _TOKEN_NAMES = {"token", "tokens", "word", "words", "form"}
 _ENTITY_NAMES = {"ner", "ne", "ner_tag", "ner_tags", "bio", "iob", "entity"}
-_TAG_NAMES = {*_ENTITY_NAMES, "tag", "tags", "label", "labels", "pos", "upos", "pos_tag"}
+_TAG_NAMES = {"tag", "tags", "label", "labels"}
+_POS_NAMES = {"pos", "upos", "pos_tag"}
+_ALL_TAG_NAMES = {*_ENTITY_NAMES, *_TAG_NAMES, *_POS_NAMES, "word_labels"}
 _TABLE_NAMES = {*_TOKEN_NAMES, "text", "sentence"}
 
 Records = Sequence[Sequence[str]]  # of a file's first lines, the columns of each
@@ -35,8 +37,8 @@ class Layout:
         format: ``conllu`` for the ten columns of CoNLL-U and CoNLL-X, else ``conll``.
         width: How many columns its lines have; 0 where no line has several.
         token: The column of the words.
-        tag: The column of their tags; the last one is -1.
-        numbered: Whether the first column counts the words of a sentence.
+        tag: The column of their tags; -1 where it is not known how many there are.
+        numbered: Whether the first column counts the words of each sentence from 1.
         header: The line that names the columns; 0 for none.
         nested: Another column with tags of the same labels, which is not read, if there is one.
     """
@@ -52,8 +54,7 @@ class Layout:
     @property
     def columns(self) -> dict[str, str]:
         """Our field → the number of the column, from 1."""
-        tag = self.tag if self.tag >= 0 else self.width + self.tag
-        return {"token": str(self.token + 1), "tag": str(tag + 1)} if self.width else {}
+        return {"token": str(self.token + 1), "tag": str(self.tag + 1)} if self.width else {}
 
 
 def fields_of(text: str) -> list[str]:
@@ -78,14 +79,18 @@ def layout_of(source: SourceFile, mapping: Mapping[str, str]) -> Layout:
     width = next((len(fields) for sentence in sentences for fields in sentence if len(fields) > 1), 0)
     if _is_delimited(lines, width):
         raise not_tagged(source, "a table (CSV)")
+    if len(names) != width:
+        names, header = [], 0
     records = [fields for sentence in sentences for fields in sentence if len(fields) == width]
     numbered = width > 2 and _counts_words(sentences)
     is_conll_u = width == _CONLL_U_COLUMNS and (not names or column_key(names[_UPOS % len(names)]) == "upos")
     if numbered and is_conll_u and all(_is_head(fields[_HEAD]) for fields in records):
         usual = Layout("conllu", width, _FORM, _UPOS, numbered=True)
     else:
-        token = _place(names, _TOKEN_NAMES, int(numbered))
-        tag, nested = _tag_column(records, names, width, token)
+        numbers = numbered or (width > 2 and all(WORD_NUMBER.fullmatch(fields[0]) for fields in records))
+        token = _place(names, _TOKEN_NAMES, int(numbers))
+        others = [column for column in range(int(numbers), width) if column != token]
+        tag, nested = _tag_column(records, names, others) if others else (-1, None)
         usual = Layout("conll", width, token, tag, numbered, header, nested)
     return _mapped(usual, source, mapping, names)
 
@@ -104,7 +109,7 @@ def _names(lines: Sequence[str]) -> tuple[list[str], int]:
 def is_header(fields: Sequence[str]) -> bool:
     """Whether these columns name what stands below them, such as ``token`` and ``tag``."""
     keys = {column_key(field) for field in fields}
-    return len(fields) > 1 and bool(keys & _TOKEN_NAMES) and bool(keys & _TAG_NAMES)
+    return len(fields) > 1 and bool(keys & _TOKEN_NAMES) and bool(keys & _ALL_TAG_NAMES)
 
 
 def _sentences(lines: Sequence[str], header: int) -> Iterator[list[list[str]]]:
@@ -132,21 +137,25 @@ def _is_head(field: str) -> bool:
     return field == "_" or WORD_NUMBER.fullmatch(field) is not None
 
 
-def _tag_column(records: Records, names: Sequence[str], width: int, token: int) -> tuple[int, int | None]:
-    """The column of the tags, and one of nested tags that is not read."""
+def _tag_column(records: Records, names: Sequence[str], columns: Sequence[int]) -> tuple[int, int | None]:
+    """Which of these columns holds the tags: called after entities, or else the last that has entities' tags.
+
+    Returns:
+        The column, and one of nested tags that is not read.
+    """
+    labels = {column: found for column in columns if (found := _labels(records, column))}
     named = _place(names, _ENTITY_NAMES, -1)
-    if named > 0:
+    if named in columns:
         return named, None
-    like_tags = [column for column in range(token + 1, width) if _labels(records, column)]
-    if not like_tags:
-        named = _place(names, {"upos"}, -1)
-        return (named, None) if named > 0 else (-1, None)
-    if names and like_tags[-1] != width - 1:
-        return like_tags[-1], None
-    *_, before, last = [-2, *like_tags]
-    if last == width - 1 and before == last - 1 and _labels(records, last) & _labels(records, before):
+    if not labels:
+        named = next(
+            (place for known in (_TAG_NAMES, _POS_NAMES) if (place := _place(names, known, -1)) in columns), -1
+        )
+        return (named if named in columns else columns[-1]), None
+    *_, before, last = [-1, *labels]
+    if before == last - 1 and last == columns[-1] and labels.get(before, set()) & labels[last]:
         return before, last
-    return -1, None
+    return (last if names else columns[-1]), None
 
 
 def _labels(records: Records, column: int) -> set[str]:
@@ -162,10 +171,10 @@ def _place(names: Sequence[str], known: set[str], otherwise: int) -> int:
 
 def _is_delimited(lines: Sequence[str], width: int) -> bool:
     """Whether this is a table whose columns are parted by commas and the like."""
-    first = next((line for line in lines if line.strip()), "")
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     for delimiter in ",;|":
         names = {column_key(name.strip('"')) for name in first.split(delimiter)}
-        if len(names) > 1 and (not width or (names & _TABLE_NAMES and names & {*_TAG_NAMES, "word_labels"})):
+        if len(names) > 1 and (not width or (names & _TABLE_NAMES and names & _ALL_TAG_NAMES)):
             return True
     return False
 
@@ -186,6 +195,9 @@ def _mapped(usual: Layout, source: SourceFile, mapping: Mapping[str, str], names
             called = f", called {', '.join(map(quoted, names))}" if names else ""
             message = f"no column {quoted(column)} (given for {field!r}): the lines have {usual.width}{called}"
             problems.add(Problem("unknown_column", message, source.name, None, column[:100]))
+    if not problems.count and places["token"] == places["tag"]:
+        message = "token and tag would be the same column: name both"
+        problems.add(Problem("duplicate_column", message, source.name, None, str(places["tag"] + 1)))
     if problems.count:
         raise InvalidDatasetError(problems)
     return Layout(usual.format, usual.width, places["token"], places["tag"], usual.numbered, usual.header)

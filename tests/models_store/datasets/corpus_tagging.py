@@ -325,6 +325,13 @@ UNUSUAL = [
     ),
     Case("tokens beside spans", T, lines([*spans(), {"tokens": ["Bob"], "tags": ["B-PER"]}]), ELEVEN),
     Case("conll with word numbers", T, columns(), CUT_10, labels=["PER"]),
+    Case(
+        "conll with words numbered from 0",
+        T,
+        "".join(f"0\tAda\tB-PER\n1\t{word}\tO\n\n" for word in WORDS).encode(),
+        CUT_10,
+        labels=["PER"],
+    ),
     Case("conll with word numbers and blanks", T, columns(" ", middle="NN"), CUT_10, labels=["PER"]),
     Case(
         "conll with a wrong word number",
@@ -384,6 +391,33 @@ UNUSUAL = [
         b"word\tner\tpos\n" + "".join(f"{word}\tPER\tN\nmet\tO\tV\n\n" for word in WORDS).encode(),
         CUT_10,
         labels=["PER"],
+    ),
+    Case(
+        "conll with the tag first",
+        T,
+        b"tag\ttoken\n" + "".join(f"NOUN\t{word}\nVERB\tmet\n\n" for word in WORDS).encode(),
+        CUT_10,
+        labels=["NOUN", "VERB"],
+    ),
+    Case(
+        "conll with a header of another width",
+        T,
+        b"token pos tag\n" + CONLL,
+        errors=[("ragged_row", 1, None)],
+    ),
+    Case(
+        "conll with one column for both",
+        T,
+        CONLL,
+        errors=[("duplicate_column", None, "2")],
+        form={"columns": {"token": "2"}},
+    ),
+    Case(
+        "only rejected rows",
+        T,
+        lines(prodigy("reject")),
+        errors=[("no_rows", None, None)],
+        warnings=[("rejected_rows", list(range(1, 11)))],
     ),
     *(
         Case(name, T, content, errors=[("unsupported_format", None, None)])
