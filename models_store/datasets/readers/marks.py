@@ -18,8 +18,9 @@ from models_store.tasks.words import Word, WordSplitter
 _STARTS, _ENDS, _LABELS = ("start", "start_offset"), ("end", "end_offset"), ("label", "labels", "type", "tag")
 _LIKE_A_TAG = re.compile(r"[BIESLU]-[^a-z]")  # and not B-cell or E-mail
 _CLUSTERS = Split(Regex(r"\X"), behavior="isolated")
-_FIRST_JOINING = "\u0300"  # no character before it belongs to its neighbour, but for a line feed to a return
-_LONGEST_CLUSTER = 200  # characters; whoever writes longer ones means no text
+# Latin, Han and Kana: two of them never are one character, but for a line feed behind a return.
+_SOLITARY = re.compile("[\u0000-\u02ff\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff]")
+_LONGEST_CLUSTER = 64  # characters; whoever writes longer ones means no text
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +132,10 @@ def _is_within_a_character(text: str, at: int) -> bool:
     """Whether a place is no border of grapheme clusters (https://www.unicode.org/reports/tr29/)."""
     if not 0 < at < len(text):
         return False
-    if text[at - 1] < _FIRST_JOINING and text[at] < _FIRST_JOINING:
+    if _SOLITARY.match(text, at - 1) and _SOLITARY.match(text, at):
         return text[at - 1 : at + 1] == "\r\n"
     start = at - 1
-    while start > max(0, at - _LONGEST_CLUSTER) and text[start] >= _FIRST_JOINING:
+    while start > max(0, at - _LONGEST_CLUSTER) and not _SOLITARY.match(text, start):
         start -= 1
     *_, (_, (last, _)) = _CLUSTERS.pre_tokenize_str(text[start : at + 1])
     return bool(start + last != at)
