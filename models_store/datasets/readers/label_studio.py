@@ -86,8 +86,9 @@ def _marks_of(annotation: Mapping[str, Any]) -> list[Any]:
     found = []
     for result in _results(annotation):
         value = result.get("value")
-        kind = str(result.get("type") or next((key for key in value or () if key.endswith("labels")), ""))
-        if kind == "labels":
+        keys = value if isinstance(value, dict) else ()
+        kind = str(result.get("type") or next((key for key in keys if key.endswith("labels")), ""))
+        if kind == "labels" or ("value" in result and not isinstance(value, dict)):
             found.append(value)
         elif kind.endswith("labels"):
             message = f"marks of the kind {quoted(kind)} are not understood; export labels of a plain text"
