@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.schemas import ProblemItem
-from models_store.datasets import Outcome
+from models_store.datasets import Outcome, marked
 from models_store.errors import InvalidInputError
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
-from models_store.tasks.bio import entity_spans
-from models_store.tasks.tagging import TaggingExample
+from models_store.tasks.bio import Scheme
 
 
 class LabelCount(BaseModel):
@@ -52,6 +51,7 @@ class DatasetOut(BaseModel):
     size_bytes: int
     sha256: str
     columns: dict[str, str]
+    scheme: Annotated[Scheme | None, Field(description="Tagging: how the training file's tags mark entities")] = None
     multi_label: bool = Field(description="Classification: whether a text may have several labels, or none")
     labels: list[LabelCount]
     splits: dict[str, SplitOut]
@@ -65,7 +65,9 @@ class DatasetOut(BaseModel):
     @classmethod
     def of(cls, row: Dataset) -> DatasetOut:
         """The data set of a table row."""
-        return cls.model_validate(row, from_attributes=True)
+        found = cls.model_validate(row, from_attributes=True)
+        found.scheme = row.schema_.get("scheme")
+        return found
 
 
 class LabelRows(BaseModel):
@@ -134,6 +136,7 @@ class ValidationOut(BaseModel):
     valid: Annotated[bool, Field(description="Whether it would be taken")]
     format: str | None = None
     columns: dict[str, str] = {}
+    scheme: Annotated[Scheme | None, Field(description="Tagging: how the training file's tags mark entities")] = None
     labels: list[LabelCount] = []
     splits: dict[str, SplitOut] = {}
     statistics: dict[str, SplitStatistics] = {}
@@ -153,6 +156,7 @@ class ValidationOut(BaseModel):
                 "valid": report.errors.count == 0,
                 "format": train.table.format if train else None,
                 "columns": train.table.columns if train else {},
+                "scheme": train.table.scheme if train else None,
                 "labels": findings.labels if findings else [],
                 "splits": splits,
                 "statistics": statistics,
@@ -175,9 +179,5 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row as a preview shows it: tagged text with its text and its entities, besides."""
     if "tags" not in row:
         return row
-    example = TaggingExample.from_tokens(row["tokens"])
-    entities = []
-    for label, first, last in entity_spans(row["tags"]):
-        start, end = example.words[first].start, example.words[last - 1].end
-        entities.append({"label": label, "start": start, "end": end, "text": example.text[start:end]})
-    return {**row, "text": example.text, "entities": entities}
+    text, entities = marked(row)
+    return {"tokens": row["tokens"], "tags": row["tags"], "text": text, "entities": entities}

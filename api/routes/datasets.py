@@ -53,7 +53,10 @@ class UploadForm:
         ] = None,
         test_file: Annotated[UploadFile | None, File()] = None,
         name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
-        columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
+        columns: Annotated[
+            str | None,
+            Form(description='JSON: our field → your column, e.g. {"text": "body"}; of CoNLL {"token": 2, "tag": 3}'),
+        ] = None,
         label_separator: Annotated[
             str | None, Form(description="Classification: a text may have several labels, with this between them")
         ] = None,

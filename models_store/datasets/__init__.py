@@ -4,7 +4,7 @@ from models_store.datasets.export import ExportFormat, exported
 from models_store.datasets.pieces import EncoderLimit
 from models_store.datasets.reading import Outcome
 from models_store.datasets.report import OnError
-from models_store.datasets.rows import SPLIT_SEED, SPLITS, dataset_key, read_split
+from models_store.datasets.rows import SPLIT_SEED, SPLITS, dataset_key, marked, read_split
 from models_store.datasets.service import (
     create,
     create_or_find,
@@ -39,6 +39,7 @@ __all__ = [
     "get",
     "get_ready",
     "list_datasets",
+    "marked",
     "piece_lengths",
     "preview",
     "read_split",

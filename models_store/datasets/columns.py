@@ -27,8 +27,11 @@ SPLIT = "split"
 FIELDS: dict[TaskName, tuple[str, ...]] = {
     TaskName.CLASSIFICATION: ("text", "label", SPLIT),
     TaskName.SIMILARITY: ("text", "text_pair", "score", "label", SPLIT),
-    TaskName.TAGGING: (),
+    TaskName.TAGGING: ("token", "tag", "tokens", "tags", "text", "entities", SPLIT),
 }
+# Of tagged text: the fields of one file, by the kind of file that has them.
+NUMBERED = ("token", "tag")  # columns of CoNLL, which seldom have names
+_TAGGED_KINDS = (NUMBERED, ("tokens", "tags", SPLIT), ("text", "entities", SPLIT))
 
 MAX_COLUMNS = 1_000
 _SHOWN_COLUMNS = 20
@@ -83,18 +86,25 @@ def check_mapping(mapping: Mapping[str, object], task: TaskName) -> dict[str, st
 
     Raises:
         InvalidInputError: A name on the left that the task does not have, no text on the right, or one twice.
+            Columns of CoNLL may be numbers. Fields of files of different kinds are not given together.
     """
     checked: dict[str, str] = {}
     for field, column in mapping.items():
+        if task is TaskName.TAGGING and field in NUMBERED and type(column) is int:
+            column = str(column)
         if field not in FIELDS[task] or not isinstance(column, str):
-            known = ", ".join(FIELDS[task]) or "none (CoNLL has no header)"
-            message = f"columns: {quoted(field)} cannot be mapped; fields of {task.value}: {known}"
-            raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
+            known = ", ".join(FIELDS[task])
+            raise _senseless(f"columns: {quoted(field)} cannot be mapped; fields of {task.value}: {known}")
         if taken := [other for other, name in checked.items() if name == column]:
-            message = f"columns: {quoted(column)} is given for both {taken[0]!r} and {field!r}"
-            raise InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
+            raise _senseless(f"columns: {quoted(column)} is given for both {taken[0]!r} and {field!r}")
         checked[field] = column
+    if task is TaskName.TAGGING and not any(checked.keys() <= set(kind) for kind in _TAGGED_KINDS):
+        raise _senseless("columns: give token and tag (CoNLL), or tokens and tags, or text and entities")
     return checked
+
+
+def _senseless(message: str) -> InvalidInputError:
+    return InvalidInputError(message, [Problem("invalid_columns", message, column="columns")])
 
 
 def check_header(source: SourceFile, header: Sequence[str], problems: ProblemList, line: int = 1) -> None:

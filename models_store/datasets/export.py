@@ -7,14 +7,18 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from typing import NoReturn
 
 from models_store.datasets.columns import FIELDS, SPLIT
 from models_store.datasets.labels import USUAL_SEPARATORS
-from models_store.errors import ConflictError
+from models_store.datasets.readers.conll_layout import DOCUMENT, is_header
+from models_store.datasets.rows import marked
+from models_store.errors import ConflictError, quoted
 from models_store.tables import Dataset
 from models_store.tasks import Row, TaskName
 
 _ROWS = 1_000  # in a piece of the file
+_PARTING = set("\t\r\n")  # what parts columns and lines of CoNLL
 
 
 class ExportFormat(StrEnum):
@@ -25,7 +29,7 @@ class ExportFormat(StrEnum):
     CONLL = "conll"
 
 
-def exported(dataset: Dataset, rows: Iterable[Row], form: ExportFormat) -> Iterator[str]:
+def exported(dataset: Dataset, rows: Sequence[Row], form: ExportFormat) -> Iterator[str]:
     """The file in pieces.
 
     Raises:
@@ -37,6 +41,7 @@ def exported(dataset: Dataset, rows: Iterable[Row], form: ExportFormat) -> Itera
     if form is ExportFormat.CONLL:
         if not is_tagging:
             raise ConflictError("only tagged text is exported as CoNLL; take csv or jsonl", code="unsuitable_format")
+        _check_conll(rows)
         return _in_pieces(rows, _conll)
     if is_tagging:
         raise ConflictError("tagged text has no place in CSV; take conll or jsonl", code="unsuitable_format")
@@ -71,7 +76,38 @@ def _written(records: Iterable[Sequence[str]]) -> str:
 
 
 def _json_lines(rows: Sequence[Row]) -> str:
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    return "".join(f"{json.dumps(_as_uploaded(row), ensure_ascii=False)}\n" for row in rows)
+
+
+def _as_uploaded(row: Row) -> Row:
+    """A tagged row that was a text with entities as such; any other as it is."""
+    if "starts" not in row:
+        return row
+    text, entities = marked(row)
+    return {"text": text, "entities": [{name: one[name] for name in ("start", "end", "label")} for one in entities]}
+
+
+def _check_conll(rows: Sequence[Row]) -> None:
+    """Refuse rows that would not be read back from CoNLL as they are."""
+    tags: set[str] = set()
+    after_hash: set[str] = set()
+    for row in rows:
+        inside = False
+        for token, tag in zip(row["tokens"], row["tags"], strict=True):
+            if _PARTING & {*token, *tag} or tag != tag.strip() or token == DOCUMENT or token.startswith("\ufeff"):
+                _refuse_conll(token, tag)
+            inside = inside or not token.startswith("#")
+            (tags if inside else after_hash).add(tag)
+    for tag in after_hash - tags:
+        _refuse_conll("#", tag)  # it would be taken for a comment
+    first = rows[0] if len(rows) else None
+    if first is not None and is_header((first["tokens"][0], first["tags"][0])):
+        _refuse_conll(first["tokens"][0], first["tags"][0])
+
+
+def _refuse_conll(token: str, tag: str) -> NoReturn:
+    message = f"{quoted(token)}, tagged {quoted(tag)}, would not be read back from CoNLL as it is; take jsonl"
+    raise ConflictError(message, code="unsuitable_format")
 
 
 def _conll(rows: Sequence[Row]) -> str:

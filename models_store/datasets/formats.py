@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,18 +14,19 @@ from typing import IO
 
 from python_calamine import CalamineWorkbook
 
+from models_store.datasets.columns import NUMBERED
 from models_store.datasets.readers.columnar import ColumnarSheet
 from models_store.datasets.readers.conll import ConllFile
 from models_store.datasets.readers.delimited import DelimitedSheet
 from models_store.datasets.readers.json_rows import JsonSheet
-from models_store.datasets.readers.sentences import TaggedFile
+from models_store.datasets.readers.sentences import TaggedFile, not_tagged
 from models_store.datasets.readers.sheet import Sheet
 from models_store.datasets.readers.spans import SpansFile
 from models_store.datasets.readers.tagged_columns import TaggedColumns
 from models_store.datasets.readers.workbook import WorkbookSheet, is_workbook, open_workbook
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile, display_name, too_large
-from models_store.errors import UnreadableFileError
+from models_store.errors import InvalidDatasetError, Problem, ProblemList, UnreadableFileError
 from models_store.weighing import weigh
 
 _ZIP = b"PK\x03\x04"
@@ -139,17 +140,42 @@ def open_sheet(opened: Opened, report: Report) -> Sheet:
     return (JsonSheet if _is_json(opened.source) else DelimitedSheet)(opened.source, report)
 
 
-def open_tagged(opened: Opened) -> TaggedFile:
+def open_tagged(opened: Opened, mapping: Mapping[str, str]) -> TaggedFile:
     """The reader of a file with tagged text.
+
+    Args:
+        opened: The file.
+        mapping: Our field → the column, as far as the uploader told.
 
     Raises:
         UnreadableFileError: The file cannot be decoded or parsed, or is of a format that has no tags.
+        InvalidDatasetError: It has not the columns that were named.
     """
+    source = opened.source
     if opened.book is not None:
-        raise opened.source.foreign("is a workbook, which holds no tagged text")
-    if opened.source.head().startswith(_COLUMNAR):
-        return TaggedColumns(opened.source)
-    return (SpansFile if _is_json(opened.source) else ConllFile)(opened.source)
+        raise not_tagged(source, "a workbook")
+    if source.head().startswith(_COLUMNAR):
+        return TaggedColumns(source, _fitting(source, mapping, numbered=False))
+    if _is_json(source):
+        return SpansFile(source, _fitting(source, mapping, numbered=False))
+    return ConllFile(source, _fitting(source, mapping, numbered=True))
+
+
+def _fitting(source: SourceFile, mapping: Mapping[str, str], *, numbered: bool) -> Mapping[str, str]:
+    """The mapping, if its fields are such as the file can have.
+
+    Raises:
+        InvalidDatasetError: They are not.
+    """
+    problems = ProblemList()
+    for field, column in mapping.items():
+        if (field in NUMBERED) is not numbered:
+            fields = ", ".join(NUMBERED) if numbered else "tokens and tags, or text and entities"
+            message = f"columns: a file of this kind has no {field!r}; its fields are {fields}"
+            problems.add(Problem("unknown_column", message, source.name, None, column[:100]))
+    if problems.count:
+        raise InvalidDatasetError(problems)
+    return mapping
 
 
 def _is_json(source: SourceFile) -> bool:

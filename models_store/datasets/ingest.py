@@ -94,8 +94,14 @@ class Collector:
                     into[name] = writers.enter_context(RowWriter(self.splits[name].path))
                 self._take(self.splits[name], row, into[name])
         if not len(self.splits[split].census) and self._report.errors.count == before:
-            what = "no row of the file can be used" if self._report.skipped.count else "the file holds no rows"
-            self._report.wrong(Problem("no_rows", what, opened.source.name))
+            self._report.wrong(Problem("no_rows", self._why_none(split), opened.source.name))
+
+    def _why_none(self, split: str) -> str:
+        """Why there are no rows of a split that a file was sent for."""
+        if any(len(data.census) for data in self.splits.values() if data.table is self.splits[split].table):
+            return f"no row of the file is for {split}"
+        is_left_out = self._report.skipped.count or self._report.warnings()
+        return "no row of the file can be used" if is_left_out else "the file holds no rows"
 
     def _new(self, split: str, table: Table) -> SplitData:
         tagged = self._reading.task is TaskName.TAGGING
@@ -123,6 +129,9 @@ def _known_tags(train: SplitData, table: Table, report: Report) -> Iterator[Loca
     """Rows whose labels all stand in the training file; the others are wrong."""
     name = table.source.name
     entities = train.table.scheme is not Scheme.PLAIN
+    if train.table.scheme is None:
+        yield from table.rows  # the training file could not be read, which is told
+        return
     if entities and table.tags <= {OUTSIDE}:
         yield from table.rows  # no entity at all: of either kind
         return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import pyarrow as pa
 
 from models_store.tasks import Row
+from models_store.tasks.bio import entity_spans
+from models_store.tasks.tagging import TaggingExample
 
 SPLIT_SEED = 13  # where no other is asked for
 SPLITS = ("train", "validation", "test")
@@ -44,6 +46,19 @@ class ArrowRows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         for batch in self._table.to_batches(max_chunksize=_AT_A_TIME):
             yield from batch.to_pylist()
+
+
+def marked(row: Row) -> tuple[str, list[dict[str, Any]]]:
+    """The text of a tagged row, as it was uploaded or with one blank between its tokens, and the entities in it.
+
+    Each entity has ``label``, ``start`` and ``end`` (characters of the text, the end not included) and ``text``.
+    """
+    example = TaggingExample.from_row(row)
+    entities = []
+    for label, first, last in entity_spans(row["tags"]):
+        start, end = example.words[first].start, example.words[last - 1].end
+        entities.append({"label": label, "start": start, "end": end, "text": example.text[start:end]})
+    return example.text, entities
 
 
 def read_split(folder: Path, split: str) -> Sequence[Row]:

@@ -10,14 +10,14 @@ from typing import Any
 from models_store.datasets.cells import RowCleaner
 from models_store.datasets.columns import SPLIT, map_columns
 from models_store.datasets.formats import Opened, open_sheet, open_tagged, split_named
-from models_store.datasets.readers.sentences import Sentence, TaggedFile, line_of
+from models_store.datasets.readers.sentences import Sentence, TaggedFile, line_of, with_text
 from models_store.datasets.readers.sheet import Cell, Sheet
 from models_store.datasets.report import OnError, Report, excerpt
 from models_store.datasets.rows import SPLIT_SEED
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, Problem, quoted
 from models_store.tasks import TaskName
-from models_store.tasks.bio import Scheme, check_tags, detect_scheme, disguised_entities, to_bio
+from models_store.tasks.bio import OUTSIDE, Scheme, check_tags, detect_scheme, disguised_entities, to_bio
 
 _FIRST_ROWS = 50  # of which one says what it is for, if the column called split is meant so
 
@@ -89,7 +89,7 @@ def open_table(opened: Opened, reading: Reading, report: Report) -> Table:
         UnreadableFileError: The file cannot be decoded or parsed; now or as the rows are read.
     """
     if reading.task is TaskName.TAGGING:
-        return _tagged_table(opened, open_tagged(opened), report)
+        return _tagged_table(opened, reading, report)
     sheet = open_sheet(opened, report)
     return _table(opened.source, sheet, reading, report)
 
@@ -147,38 +147,77 @@ def _split(cell: Cell) -> str | None:
 # ---- tagging --------------------------------------------------------------------------------------------------------
 
 
-def _tagged_table(opened: Opened, file: TaggedFile, report: Report) -> Table:
+@dataclass(slots=True)
+class _Seen:
+    """What all rows of a tagged file say together.
+
+    Attributes:
+        tags: All tags, as written.
+        has_texts: Whether some rows are texts with marks, and not only tokens.
+        has_splits: Whether some say which split they are for.
+    """
+
+    tags: set[str] = field(default_factory=set)
+    has_texts: bool = False
+    has_splits: bool = False
+
+    def add(self, sentence: Sentence) -> None:
+        self.tags.update(sentence.tags)
+        self.has_texts |= sentence.text is not None
+        self.has_splits |= sentence.split is not None and _split(sentence.split) is not None
+
+
+def _tagged_table(opened: Opened, reading: Reading, report: Report) -> Table:
     """Read the file twice: all of its tags tell how they are meant."""
+    try:
+        file = open_tagged(opened, reading.mapping)
+    except InvalidDatasetError as error:
+        for problem in error.problems:
+            report.wrong(problem)
+        return Table(opened.source, {}, "")
     aside = Report(OnError.SKIP)
-    seen: set[str] = set()
+    seen = _Seen()
 
     def all_tags() -> Iterator[list[str]]:
         for sentence in file.sentences(aside):
             if sentence.whole:
-                seen.update(sentence.tags)
+                seen.add(sentence)
                 yield sentence.tags
 
     scheme = detect_scheme(all_tags())
-    table = Table(opened.source, dict(file.columns), file.format, scheme=scheme, tags=seen)
-    table.rows = _tagged_rows(table.source.name, file, scheme, disguised_entities(seen), report)
+    table = Table(opened.source, dict(file.columns), file.format, scheme=scheme, tags=seen.tags)
+    if reading.parts and (seen.has_splits or SPLIT in reading.mapping):
+        table.split_column = reading.mapping.get(SPLIT, SPLIT)
+    seen.has_texts &= scheme is not Scheme.PLAIN or seen.tags <= {OUTSIDE}  # plain tags mark no part of a text
+    table.rows = _tagged_rows(table, file, seen, report)
     return table
 
 
-def _tagged_rows(
-    name: str, file: TaggedFile, scheme: Scheme, strange: Mapping[str, str], report: Report
-) -> Iterator[LocatedRow]:
+def _tagged_rows(table: Table, file: TaggedFile, seen: _Seen, report: Report) -> Iterator[LocatedRow]:
+    name, scheme, strange = table.source.name, table.scheme or Scheme.PLAIN, disguised_entities(seen.tags)
     usual: set[tuple[str | None, str | None]] = set()  # neighbours that are all right: schemes forbid nothing else
     for sentence in file.sentences(report):
         if not sentence.whole:
             continue
         neighbours = set(zip([None, *sentence.tags], [*sentence.tags, None], strict=True))
         problems = [] if neighbours <= usual else list(_tag_problems(name, sentence, scheme, strange))
+        split = _split(sentence.split) if table.split_column else None
+        if table.split_column and split is None:
+            problems.append(_unknown_split(name, sentence.lines[0], table.split_column, sentence.split))
         for problem in problems:
             report.wrong_row(problem, row=sentence.lines[0])
         if not problems:
             usual |= neighbours
-            values = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
-            yield LocatedRow(sentence.lines[0], values, tuple(sentence.lines))
+            values: dict[str, Any] = {"tokens": sentence.tokens, "tags": to_bio(sentence.tags, scheme)}
+            if seen.has_texts:  # all rows of a file have the same fields
+                sentence = with_text(sentence)
+                values |= {"text": sentence.text, "starts": sentence.starts}
+            yield LocatedRow(sentence.lines[0], values, tuple(sentence.lines), split)
+
+
+def _unknown_split(name: str, line: int, column: str, value: Cell) -> Problem:
+    message = f"{quoted(str(value))} is no split; write train, validation or test"
+    return Problem("unknown_split", message, name, line, column, excerpt(str(value)))
 
 
 def _tag_problems(name: str, sentence: Sentence, scheme: Scheme, strange: Mapping[str, str]) -> Iterator[Problem]:

@@ -223,7 +223,7 @@ def _examine_tagging(splits: Splits, report: Report) -> Findings:
         report.wrong(Problem("single_class", f"{message}: there is nothing to learn", train.name))
     tags = [OUTSIDE, *(f"{p}-{label}" for label in sorted(counts) for p in "BI")] if entities else sorted(counts)
     task = TaggingTask(tuple(tags), scheme, WordSplitter.from_signs(train.signs))
-    return Findings(task.to_config(), _counts(counts), {})
+    return Findings(task.to_config(), _counts(counts), _unknown_tags(splits, report, entities=entities))
 
 
 def _scores_out_of_range(splits: Splits, low: float, high: float, report: Report) -> dict[str, Rows]:
@@ -256,18 +256,34 @@ def _unknown_labels(splits: Splits, report: Report) -> dict[str, Rows]:
         shown = quoted(", ".join(train.census.counts))
         message = f"only one class: every row is labelled {shown}"
         report.wrong(Problem("single_class", message, train.name, None, train.table.columns["label"]))
-    names = train.census.vocabulary.names
-    unknown = [number for number, name in enumerate(names) if name not in train.census.counts]
+    unknown = {n: name for n, name in enumerate(train.census.vocabulary.names) if name not in train.census.counts}
+    return _rows_with(unknown, splits, report)
+
+
+def _unknown_tags(splits: Splits, report: Report, *, entities: bool) -> dict[str, Rows]:
+    """The same of tagged rows; those of files of their own were held against the training file as they were read."""
+    train = splits["train"].census
+    known = {*train.counts, ""}
+    unknown = {}
+    for number, tag in enumerate(train.vocabulary.names):
+        label = tag.partition("-")[2] if entities else tag
+        if label not in known and not (entities and tag.startswith("I-")):  # its B- is told
+            unknown[number] = label
+    return _rows_with(unknown, splits, report)
+
+
+def _rows_with(unknown: Mapping[int, str], splits: Splits, report: Report) -> dict[str, Rows]:
+    """Report the labels that the training rows have not; the rows of other splits that have them."""
     dropped = {}
     for split, data in splits.items():
-        if split == "train" or "label" not in data.table.columns or not unknown:
+        column = "tag" if data.census.tagged else data.table.columns.get("label")
+        if split == "train" or column is None or not unknown:
             continue
         census = data.census
-        places = np.flatnonzero(np.isin(numbers(census.labels), unknown))
+        places = np.flatnonzero(np.isin(numbers(census.labels), list(unknown)))
         rows = census.owners()[places]
         for place, row in zip(places.tolist(), rows.tolist(), strict=True):
-            label = names[census.labels[place]]
-            report.wrong_row(unknown_label(label, data.name, census.lines[row], data.table.columns["label"]))
+            report.wrong_row(unknown_label(unknown[census.labels[place]], data.name, census.lines[row], column))
         dropped[split] = np.unique(rows)
     return dropped
 

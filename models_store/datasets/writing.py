@@ -15,6 +15,7 @@ _ROWS = 10_000
 _CHARACTERS = 16 * 1024 * 1024  # of a batch, whichever comes first
 
 _TYPES = {str: pa.string(), float: pa.float64(), list: pa.list_(pa.string())}
+_NUMBERS = pa.list_(pa.int64())
 
 
 class RowWriter:
@@ -49,11 +50,15 @@ class RowWriter:
 
     def _flush(self) -> None:
         if self._writer is None:
-            self._schema = pa.schema([(name, _TYPES[type(value)]) for name, value in self._rows[0].items()])
+            self._schema = pa.schema([(name, _type_of(value)) for name, value in self._rows[0].items()])
             self._sink = pa.OSFile(str(self._path), "wb")
             self._writer = pa.ipc.new_file(self._sink, self._schema)
         self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
         self._rows, self._characters = [], 0
+
+
+def _type_of(value: Any) -> pa.DataType:
+    return _NUMBERS if isinstance(value, list) and value and isinstance(value[0], int) else _TYPES[type(value)]
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:

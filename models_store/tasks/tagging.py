@@ -46,6 +46,14 @@ class TaggingExample:
             position += len(token) + 1
         return cls(" ".join(tokens), words)
 
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """The sentence of a row: in its own text, where that was uploaded, with ``starts`` of its tokens."""
+        if "starts" not in row:
+            return cls.from_tokens(row["tokens"])
+        places = zip(row["tokens"], row["starts"], strict=True)
+        return cls(row["text"], [Word(token, start, start + len(token)) for token, start in places])
+
 
 @dataclass(frozen=True)
 class TaggingTask:
@@ -106,7 +114,7 @@ class TaggingTask:
 
     def example(self, row: Row) -> TaggingExample:
         """The sentence of a row."""
-        return TaggingExample.from_tokens(row["tokens"])
+        return TaggingExample.from_row(row)
 
     def encode(self, tokenizer: Tokenizer, examples: Sequence[TaggingExample]) -> list[Encoded]:
         """Word pieces of each sentence, with the place of every word's first piece."""

@@ -70,6 +70,7 @@ DATASET: Shape = {
     "size_bytes": int,
     "sha256": matching("[0-9a-f]{64}"),
     "columns": dict,
+    "scheme": optional(one_of("bio", "iob1", "bioes", "io", "plain")),
     "labels": list,
     "splits": {"train": SPLIT, "validation": SPLIT, "test": SPLIT},
     "warnings": list,
@@ -206,7 +207,7 @@ def test_a_data_set(service: Service, trained_models: Trained, kind: str) -> Non
         == {
             "classification": {"text": "text", "label": "label"},
             "several": {"text": "text", "label": "labels"},
-            "tagging": {},
+            "tagging": {"token": "1", "tag": "2"},
             "similarity": {"text": "question1", "text_pair": "question2", "label": "is_duplicate"},
             "graded": {"text": "sentence1", "text_pair": "sentence2", "score": "score"},
         }[kind]

@@ -141,7 +141,7 @@ class TaggingAnalysis:
         return {(index, index + 1): tag for index, tag in enumerate(tags)}
 
     def _error(self, number: int, row: Row, gold: dict[Place, str], found: dict[Place, str]) -> WorstError:
-        example = TaggingExample.from_tokens(row["tokens"])
+        example = TaggingExample.from_row(row)
 
         def spans(mine: dict[Place, str], others: dict[Place, str]) -> list[Span]:
             wrong = sorted((place, label) for place, label in mine.items() if others.get(place) != label)

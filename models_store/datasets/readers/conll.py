@@ -1,46 +1,55 @@
-"""CoNLL columns: the token first, the tag last, a blank line between sentences; CoNLL-U with its comments."""
+"""CoNLL columns: a token and its tag on each line, a blank line between sentences; CoNLL-U with its comments."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from operator import methodcaller
 
 from models_store.datasets.labels import label_problem
+from models_store.datasets.readers.conll_layout import (
+    DOCUMENT,
+    UNCOUNTED,
+    WORD_NUMBER,
+    Layout,
+    fields_of,
+    layout_of,
+)
 from models_store.datasets.readers.sentences import Sentence
 from models_store.datasets.report import Report, excerpt
 from models_store.datasets.source import MAX_LINE, SourceFile
 from models_store.errors import Problem, quoted
 
-_CONLL_U_COLUMNS = 10
-_CONLL_U = re.compile(r"1(-[0-9]+)?\t[^\t]*\t[^\t]*\t[A-Z_]+\t")
-_UPOS = 3
-_WORD_NUMBER = re.compile(r"[0-9]+")  # and not 1-2 (a contraction, whose words follow) or 1.1 (a word left out)
-_SNIFFED_LINES = 500
 _BLOCK_CHARACTERS = 1024 * 1024
-_DOCUMENT = "-DOCSTART-"
 
 
 class ConllFile:
-    """A file of CoNLL columns, parted by blanks or tabs. Of CoNLL-U the word forms and UPOS are read.
+    """A file of CoNLL columns, parted by blanks or tabs.
+
+    Args:
+        source: The file.
+        mapping: ``token`` and ``tag`` → the number of the column, from 1, or its name, as far as the uploader told.
 
     Raises:
-        UnreadableFileError: The file cannot be decoded; while it is read.
+        UnreadableFileError: The file cannot be decoded, or is a table of another kind; now or while it is read.
+        InvalidDatasetError: It has not the columns that were named.
     """
 
-    columns: dict[str, str] = {}  # noqa: RUF012 (it has none)
-
-    def __init__(self, source: SourceFile) -> None:
+    def __init__(self, source: SourceFile, mapping: Mapping[str, str]) -> None:
         self._source = source
-        first = _first_line(source)
-        self._is_conll_u = _CONLL_U.match(first) is not None and first.count("\t") == _CONLL_U_COLUMNS - 1
-        self._width = len(_fields(first.rstrip("\r\n")))
-        self.format = "conllu" if self._is_conll_u else "conll"
+        self._layout = layout_of(source, mapping)
+        self.format = self._layout.format
+        self.columns = self._layout.columns
 
     def sentences(self, report: Report) -> Iterator[Sentence]:
         """See `TaggedFile`."""
-        lines = _Lines(self._source.name, report, self._is_comment, is_conll_u=self._is_conll_u)
+        if self._layout.nested is not None:
+            read, other = self._layout.tag + 1, self._layout.nested + 1
+            message = (
+                f'columns {read} and {other} hold tags; {read} is read; columns={{"tag": "{other}"}} takes the other'
+            )
+            report.notice("several_tag_columns", message, self._source.name)
+        lines = _Lines(self._source.name, report, self._layout, lambda: self._tags)
         for number, block, ends in _blocks(self._source):
             if ends and (sentence := lines.at_once(number, block)) is not None:
                 yield sentence
@@ -53,9 +62,17 @@ class ConllFile:
         if (sentence := lines.end()) is not None:
             yield sentence
 
-    def _is_comment(self, fields: list[str], sentence: Sentence) -> bool:
-        """Comments stand before a sentence; ``#`` can be a token, too, and then has as many columns as any other."""
-        return self._is_conll_u or (not sentence.tokens and len(fields) != self._width)
+    @cached_property
+    def _tags(self) -> set[str]:
+        """The tags of all lines that are certainly no comments."""
+        found: set[str] = set()
+        inside = False
+        for line in self._source.lines():
+            inside = bool(line.strip()) and (inside or not line.startswith("#"))
+            fields = fields_of(line.rstrip("\r\n")) if inside else []
+            if fields and len(fields) == self._layout.width:
+                found.add(fields[self._layout.tag])
+        return found
 
 
 class _Lines:
@@ -64,52 +81,52 @@ class _Lines:
     Args:
         name: Of the file.
         report: Of what is wrong.
-        is_comment: Whether these columns, of a line that begins with ``#``, are none.
-        is_conll_u: Which columns are read.
+        layout: Which columns are read.
+        tags: Gives the tags of all lines that are certainly no comments; asked only where a line may be one.
     """
 
-    def __init__(
-        self, name: str, report: Report, is_comment: Callable[[list[str], Sentence], bool], *, is_conll_u: bool
-    ) -> None:
+    def __init__(self, name: str, report: Report, layout: Layout, tags: Callable[[], set[str]]) -> None:
         self._name = name
         self._report = report
-        self._is_comment = is_comment
-        self._is_conll_u = is_conll_u
+        self._layout = layout
+        self._tags = tags
         self._sentence = Sentence()
-        self._width = 0
+        self._width = layout.width
         self._usual: set[str] = set()  # tags that are all right
 
     def at_once(self, number: int, block: str) -> Sentence | None:
         """The sentence that a block of lines is if there is nothing remarkable about any; nearly all are such."""
-        if self._sentence.first or self._is_conll_u or not self._width or _is_remarkable(block):
+        width, layout = self._width, self._layout
+        is_plain = width and not layout.numbered and number > layout.header
+        if self._sentence.first or not is_plain or _is_remarkable(block):
             return None
         separator = "\t" if "\t" in block else " "
         lines = block.split("\n")
-        if set(map(methodcaller("count", separator), lines)) != {self._width - 1}:
+        if set(map(methodcaller("count", separator), lines)) != {width - 1}:
             return None
         fields = block.replace("\n", separator).split(separator)
-        tokens, tags = fields[:: self._width], fields[self._width - 1 :: self._width]
+        tokens, tags = fields[layout.token :: width], fields[layout.tag % width :: width]
         if not self._usual.issuperset(tags) or not all(map(str.strip, tokens)):
             return None
         return Sentence(list(range(number, number + len(lines))), tokens, tags, first=number)
 
     def add(self, number: int, text: str) -> Sentence | None:
         """Take a line in; the sentence that ends with it."""
-        if not text.strip() or text.startswith(_DOCUMENT):
+        fields = fields_of(text) if text.strip() else []
+        if not fields or fields[0] == DOCUMENT or number == self._layout.header:
             return self.end()
-        fields = _fields(text)
-        if text.startswith("#") and self._is_comment(fields, self._sentence):
+        if text.startswith("#") and self._is_comment(number, text, fields):
             return None
-        if self._is_conll_u and not _WORD_NUMBER.fullmatch(fields[0]):
+        if self._layout.numbered and UNCOUNTED.fullmatch(fields[0]):
             return None
         self._width = self._width or (len(fields) if len(fields) > 1 else 0)
-        problem = _problem(fields, self._width, self._name, number)
+        problem = self._problem(fields, number)
         if problem is not None:
             self._sentence.first = self._sentence.first or number
             self._report.wrong_row(problem, row=self._sentence.first)
             self._sentence.whole = False
             return None
-        token, tag = (fields[1], fields[_UPOS]) if self._is_conll_u else (fields[0], fields[-1])
+        token, tag = fields[self._layout.token], fields[self._layout.tag]
         self._sentence.add(number, token, tag)
         if "" not in fields:
             self._usual.add(tag)
@@ -119,6 +136,45 @@ class _Lines:
         """The sentence so far, if there is one."""
         sentence, self._sentence = self._sentence, Sentence()
         return sentence if sentence.tokens else None
+
+    def _is_comment(self, number: int, text: str, fields: list[str]) -> bool:
+        """Whether a line that begins with ``#``, which can be a token, too, is a comment.
+
+        Comments stand before a sentence. One with as many columns as any other line ends with what is no tag.
+        """
+        if self._layout.numbered or self._sentence.first:
+            return self._layout.numbered
+        if len(fields) != self._width:
+            return True
+        if not text.startswith(("# ", "#\t")) or fields[self._layout.tag] in self._tags():
+            return False
+        message = (
+            "line(s) that begin with # were taken for comments: where tags stand they have what is no tag elsewhere"
+        )
+        self._report.notice("unclear_comments", message, self._name, number)
+        return True
+
+    def _problem(self, fields: list[str], line: int) -> Problem | None:
+        if len(fields) < 2:
+            message = f"only one column: {quoted(fields[0])} has no tag"
+            return Problem("missing_label", message, self._name, line, "tag", excerpt(fields[0]))
+        if len(fields) != self._width:
+            message = f"{len(fields)} columns where the lines before have {self._width}"
+            return Problem("ragged_row", message, self._name, line, value=excerpt(" ".join(fields)))
+        due = str(len(self._sentence.tokens) + 1)
+        is_number = WORD_NUMBER.fullmatch(fields[0]) is not None
+        if self._layout.numbered and (fields[0] != due if self._sentence.whole else not is_number):
+            message = f"{quoted(fields[0])} stands where the word's number is due, {due}: is a blank line missing?"
+            return Problem("invalid_word_number", message, self._name, line, "1", excerpt(fields[0]))
+        token, tag = fields[self._layout.token], fields[self._layout.tag]
+        if not token.strip():
+            return Problem("missing_text", "the token is empty", self._name, line, "token")
+        if not tag.strip():
+            return Problem("missing_label", "the tag is empty", self._name, line, "tag")
+        if "\0" in token + tag:
+            column = "token" if "\0" in token else "tag"
+            return Problem("nul_byte", "the line holds a NUL byte", self._name, line, column)
+        return label_problem(tag, (self._name, line, "tag"))
 
 
 def _blocks(source: SourceFile) -> Iterator[tuple[int, str, bool]]:
@@ -152,28 +208,4 @@ def _blocks(source: SourceFile) -> Iterator[tuple[int, str, bool]]:
 
 def _is_remarkable(block: str) -> bool:
     """Whether it may hold comments, a document's begin, or what is refused."""
-    return block.startswith(("#", _DOCUMENT)) or any(sign in block for sign in ("\n#", f"\n{_DOCUMENT}", "\0"))
-
-
-def _first_line(source: SourceFile) -> str:
-    """The first line that is neither blank nor a comment, or nothing."""
-    return next((line for line in islice(source.lines(), _SNIFFED_LINES) if line.strip() and line[0] != "#"), "")
-
-
-def _fields(text: str) -> list[str]:
-    """Columns parted by tabs or by blanks; other white space, such as a no-break space, belongs to the token."""
-    return text.rstrip("\t ").split("\t") if "\t" in text else [part for part in text.split(" ") if part]
-
-
-def _problem(fields: list[str], width: int, name: str, line: int) -> Problem | None:
-    if len(fields) < 2:
-        message = f"only one column: {quoted(fields[0])} has no tag"
-        return Problem("missing_label", message, name, line, "tag", excerpt(fields[0]))
-    if len(fields) != width:
-        message = f"{len(fields)} columns where the lines before have {width}"
-        return Problem("ragged_row", message, name, line, value=excerpt(" ".join(fields)))
-    if not fields[0].strip():
-        return Problem("missing_text", "the token is empty", name, line, "token")
-    if "\0" in fields[0] + fields[-1]:
-        return Problem("nul_byte", "the line holds a NUL byte", name, line, "token" if "\0" in fields[0] else "tag")
-    return label_problem(fields[-1], (name, line, "tag"))
+    return block.startswith(("#", DOCUMENT)) or any(sign in block for sign in ("\n#", f"\n{DOCUMENT}", "\0"))

@@ -113,7 +113,10 @@ def test_columns_without_a_name_are_ignored() -> None:
         ({"body": "text"}, CLASSIFICATION, "fields of classification: text, label"),
         ({"text_pair": "b"}, CLASSIFICATION, "fields of classification: text, label"),
         ({"text": 1}, SIMILARITY, "fields of similarity: text, text_pair, score, label"),
-        ({"text": "token"}, TAGGING, "CoNLL has no header"),
+        ({"label": "token"}, TAGGING, "fields of tagging: token, tag, tokens"),
+        ({"token": "1", "tags": "ner"}, TAGGING, "give token and tag"),
+        ({"token": "2", "tag": 2}, TAGGING, "'2' is given for both"),
+        ({"tokens": 1}, TAGGING, "cannot be mapped"),
         ({"text": "body", "label": "body"}, CLASSIFICATION, "'body' is given for both 'text' and 'label'"),
     ],
 )

@@ -11,11 +11,11 @@ from models_store.artifacts import ArtifactStore
 from models_store.database import Database
 from models_store.datasets import OnError, Outcome, Upload, Wishes
 from models_store.errors import InvalidInputError, Problem
-from tests.models_store.datasets import corpus, corpus_sheets
+from tests.models_store.datasets import corpus, corpus_sheets, corpus_tagging
 from tests.models_store.datasets.corpus import Case, Place
 from tests.models_store.datasets.files import upload
 
-CASES = [*corpus.CASES, *corpus_sheets.CASES]
+CASES = [*corpus.CASES, *corpus_sheets.CASES, *corpus_tagging.UNUSUAL]
 
 
 def wishes(case: Case) -> Wishes:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_store.datasets.readers.spans import Span, words_and_tags
+from models_store.datasets.readers.marks import Span, words_and_tags
 from models_store.tasks import TaskName
 from models_store.tasks.bio import entity_spans
 from models_store.tasks.words import WordSplitter
@@ -153,7 +153,7 @@ def test_the_words_of_a_text_lose_nothing_and_know_their_spans(marked: tuple[str
 
     words, tags = words_and_tags(text, spans, WordSplitter())
 
-    assert "".join("".join(words).split()) == "".join(text.split())
-    whole = ["".join("".join(words[first:last]).split()) for _, first, last in entity_spans(tags)]
+    assert "".join("".join(word.text for word in words).split()) == "".join(text.split())
+    whole = ["".join("".join(word.text for word in words[first:last]).split()) for _, first, last in entity_spans(tags)]
     marks = ["".join(text[span.start : span.end].split()) for span in spans]
     assert whole == [mark for mark in marks if mark and unicodedata.normalize("NFC", mark)]

@@ -77,7 +77,7 @@ def test_without_a_validation_file_one_is_cut_off(
 def test_rows_of_every_task(sqlite: Database, store: ArtifactStore) -> None:
     tagging = store_files(sqlite, store, CONLL, TaskName.TAGGING, validation=CONLL)
     assert rows_of(store, tagging, "train")[0] == {"tokens": ["word0", "after"], "tags": ["B-X", "O"]}
-    assert (tagging.format, tagging.columns) == ("conll", {})
+    assert (tagging.format, tagging.columns) == ("conll", {"token": "1", "tag": "2"})
     graded = store_files(sqlite, store, GRADED, TaskName.SIMILARITY, validation=GRADED)
     assert rows_of(store, graded, "train")[3] == {"text": "a3", "text_pair": "b3", "score": 3.0}
     assert graded.columns == {"text": "sentence1", "text_pair": "sentence2", "score": "score"}
