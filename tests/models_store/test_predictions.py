@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ class Echo:
     def __init__(self) -> None:
         self.answered = []
 
-    def predict(self, examples: list[str], _: PredictOptions) -> list[Prediction]:
+    def predict(self, examples: list[str], _: PredictOptions, *, tick: Callable[[], None]) -> list[Prediction]:
+        tick()
         if len(self.answered) + len(examples) > self.most:
             raise MemoryError
         self.answered += examples
@@ -90,7 +92,7 @@ def test_another_process_goes_on_behind_the_last_part(
     began = predictions.get(db, row.id).started_at
     predictions.TURNS.release(db, Turn(row.id, 1))
     echo.most, echo.answered = ROWS, []
-    monkeypatch.setattr(answering, "_count", None)  # the rows have been counted
+    monkeypatch.setattr(answering, "_examine", None)  # the rows have been counted
 
     answer(db, store, claimed(db), most_unpacked=None)
 
@@ -119,10 +121,10 @@ def test_one_that_runs_is_cancelled_after_the_part_that_it_is_at(
     row = submit(db, store)
     predict = echo.predict
 
-    def cancelled_meanwhile(examples: list[str], options: PredictOptions) -> list[Prediction]:
+    def cancelled_meanwhile(examples: list[str], options: PredictOptions, **more: Any) -> list[Prediction]:
         if not echo.answered:
             assert predictions.cancel(db, row.id).status == PredictionStatus.RUNNING
-        return predict(examples, options)
+        return predict(examples, options, **more)
 
     monkeypatch.setattr(echo, "predict", cancelled_meanwhile)
 
@@ -154,7 +156,6 @@ TWO_SHEETS = workbook(train=[("text",), ("x",)], test=[("text",), ("y",)])
 @pytest.mark.parametrize(
     ("content", "question", "code"),
     [
-        (TWO_SHEETS, {}, "unclear_splits"),
         (b"text,n,N\nx,1,2\n", {}, "duplicate_column"),
         (b"colour\nx\n", {}, "missing_column"),
         (b"text,prediction_error\nx,1\n", {}, "column_taken"),
