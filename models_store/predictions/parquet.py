@@ -50,7 +50,7 @@ class _MisfitError(Exception):
 def write_parquet(answered: Answered, path: Path) -> None:
     """Write the rows and their answers; at no time are more than a row group of them in memory."""
     sheet = answered.sheet()
-    kept = sheet.schema if isinstance(sheet, ColumnarSheet) else _inferred(answered)
+    kept = sheet.schema if isinstance(sheet, ColumnarSheet) else _inferred(answered, sheet.header)
     kept = pa.schema([_writable(field) for field in kept], kept.metadata)
     while True:
         try:
@@ -71,8 +71,7 @@ def _write(answered: Answered, path: Path, kept: pa.Schema) -> None:
             some = list(islice(answers, len(piece)))
             arrays = [*_arrays(piece, kept), *(pa.array([row[f.name] for row in some], f.type) for f in added)]
             group.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-            full = sum(map(len, group)) >= GROUP_ROWS or sum(batch.nbytes for batch in group) >= _GROUP_BYTES
-            if full:
+            if sum(map(len, group)) >= GROUP_ROWS or sum(batch.nbytes for batch in group) >= _GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(group, schema))
                 group.clear()
         if group:
@@ -85,7 +84,7 @@ def _pieces(answered: Answered) -> Iterator[Piece]:
     if isinstance(sheet, ColumnarSheet):
         yield from answered.pulse.over(sheet.batches())
         return
-    rows = (_clean(record) for _, record in answered.pulse.over(records(sheet)))
+    rows = (_named(record) for _, record in answered.pulse.over(records(sheet)))
     while piece := list(islice(rows, _ROWS)):
         yield piece
 
@@ -104,15 +103,20 @@ def _array(values: Sequence[Any], field: pa.Field) -> pa.Array:
     if field.type == _TEXT:
         values = [None if value is None else as_text(value) for value in values]
     try:
-        return pa.array(values, field.type)
+        return pa.array([_clean(value) for value in values], field.type)
     except _MISFIT as error:
         if field.type == _TEXT:
             raise
         raise _MisfitError(field.name) from error
 
 
+def _named(record: Record) -> Record:
+    """The row with names that can be written."""
+    return {escaped(name): value for name, value in record.items()}
+
+
 def _clean(value: Any) -> Any:
-    """A value of JSON without halves of surrogate pairs."""
+    """A value without halves of surrogate pairs, as it goes into columns that are not text."""
     if isinstance(value, str):
         return escaped(value)
     if isinstance(value, dict):
@@ -120,10 +124,9 @@ def _clean(value: Any) -> Any:
     return [_clean(part) for part in value] if isinstance(value, list) else value
 
 
-def _inferred(answered: Answered) -> pa.Schema:
+def _inferred(answered: Answered, header: Sequence[str]) -> pa.Schema:
     """The columns of a file that says nothing of their types, in the order in which they come."""
-    sheet = answered.sheet()
-    types: dict[str, pa.DataType] = {escaped(name): pa.null() for name in sheet.header if name.strip()}
+    types: dict[str, pa.DataType] = {name: pa.null() for name in header if name.strip()}
     for piece in _pieces(answered):
         for name in dict.fromkeys(name for row in piece for name in row):
             found = _type([row.get(name) for row in piece])
@@ -133,7 +136,7 @@ def _inferred(answered: Answered) -> pa.Schema:
 
 def _type(values: Sequence[Any]) -> pa.DataType:
     try:
-        return pa.infer_type(values)
+        return pa.infer_type([_clean(value) for value in values])
     except _MISFIT:
         return _TEXT
 
