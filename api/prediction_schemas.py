@@ -34,7 +34,9 @@ class FilePredictionOut(BaseModel):
     task: TaskName
     file_name: str
     format: Annotated[OutputFormat, Field(description="Of the file of answers")]
-    columns: dict[str, str]
+    columns: Annotated[
+        dict[str, str], Field(description="Our field → the file's column; of a workbook complete once it is read")
+    ]
     progress: PredictionProgress
     failed_rows: Annotated[int, Field(description="Rows without an answer; their `prediction_error` says why")]
     error: JobError | None

@@ -28,6 +28,10 @@ BATCH_TOKENS = 512  # padded, at a time; 4096 take half as long again on a CPU, 
 LOGITS, EMBEDDING = "logits", "embedding"  # what the models' outputs are called
 
 
+def _no_tick() -> None:
+    """Nobody wants to know."""
+
+
 class UnexpectedOutputError(RuntimeError):
     """The model's output is not of the shape that its task needs."""
 
@@ -161,22 +165,31 @@ class Predictor:
             prediction["truncated"] = True
         return prediction
 
-    def logits(self, encoded: Sequence[Encoded], batch_tokens: int = BATCH_TOKENS) -> list[Logits]:
-        """Logits of any number of examples, one array each, in the order given; windows are batched by length."""
+    def logits(
+        self, encoded: Sequence[Encoded], batch_tokens: int = BATCH_TOKENS, tick: Callable[[], None] = _no_tick
+    ) -> list[Logits]:
+        """Logits of any number of examples, one array each, in the order given; windows are batched by length.
+
+        ``tick`` is called before each batch; what it raises ends the work.
+        """
         owned = [self.windows(e) for e in encoded]
         flat = [window.encoded for windows in owned for window in windows]
-        return self.merge(owned, _in_batches(self.infer, flat, batch_tokens))
+        return self.merge(owned, _in_batches(self.infer, flat, batch_tokens, tick))
 
     def embeddings(self, encoded: Sequence[Encoded]) -> list[NDArray[np.float32]]:
         """What `embed` gives for any number of texts, in the order given; they are batched by length."""
         return _in_batches(self.embed, encoded, BATCH_TOKENS)
 
     def predict(
-        self, examples: Sequence[Any], options: PredictOptions = DEFAULT_OPTIONS, batch_tokens: int = BATCH_TOKENS
+        self,
+        examples: Sequence[Any],
+        options: PredictOptions = DEFAULT_OPTIONS,
+        batch_tokens: int = BATCH_TOKENS,
+        tick: Callable[[], None] = _no_tick,
     ) -> list[Prediction]:
-        """Answers for parsed examples, in the order given."""
+        """Answers for parsed examples, in the order given; of ``tick`` see `logits`."""
         encoded = self.encode(examples)
-        rows = zip(self.logits(encoded, batch_tokens), examples, encoded, strict=True)
+        rows = zip(self.logits(encoded, batch_tokens, tick), examples, encoded, strict=True)
         return [self.decode(values, example, e, options) for values, example, e in rows]
 
     def _run(
@@ -224,10 +237,14 @@ def embedding_width(config: Mapping[str, Any]) -> int | None:
 
 
 def _in_batches(
-    run: Callable[[Sequence[Encoded]], list[NDArray[np.float32]]], encoded: Sequence[Encoded], batch_tokens: int
+    run: Callable[[Sequence[Encoded]], list[NDArray[np.float32]]],
+    encoded: Sequence[Encoded],
+    batch_tokens: int,
+    tick: Callable[[], None] = _no_tick,
 ) -> list[NDArray[np.float32]]:
     results: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(encoded)
     for indices in batches_by_length([len(e) for e in encoded], batch_tokens):
+        tick()
         for index, values in zip(indices, run([encoded[i] for i in indices]), strict=True):
             results[index] = values
     return results

@@ -140,6 +140,19 @@ def open_sheet(opened: Opened, report: Report) -> Sheet:
     return (JsonSheet if _is_json(opened.source) else DelimitedSheet)(opened.source, report)
 
 
+def needs_workbook(source: SourceFile) -> bool:
+    """Whether all of a workbook has to be read before anything is known of its rows; cheap."""
+    if not source.head().startswith(_ZIP):
+        return False
+    if source.is_packed or is_workbook(source.path):
+        return True
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            return any(archive.open(member).read(len(_ZIP)) == _ZIP for member in archive.infolist())
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError):
+        return False  # whoever opens it says what is wrong
+
+
 def open_tagged(opened: Opened, mapping: Mapping[str, str]) -> TaggedFile:
     """The reader of a file with tagged text.
 

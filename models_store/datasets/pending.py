@@ -15,12 +15,14 @@ from models_store.datasets.service import get, manifest_of
 from models_store.datasets.source import SourceFile, check_encoding
 from models_store.datasets.uploads import Wishes, check
 from models_store.encoders import EncoderCatalogue
-from models_store.errors import InvalidInputError, NotFoundError, Problem, TooLargeError
+from models_store.errors import InvalidInputError, LeaseLostError, NotFoundError, Problem, TooLargeError
 from models_store.leases import MAX_DEATHS, Turn, Turns
+from models_store.logging import get_logger
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
 
 _BEAT_SECONDS = 2.0
+log = get_logger(__name__)
 _SHOWN_ERRORS = 100
 _GIVEN_UP = Problem("validation_failed", f"reading the files was given up: {MAX_DEATHS} processes have died at it")
 TURNS = Turns(
@@ -65,6 +67,12 @@ def validate(
             return _refuse(db, store, turn, error.problems, error.error_count)
         except (TooLargeError, NotFoundError) as error:  # or an encoder that has gone meanwhile
             return _refuse(db, store, turn, [Problem(error.code, error.message)], 1)
+        except (LeaseLostError, MemoryError, *DATABASE_AWAY):  # another attempt may have more luck
+            raise
+        except Exception as error:  # would come again with every attempt
+            log.exception("an upload cannot be read", id=turn.id)
+            message = f"the file cannot be read, which is a mistake of this service: {type(error).__name__}"
+            return _refuse(db, store, turn, [Problem("internal_error", message)], 1)
         TURNS.beat(db, turn)  # nobody else may be at it now
         store.delete(dataset_key(turn.id))  # what an attempt left that died before it could say so
         manifest = manifest_of(turn.id, values["schema_"], values["splits"])

@@ -134,10 +134,7 @@ def _cleaned(table: Table, sheet: Sheet, reading: Reading, report: Report) -> It
         elif (split := _split(cells[width])) is not None:
             yield LocatedRow(line, values, split=split)
         else:
-            message = f"{quoted(str(cells[width]))} is no split; write train, validation or test"
-            report.wrong_row(
-                Problem("unknown_split", message, name, line, table.split_column, excerpt(str(cells[width])))
-            )
+            report.wrong_row(_unknown_split(name, line, table.split_column, cells[width]))
 
 
 def _split(cell: Cell) -> str | None:
@@ -216,7 +213,8 @@ def _tagged_rows(table: Table, file: TaggedFile, seen: _Seen, report: Report) ->
 
 
 def _unknown_split(name: str, line: int, column: str, value: Cell) -> Problem:
-    message = f"{quoted(str(value))} is no split; write train, validation or test"
+    what = "nothing says what the row is for" if value in (None, "") else f"{quoted(str(value))} is no split"
+    message = f"{what}; write train, validation or test"
     return Problem("unknown_split", message, name, line, column, excerpt(str(value)))
 
 

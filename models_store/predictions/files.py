@@ -12,12 +12,12 @@ from sqlmodel import Session, col, select
 
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database, db_now
-from models_store.datasets.formats import open_sheet, open_single
+from models_store.datasets.formats import needs_workbook, open_sheet, open_single
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile, check_encoding, display_name
 from models_store.errors import ConflictError, NotFoundError
 from models_store.leases import MAX_DEATHS, Turns
-from models_store.predictions.columns import input_columns
+from models_store.predictions.columns import check_mapping, input_columns
 from models_store.tables import FilePrediction, ModelVersion, PredictionStatus
 from models_store.tasks import task_from_config
 
@@ -71,6 +71,8 @@ def submit(
 ) -> FilePrediction:
     """Store a file, to be answered by a version of a model.
 
+    A workbook, which cannot be read in part, is looked into by the process that answers it.
+
     Raises:
         UnreadableFileError: Its beginning cannot be read.
         InvalidDatasetError: It lacks a column that the model reads.
@@ -84,15 +86,19 @@ def submit(
             while chunk := stream.read(_CHUNK):
                 target.write(chunk)
         source = SourceFile(display_name(filename, "file"), path, most_unpacked, check_encoding(question.encoding))
-        sheet = open_sheet(open_single(source, folder), Report())
-        columns = input_columns(source, sheet, task.name, question.columns)
+        columns = check_mapping(question.columns, task.name)
+        form = OutputFormat.CSV
+        if not needs_workbook(source):
+            sheet = open_sheet(open_single(source, folder), Report())
+            columns = input_columns(source, sheet, task.name, columns)
+            form = _LIKE.get(sheet.format, form)
         row = FilePrediction(
             model=version.model,
             version=version.version,
             artifact=version.artifact,
             task=task.name.value,
             file_name=source.name,
-            format=(question.format or _LIKE.get(sheet.format, OutputFormat.CSV)).value,
+            format=(question.format or form).value,
             columns=columns,
             encoding=question.encoding,
         )

@@ -34,6 +34,7 @@ class ColumnarSheet:
             schema = _schema(source.path, self.format)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from error
+        self.schema = schema
         self.header: Sequence[str] = schema.names
         self._names = _class_names(schema)
 
@@ -52,6 +53,24 @@ class ColumnarSheet:
                     yield number, row
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error, number + 1) from error
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow holds them, with all columns, a few hundred at a time."""
+        number = 0
+        try:
+            for batch in batches(self._source.path, list(self.header), self._at_a_time):
+                yield batch
+                number += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error, number + 1) from error
+
+    def records(self) -> Iterator[tuple[int, dict[str, Cell]]]:
+        """Each row's number and its values as they stand, also where they are numbers of names."""
+        number = 0
+        for batch in self.batches():
+            for row in zip(*map(_cells, batch.columns), strict=True):
+                number += 1
+                yield number, dict(zip(self.header, row, strict=True))
 
     def _rows_at_a_time(self) -> int:
         """So many that they do not fill the memory."""
@@ -97,7 +116,16 @@ def _cell(scalar: pa.Scalar) -> Cell:
             plain = scalar.cast(pa.timestamp(scalar.type.unit)) if is_zoned else scalar
             return str(plain.cast(pa.string()).as_py())
         except _NO_VALUE:
-            return object()
+            return _inner(scalar)
+
+
+def _inner(scalar: pa.Scalar) -> Cell:
+    """A list or an object of which a part is none of Python's values."""
+    if isinstance(scalar, pa.StructScalar):
+        return {name: _cell(part) for name, part in scalar.items()}
+    if isinstance(scalar, pa.ListScalar) and not isinstance(scalar, pa.MapScalar):
+        return _cells(scalar.values)
+    return object()
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

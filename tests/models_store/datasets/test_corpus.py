@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,10 @@ def files(case: Case) -> list[Upload]:
     return [upload("train", case.content, "file")]
 
 
+REPORTS = Path(__file__).with_name("reports.json")  # by `python -m tests.models_store.datasets.reports`, and then read
+EXACT: dict[str, Any] = json.loads(REPORTS.read_text(encoding="utf-8")) if REPORTS.exists() else {}
+
+
 def placed(problems: list[Problem]) -> list[Place]:
     return [(problem.code, problem.line, problem.column) for problem in problems]
 
@@ -37,6 +43,21 @@ def dry_run(store: ArtifactStore, case: Case) -> tuple[Outcome, dict[str, Any], 
         return datasets.dry_run(store, files(case), wishes(case))
     except InvalidInputError as error:
         return error
+
+
+def report_of(found: tuple[Outcome, dict[str, Any], dict[str, Any]] | InvalidInputError) -> dict[str, Any]:
+    """All that is said of a file, without what there is nothing of."""
+    if isinstance(found, InvalidInputError):
+        said: dict[str, Any] = {"errors": [problem.to_json() for problem in found.problems]}
+    else:
+        outcome, splits, _ = found
+        said = {
+            "errors": [problem.to_json() for problem in outcome.report.errors.kept],
+            "skipped": [problem.to_json() for problem in outcome.report.skipped.kept],
+            "warnings": outcome.warnings,
+            "splits": splits,
+        }
+    return {name: part for name, part in said.items() if part}
 
 
 def test_the_corpus_is_large_and_each_name_is_one_of_its_own() -> None:
@@ -61,6 +82,16 @@ def test_a_dry_run_says_exactly_what_is_to_be_said(store: ArtifactStore, case: C
     if case.labels is not None:
         assert outcome.findings is not None
         assert sorted(label["label"] for label in outcome.findings.labels) == case.labels
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_report_is_exact(store: ArtifactStore, case: Case) -> None:
+    """Every word of it: file, line, column, code, message, and the value cut short."""
+    assert report_of(dry_run(store, case)) == EXACT.get(case.name, {})
+
+
+def test_no_exact_report_is_of_a_file_that_is_gone() -> None:
+    assert EXACT.keys() <= {case.name for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

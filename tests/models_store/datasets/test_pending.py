@@ -104,6 +104,22 @@ def test_one_that_kills_every_process_is_given_up(
     assert "3 processes" in (given_up.errors or [])[0]["message"]
 
 
+def test_what_nobody_has_thought_of_ends_it_with_a_reason(
+    db: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = put_aside(db, store)
+
+    def mistaken(*_: object, **__: object) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(pending, "read", mistaken)
+
+    assert pending.validate(db, store, claimed(db), most_unpacked=None) == DatasetStatus.INVALID
+
+    told = (datasets.get(db, dataset.id).errors or [])[0]
+    assert (told["code"], "KeyError" in told["message"]) == ("internal_error", True)
+
+
 def test_one_that_is_handed_back_is_had_at_once(db: Database, store: ArtifactStore) -> None:
     put_aside(db, store)
     turn = claimed(db)

@@ -101,6 +101,42 @@ def test_quoted_line_breaks_in_a_file_with_tabs_are_no_rows(tmp_path: Path) -> N
     assert read_back(tmp_path, as_csv(rows, "\t")) == rows
 
 
+# What a workbook can hold: no control characters, and not more characters than a cell takes.
+cells = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=30).filter(
+    lambda text: text.strip() != "" and not text.startswith("=")
+)
+
+
+@given(st.lists(st.tuples(cells, labels), min_size=1, max_size=6))
+def test_workbooks_of_any_rows_are_read_back(tmp_path_factory: pytest.TempPathFactory, rows: Rows) -> None:
+    written = workbook(Sheet1=[("text", "label"), *rows])
+
+    assert read_back(tmp_path_factory.getbasetemp(), written) == [(text, label) for text, label in rows]
+
+
+label_sets = st.lists(st.sampled_from(["a", "b", "Ä ö", "x, y"]), unique=True, max_size=3).map(sorted)
+
+
+@pytest.mark.parametrize("form", ["json lines", "parquet", "csv"])
+@given(st.lists(st.tuples(texts, label_sets), min_size=1, max_size=6))
+def test_rows_with_several_labels_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, form: str, rows: list[tuple[str, list[str]]]
+) -> None:
+    content = {
+        "json lines": lambda: "".join(json.dumps({"text": t, "label": ls}) + "\n" for t, ls in rows).encode(),
+        "parquet": lambda: parquet(
+            pa.table({"text": [t for t, _ in rows], "label": pa.array([ls for _, ls in rows], pa.list_(pa.string()))})
+        ),
+        "csv": lambda: as_csv([(t, "|".join(ls)) for t, ls in rows]),
+    }[form]()
+    separator = "|" if form == "csv" else None
+
+    table, problems = read_whole(source(tmp_path_factory.getbasetemp(), content), label_separator=separator)
+
+    assert problems.kept == []
+    assert [(row.values["text"], row.values["label"]) for row in table.rows] == rows
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_hostile_texts_keep_every_character(tmp_path: Path, form: str) -> None:
     rows = [(text, "ab"[number % 2]) for number, text in enumerate(HOSTILE)]
@@ -124,12 +160,13 @@ sentences = st.lists(
 )
 
 
+@pytest.mark.parametrize("separator", [" ", "\t"])
 @given(sentences)
 def test_sentences_are_read_back_as_they_were(
-    tmp_path_factory: pytest.TempPathFactory, given_sentences: list[list[tuple[str, str]]]
+    tmp_path_factory: pytest.TempPathFactory, separator: str, given_sentences: list[list[tuple[str, str]]]
 ) -> None:
     sentence_of = [("certainly", "B-X"), ("tagged", "O")]
-    content = "".join("".join(f"{w} {t}\n" for w, t in s) + "\n" for s in [*given_sentences, sentence_of])
+    content = "".join("".join(f"{w}{separator}{t}\n" for w, t in s) + "\n" for s in [*given_sentences, sentence_of])
 
     table, problems = read_whole(source(tmp_path_factory.getbasetemp(), content), TaskName.TAGGING)
 
