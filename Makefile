@@ -10,12 +10,16 @@ BIN := $(VENV)/bin
 LOCK := $(shell { sed '/^\[tool\./,$$d' pyproject.toml; cat constraints.txt; } | sha256sum | cut -c1-16)
 STAMP := $(VENV)/.installed-$(LOCK)
 
-.PHONY: help setup demo serve test check format lock clean
+# The page is built once, by the Node.js that came with the other tools; while the service runs nothing is.
+PAGE := api/web/index.html
+NPM := cd web && PATH="$(abspath $(BIN)):$$PATH" npm --silent
+
+.PHONY: help setup demo serve test test-browser check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-8s %s\n", $$1, $$2 }'
 
-setup: $(STAMP) ## Create .venv and install the locked dependencies
+setup: $(STAMP) $(PAGE) ## Create .venv, install the locked dependencies, build the page
 
 $(STAMP):
 	@echo "Installing into $(VENV) (once; torch is large, this takes a minute or several)"
@@ -24,20 +28,32 @@ $(STAMP):
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,embedded,worker,dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
-demo: $(STAMP) ## Train all three sample models and ask them
+web/node_modules: web/package-lock.json | $(STAMP)
+	@$(NPM) ci --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+$(PAGE): web/node_modules web/build.mjs $(wildcard web/src/*)
+	@$(NPM) run build
+
+demo: $(STAMP) $(PAGE) ## Train all three sample models and ask them
 	@$(BIN)/python examples/demo.py
 
-serve: $(STAMP) ## Run API, worker and broker on 127.0.0.1:8000 until Ctrl-C
+serve: $(STAMP) $(PAGE) ## Run API, worker and broker on 127.0.0.1:8000 until Ctrl-C
 	@exec $(BIN)/thawline serve
 
-test: $(STAMP) ## Run the whole test suite
+test: $(STAMP) $(PAGE) ## Run the whole test suite
 	@$(BIN)/python -m pytest
 
-check: $(STAMP) ## Lint, format check, types, architecture
+test-browser: $(STAMP) $(PAGE) ## Install Chromium (Debian) and try the page in it
+	@command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	@$(BIN)/python -m pytest tests/browser
+
+check: $(STAMP) web/node_modules ## Lint, format check, types, architecture
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(NPM) run check
 
 format: $(STAMP) ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -47,4 +63,4 @@ lock: ## Resolve the newest dependencies anew and write constraints.txt
 	@$(PYTHON) scripts/lock.py
 
 clean: ## Remove .venv and caches (the data in .thawline stays)
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) api/web web/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -74,5 +74,5 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     app.include_router(oip.probes, dependencies=[Depends(known_parameters)])
     for module in (jobs, models, aliases, exports, oip, openai):
         app.include_router(module.router, dependencies=keyed)
-    app.mount("/web", StaticFiles(directory=service.WEB), name="web")
+    app.mount("/web", StaticFiles(directory=service.WEB, check_dir=False), name="web")
     return app

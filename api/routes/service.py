@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -62,9 +62,14 @@ def metrics(services: ServicesDep) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-def page() -> FileResponse:
+def page() -> Response:
     """The web page."""
-    return FileResponse(WEB / "index.html")
+    index = WEB / "index.html"
+    if not index.is_file():
+        return PlainTextResponse(
+            "The page has not been built (make setup builds it); the HTTP reference is at /docs.\n"
+        )
+    return FileResponse(index)
 
 
 @contextmanager

@@ -16,6 +16,9 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout whose `.venv` was set up by an earlier run."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "web").mkdir()
+    for name in ("package-lock.json", "build.mjs"):
+        shutil.copy(ROOT / "web" / name, tmp_path / "web")
     assert installs(tmp_path)
     database = subprocess.run(["make", "-pn"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     (recipe,) = [line for line in database.splitlines() if line.startswith(("LOCK :=", "LOCK ::="))]
