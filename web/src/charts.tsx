@@ -63,6 +63,7 @@ function drawMark(plot: uPlot, mark: Props["mark"]): void {
   ctx.lineTo(x, bbox.top + bbox.height);
   ctx.stroke();
   ctx.font = `${12 * devicePixelRatio}px sans-serif`;
+  ctx.textAlign = "left";
   ctx.fillText(mark.label, x + 5 * devicePixelRatio, bbox.top + 14 * devicePixelRatio);
   ctx.restore();
 }

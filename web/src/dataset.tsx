@@ -81,13 +81,14 @@ function Figures({ dataset }: { dataset: Dataset }): JSX.Element {
   const query = encoder ? `?encoder=${encodeURIComponent(encoder)}` : "";
   const { data, error } = useAsked<Statistics>(`/datasets/${dataset.id}/statistics${query}`);
   const found = data?.splits[split];
+  const labels = found?.labels.filter((one) => dataset.task !== "tagging" || one.label !== "O") ?? [];
   return (
     <Card title="Labels and lengths" aside={<SplitChoice dataset={dataset} split={split} onSplit={setSplit} />}>
       <Failure error={error} />
       {!data && !error && <Loading what="statistics" />}
       {found && (
         <div class="columns">
-          {found.labels.length > 0 && <Bars caption={`Rows of each label (${count(found.rows)} in all)`} bars={found.labels.map((one) => ({ label: one.label, value: one.rows, text: `${count(one.rows)} (${percent(one.rows / found.rows)})` }))} />}
+          {labels.length > 0 && <Bars caption={`Rows of each label (${count(found.rows)} in all)`} bars={labels.map((one) => ({ label: one.label, value: one.rows, text: `${count(one.rows)} (${percent(one.rows / found.rows)})` }))} />}
           <Lengths caption="Characters of a row" spread={found.characters} />
           {found.word_pieces ? (
             <div>

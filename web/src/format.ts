@@ -15,6 +15,13 @@ export function bytes(value: number): string {
   return `${value.toFixed(unit === 0 || value >= 100 ? 0 : 1)} ${units[unit]}`;
 }
 
+/** A span of time, as vaguely as it is known. */
+export function about(low: number, high: number): string {
+  if (high < 90) return `${Math.max(1, Math.round(low))} to ${Math.round(high)} seconds`;
+  if (high < 5400) return `${Math.max(1, Math.round(low / 60))} to ${Math.ceil(high / 60)} minutes`;
+  return `${Math.max(0.5, Math.round(low / 1800) / 2)} to ${Math.ceil(high / 1800) / 2} hours`;
+}
+
 export function duration(seconds: number): string {
   if (seconds < 1) return "under a second";
   if (seconds < 60) return `${Math.round(seconds)} s`;

@@ -144,7 +144,7 @@ const SHOWN = 50;
 
 function Events({ events }: { events: JobEvent[] }): JSX.Element {
   const [all, setAll] = useState(false);
-  const shown = all ? events : events.slice(-SHOWN);
+  const shown = (all ? events : events.slice(-SHOWN)).toReversed(); // the newest first
   return (
     <>
       {events.length > shown.length && <button type="button" class="plain" onClick={() => setAll(true)}>Show all {events.length}</button>}

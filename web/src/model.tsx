@@ -1,8 +1,8 @@
 // One model: its versions side by side, and which of them is asked.
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { type Job, type Model, type Version, call, save } from "./api";
-import { bytes, figure, metricName, when } from "./format";
+import { type Job, type Model, type Report, type Version, call, save } from "./api";
+import { bytes, count, figure, metricName, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
 import { metricsOfVersion } from "./models";
 import { Card, Facts, Failure, Loading, Scroll, Sure } from "./parts";
@@ -81,9 +81,10 @@ function Versions({ model, versions, changed }: { model: Model; versions: Versio
     ["Encoder", (version) => version.base_model],
     ["Strategy", (version) => version.strategy],
     ["Head", (version) => version.head],
-    ["Size", (version) => bytes(version.size_bytes)],
+    ["All files", (version) => bytes(version.size_bytes)],
     ["Created", (version) => when(version.created_at)],
   ];
+  const shown = versions.map((version) => version.version).join();
   const path = (version: Version, rest: string) => `/models/${encodeURIComponent(model.name)}/versions/${version.version}/${rest}`;
   return (
     <>
@@ -108,7 +109,8 @@ function Versions({ model, versions, changed }: { model: Model; versions: Versio
                 {versions.map((version) => <td key={version.version}>{cell(version)}</td>)}
               </tr>
             ))}
-            <Differences versions={versions} />
+            <Served key={`served ${shown}`} versions={versions} />
+            <Differences key={`different ${shown}`} versions={versions} />
             <tr>
               <th scope="row"><span class="unseen">What to do with it</span></th>
               {versions.map((version) => (
@@ -138,6 +140,25 @@ const FIELDS: Record<string, keyof Version> = { "Data set": "dataset_id", Encode
 function differ(title: string, versions: Version[]): boolean {
   const field = FIELDS[title];
   return field !== undefined && new Set(versions.map((version) => version[field])).size > 1;
+}
+
+/** What the reports say of serving, and how much was learnt from. */
+function Served({ versions }: { versions: Version[] }): JSX.Element {
+  const reports = versions.map((version) => useAsked<Report>(`/models/${encodeURIComponent(version.model)}/versions/${version.version}/report`).data);
+  const served = (report: Report) => report.precision?.figures?.[report.precision.served];
+  const rows: [string, (report: Report) => ComponentChildren][] = [
+    ["Training rows", (report) => (report.rows["train"] ? count(report.rows["train"].rows) : "–")],
+    ["Served in", (report) => report.precision?.served ?? "–"],
+    ["Latency", (report) => { const ms = served(report)?.milliseconds; return ms == null ? "–" : `${ms.toFixed(1)} ms a text`; }],
+    ["Model file", (report) => { const one = served(report); return one ? bytes(one.size_bytes) : "–"; }],
+  ];
+  return (
+    <>
+      {rows.map(([title, cell]) => (
+        <tr key={title}><th scope="row">{title}</th>{reports.map((report, index) => <td key={index}>{report ? cell(report) : "–"}</td>)}</tr>
+      ))}
+    </>
+  );
 }
 
 /** Hyperparameters in which the versions' jobs differ. */

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, type Dataset, type Job, type Page, type Plan, call } from "./api";
 import { rowsOf } from "./datasets";
-import { count, duration, phaseName } from "./format";
+import { about, count, phaseName } from "./format";
 import { go, useAction, useAsked } from "./hooks";
 import { Card, Failure, Loading } from "./parts";
 
@@ -60,8 +60,9 @@ function JobForm({ datasets, first }: { datasets: Dataset[]; first: string }): J
             <select name="dataset_id" value={id} onChange={(event) => setId(event.currentTarget.value)}>
               {datasets.map((one) => <option key={one.id} value={one.id}>{one.name} ({one.task})</option>)}
             </select>
-            <small>{dataset.task}: {rowsOf(dataset)}</small>
+            <small>{rowsOf(dataset)}</small>
           </label>
+          <div>Task <p class="given">{dataset.task}{dataset.multi_label && ", several labels"}</p><small>As the data set says</small></div>
           <label>Name of the model
             <input name="model" required pattern="[A-Za-z0-9][A-Za-z0-9._\-]*" maxLength={100} defaultValue={suggestedName(dataset.name)} />
             <small>A name that exists gets another version</small>
@@ -86,6 +87,7 @@ function suggestedName(name: string): string {
 function Choices({ task }: { task: string }): JSX.Element {
   return (
     <div class="grid">
+      <label>Encoder <input name="base_model" maxLength={63} placeholder="minilm-l6" /><small>One of those that this service has</small></label>
       <label>Strategy
         <select name="strategy"><option value="">hybrid</option><option value="finetune">finetune</option><option value="frozen">frozen</option></select>
         <small>hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest</small>
@@ -138,7 +140,7 @@ function PlanView({ body }: { body: Record<string, unknown> }): JSX.Element | nu
         {plan.steps.map((step, index) => <li key={index}><strong>{phaseName(step.phase)}</strong>: {step.description}</li>)}
       </ol>
       <p role="status">
-        {count(plan.rows)} training rows. {plan.estimate ? `About ${duration(plan.estimate.low_seconds)} to ${duration(plan.estimate.high_seconds)}, ${plan.estimate.basis}.` : "How long it takes is known once a job has run here."}
+        {count(plan.rows)} training rows. {plan.estimate ? `About ${about(plan.estimate.low_seconds, plan.estimate.high_seconds)}, ${plan.estimate.basis}.` : "How long it takes is known once a job has run here."}
         {plan.queue_length > 0 && ` ${count(plan.queue_length)} job(s) wait before it.`}
       </p>
     </Card>
