@@ -66,7 +66,7 @@ class DatasetOut(BaseModel):
     def of(cls, row: Dataset) -> DatasetOut:
         """The data set of a table row."""
         found = cls.model_validate(row, from_attributes=True)
-        found.scheme = row.schema_.get("scheme")
+        found.scheme = Scheme(row.schema_["scheme"]) if row.schema_.get("scheme") else None
         return found
 
 

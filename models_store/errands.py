@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +43,8 @@ class Work(Protocol):
 def run(work: Work) -> None:
     """Do what the standard input says, as the whole of this process."""
     os.nice(10)  # calls go first
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, signal.SIG_IGN)  # whoever started this process ends it, and says that it was no death
     errand = Errand.model_validate_json(sys.stdin.read())
     db = Database(errand.database_url)
     turn = Turn(errand.id, errand.attempt)

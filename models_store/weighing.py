@@ -25,6 +25,7 @@ from models_store.process import guarded
 ROWS = 256  # decoded at a time, unless they are large
 _OVERHEAD = 512 * 1024 * 1024  # bytes, of the process itself
 _SECONDS = 120.0
+_ROW = 16  # bytes, at least, of a row in a column
 _ENVIRONMENT = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}  # others reserve memory, which the bound counts
 
 
@@ -83,11 +84,21 @@ def decoded_size(batch: pa.RecordBatch) -> int:
 
 
 def _size(column: pa.Array) -> int:
+    """Of a column and all that is nested in it; a row costs something even where it holds nothing."""
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     elif isinstance(column, pa.RunEndEncodedArray):
         column = pc.run_end_decode(column)
-    return int(column.nbytes)
+    rows = len(column) * _ROW
+    if isinstance(column, pa.ExtensionArray):
+        return rows + _size(column.storage)
+    if isinstance(column, pa.StructArray):
+        return rows + sum(map(_size, column.flatten()))
+    if isinstance(column, pa.MapArray):
+        return rows + sum(_size(part) for part in (column.keys, column.items))
+    if hasattr(column, "flatten") and column.type.num_fields == 1:  # a list of any kind
+        return rows + _size(column.flatten())
+    return rows + int(column.nbytes)
 
 
 def _weigh(path: Path, most: int) -> Weight:

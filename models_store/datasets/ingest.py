@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models_store.datasets.census import Census, Vocabulary
@@ -77,7 +77,7 @@ class Collector:
 
     def _read_file(self, split: str, opened: Opened) -> None:
         before = self._report.errors.count
-        table = open_table(opened, self._reading, self._report)
+        table = self._open(split, opened)
         self.splits[split] = self._new(split, table)
         with ExitStack() as writers:
             into = {split: writers.enter_context(RowWriter(self.splits[split].path))}
@@ -102,6 +102,18 @@ class Collector:
             return f"no row of the file is for {split}"
         is_left_out = self._report.skipped.count or self._report.warnings()
         return "no row of the file can be used" if is_left_out else "the file holds no rows"
+
+    def _open(self, split: str, opened: Opened) -> Table:
+        """The file; of CoNLL the columns that the training file has them in, if it can be read so."""
+        train = self.splits["train"].table if split != "train" else None
+        told = self._reading.mapping
+        if train is None or train.format != "conll" or self._reading.task is not TaskName.TAGGING or told:
+            return open_table(opened, self._reading, self._report)
+        aside = Report(self._report.on_error)
+        same = open_table(opened, replace(self._reading, mapping=train.columns), aside)
+        if same.format == "conll" and not aside.errors.count:
+            return open_table(opened, replace(self._reading, mapping=train.columns), self._report)
+        return open_table(opened, self._reading, self._report)
 
     def _new(self, split: str, table: Table) -> SplitData:
         tagged = self._reading.task is TaskName.TAGGING

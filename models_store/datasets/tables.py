@@ -19,6 +19,7 @@ from models_store.errors import InvalidDatasetError, Problem, quoted
 from models_store.tasks import TaskName
 from models_store.tasks.bio import OUTSIDE, Scheme, check_tags, detect_scheme, disguised_entities, to_bio
 
+_NO_SPLITS = "column {column} says neither train nor validation nor test: it was ignored"
 _FIRST_ROWS = 50  # of which one says what it is for, if the column called split is meant so
 
 
@@ -117,18 +118,22 @@ def _cleaned(table: Table, sheet: Sheet, reading: Reading, report: Report) -> It
     wanted = [*table.columns.values(), *([table.split_column] if table.split_column else [])]
     width = len(table.columns)
     rows = sheet.rows(wanted)
+    ignored: str | None = None
     if table.split_column and SPLIT not in reading.mapping:
         first = list(islice(rows, _FIRST_ROWS))
         if first and all(_split(cells[width]) is None for _, cells in first):  # it is only called so
-            message = f"column {quoted(table.split_column)} says neither train nor validation nor test: it was ignored"
-            report.notice("split_column_ignored", message, name)
-            table.split_column = None
+            report.notice("split_column_ignored", _NO_SPLITS.format(column=quoted(table.split_column)), name)
+            ignored, table.split_column = table.split_column, None
         rows = chain(first, rows)
     for line, cells in rows:
         values = cleaner.clean(line, cells[:width])
         table.multi_label = cleaner.several
         if values is None:
             continue
+        if ignored is not None and _split(cells[width]) is not None:
+            message = f"the row is for {cells[width]}, but the first {_FIRST_ROWS} say of no split what they are for"
+            report.wrong(Problem("unknown_split", message, name, line, ignored, excerpt(str(cells[width]))))
+            ignored = None  # once is enough
         if table.split_column is None:
             yield LocatedRow(line, values)
         elif (split := _split(cells[width])) is not None:
@@ -152,16 +157,19 @@ class _Seen:
         tags: All tags, as written.
         has_texts: Whether some rows are texts with marks, and not only tokens.
         has_splits: Whether some say which split they are for.
+        has_others: Whether some say something else there.
     """
 
     tags: set[str] = field(default_factory=set)
     has_texts: bool = False
     has_splits: bool = False
+    has_others: bool = False
 
     def add(self, sentence: Sentence) -> None:
         self.tags.update(sentence.tags)
         self.has_texts |= sentence.text is not None
-        self.has_splits |= sentence.split is not None and _split(sentence.split) is not None
+        self.has_splits |= _split(sentence.split) is not None
+        self.has_others |= sentence.split is not None and _split(sentence.split) is None
 
 
 def _tagged_table(opened: Opened, reading: Reading, report: Report) -> Table:
@@ -185,6 +193,8 @@ def _tagged_table(opened: Opened, reading: Reading, report: Report) -> Table:
     table = Table(opened.source, dict(file.columns), file.format, scheme=scheme, tags=seen.tags)
     if reading.parts and (seen.has_splits or SPLIT in reading.mapping):
         table.split_column = reading.mapping.get(SPLIT, SPLIT)
+    elif seen.has_others and not seen.has_splits:
+        report.notice("split_column_ignored", _NO_SPLITS.format(column=quoted(SPLIT)), opened.source.name)
     seen.has_texts &= scheme is not Scheme.PLAIN or seen.tags <= {OUTSIDE}  # plain tags mark no part of a text
     table.rows = _tagged_rows(table, file, seen, report)
     return table

@@ -47,6 +47,21 @@ def test_a_small_file_that_stands_for_a_large_one_is_too_large(tmp_path: Path, w
         ColumnarSheet(SourceFile("table", path, MOST))
 
 
+@pytest.mark.parametrize("write", [parquet, arrow])
+def test_what_is_nested_counts(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    inner = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["a" * 1_000_000]))
+    lists = pa.ListArray.from_arrays(pa.array(range(1001), pa.int32()), inner)
+    structs = pa.StructArray.from_arrays([inner], ["inner"])
+    for column in (lists, structs):
+        path = write(tmp_path, pa.table({"text": ["x"] * 1000, "other": column}))
+        assert weigh(path, MOST).size > MOST
+
+
+def test_rows_of_nothing_count(tmp_path: Path) -> None:
+    path = arrow(tmp_path, pa.table({"text": pa.nulls(100_000_000)}))
+    assert weigh(path, MOST).size > MOST
+
+
 def test_more_than_the_memory_of_its_process_is_more_than_it_may(tmp_path: Path) -> None:
     path = parquet(tmp_path, dictionary(2000, 16_000_000))
     assert weigh(path, MOST).size > MOST

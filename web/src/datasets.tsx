@@ -4,7 +4,7 @@ import { useRef, useState } from "preact/hooks";
 import { type Dataset, type Page, type Validation, send } from "./api";
 import { bytes, count, percent, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
-import { Card, Failure, Loading, Problems, Scroll, Status, Warnings } from "./parts";
+import { Card, Failure, Field, Loading, Problems, Scroll, Status, Warnings } from "./parts";
 
 export function DatasetsPage(): JSX.Element {
   const { data, error } = useAsked<Page<Dataset>>("/datasets?limit=100", (page) => (page?.data.some((one) => one.status === "validating") ? 1500 : undefined));
@@ -96,11 +96,11 @@ function Upload(): JSX.Element {
           <div class="grid">
             <FileField name="validation_file" label="Validation file" hint="Without one, rows are cut off the training file" onFile={choose} />
             <FileField name="test_file" label="Test file" hint="Rows that only the finished model sees" onFile={choose} />
-            <label>Name <input name="name" maxLength={200} /><small>By default the file's</small></label>
-            <label>Columns <input name="columns" placeholder='{"text": "body", "label": "kind"}' /><small>Only if they are not found: our names, and yours</small></label>
-            <label>Between several labels <input name="label_separator" maxLength={3} placeholder="|" /><small>If a row may have several labels</small></label>
-            <label>Encoding <input name="encoding" placeholder="utf-8" /><small>Such as cp1252, if the file is not UTF-8</small></label>
-            <label>Rows that are wrong <select name="on_error"><option value="refuse">refuse the file</option><option value="skip">leave them out, and list them</option></select></label>
+            <Field label="Name" hint="By default the file's"><input name="name" maxLength={200} /></Field>
+            <Field label="Columns" hint="Only if they are not found: our names, and yours"><input name="columns" placeholder='{"text": "body", "label": "kind"}' /></Field>
+            <Field label="Between several labels" hint="If a row may have several labels"><input name="label_separator" maxLength={3} placeholder="|" /></Field>
+            <Field label="Encoding" hint="Such as cp1252, if the file is not UTF-8"><input name="encoding" placeholder="utf-8" /></Field>
+            <Field label="Rows that are wrong"><select name="on_error"><option value="refuse">refuse the file</option><option value="skip">leave them out, and list them</option></select></Field>
           </div>
         </details>
         <div class="actions">
@@ -149,10 +149,8 @@ function Drop({ file, onFile }: { file: File | undefined; onFile: (file: File | 
 
 function FileField(props: { name: string; label: string; hint: string; onFile: (name: string, file: File | undefined) => void }): JSX.Element {
   return (
-    <label>
-      {props.label}
+    <Field label={props.label} hint={props.hint}>
       <input type="file" onChange={(event) => props.onFile(props.name, event.currentTarget.files?.[0])} />
-      <small>{props.hint}</small>
-    </label>
+    </Field>
   );
 }

@@ -5,7 +5,7 @@ import { ApiError, type Dataset, type Job, type Page, type Plan, call } from "./
 import { rowsOf } from "./datasets";
 import { about, count, phaseName } from "./format";
 import { go, useAction, useAsked } from "./hooks";
-import { Card, Failure, Loading } from "./parts";
+import { Card, Failure, Field, Loading } from "./parts";
 
 const HEADS: Record<string, string[]> = {
   classification: ["auto", "linear", "highway_lstm", "dense_cnn"],
@@ -56,17 +56,11 @@ function JobForm({ datasets, first }: { datasets: Dataset[]; first: string }): J
     <form onSubmit={submit} onInput={(event) => changed(event.currentTarget)} ref={(form) => { if (form && !("dataset_id" in body)) changed(form); }}>
       <Card title="What to train">
         <div class="grid">
-          <label>Data set
-            <select name="dataset_id" value={id} onChange={(event) => setId(event.currentTarget.value)}>
+          <Field label="Data set" hint={rowsOf(dataset)}><select name="dataset_id" value={id} onChange={(event) => setId(event.currentTarget.value)}>
               {datasets.map((one) => <option key={one.id} value={one.id}>{one.name} ({one.task})</option>)}
-            </select>
-            <small>{rowsOf(dataset)}</small>
-          </label>
+            </select></Field>
           <div>Task <p class="given">{dataset.task}{dataset.multi_label && ", several labels"}</p><small>As the data set says</small></div>
-          <label>Name of the model
-            <input name="model" required pattern="[A-Za-z0-9][A-Za-z0-9._\-]*" maxLength={100} defaultValue={suggestedName(dataset.name)} />
-            <small>A name that exists gets another version</small>
-          </label>
+          <Field label="Name of the model" hint="A name that exists gets another version"><input name="model" required pattern="[A-Za-z0-9][A-Za-z0-9._\-]*" maxLength={100} defaultValue={suggestedName(dataset.name)} /></Field>
         </div>
         <details>
           <summary>Everything else has a default that fits the data</summary>
@@ -87,31 +81,19 @@ function suggestedName(name: string): string {
 function Choices({ task }: { task: string }): JSX.Element {
   return (
     <div class="grid">
-      <label>Encoder <input name="base_model" maxLength={63} placeholder="minilm-l6" /><small>One of those that this service has</small></label>
-      <label>Strategy
-        <select name="strategy"><option value="">hybrid</option><option value="finetune">finetune</option><option value="frozen">frozen</option></select>
-        <small>hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest</small>
-      </label>
-      <label>Head
-        <select name="head">{HEADS[task]?.map((head) => <option key={head} value={head === "auto" ? "" : head}>{head}</option>)}</select>
-        <small>auto tries those that may be worth it</small>
-      </label>
-      <label>Models together <input name="ensemble" type="number" min={1} max={5} placeholder="1" /><small>Three are steadier, and take three times as long</small></label>
-      <label>Served in
-        <select name="precision"><option value="">auto</option><option value="int8">8 bits</option><option value="fp32">single precision</option></select>
-        <small>auto: in 8 bits where it is faster and no worse</small>
-      </label>
-      <label>Put into production
-        <select name="promote"><option value="">always</option><option value="if_better">if it is better</option><option value="never">never</option></select>
-        <small>Whether the new version answers the calls at once</small>
-      </label>
-      <label>Epochs of phase 1 <input name="head_epochs" type="number" min={1} max={1000} placeholder="by the number of rows" /><small>At most; it stops where it no longer gets better</small></label>
-      <label>Epochs of phase 2 <input name="full_epochs" type="number" min={1} max={1000} placeholder="by the number of rows" /></label>
-      <label>Learning rate of phase 1 <input name="head_learning_rate" type="number" min={0} step="any" placeholder="0.0002" /></label>
-      <label>Learning rate of phase 2 <input name="full_learning_rate" type="number" min={0} step="any" placeholder="0.0001" /></label>
-      <label>Batch size <input name="batch_size" type="number" min={1} max={1024} placeholder="by the number of rows" /></label>
-      <label>Longest text <input name="max_length" type="number" min={8} max={512} placeholder="by the texts" /><small>In word pieces; longer ones are read in windows</small></label>
-      <label>Seed <input name="seed" type="number" min={0} placeholder="7" /><small>The same seed gives the same model</small></label>
+      <Field label="Encoder" hint="One of those that this service has"><input name="base_model" maxLength={63} placeholder="minilm-l6" /></Field>
+      <Field label="Strategy" hint="hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest"><select name="strategy"><option value="">hybrid</option><option value="finetune">finetune</option><option value="frozen">frozen</option></select></Field>
+      <Field label="Head" hint="auto tries those that may be worth it"><select name="head">{HEADS[task]?.map((head) => <option key={head} value={head === "auto" ? "" : head}>{head}</option>)}</select></Field>
+      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={5} placeholder="1" /></Field>
+      <Field label="Served in" hint="auto: in 8 bits where it is faster and no worse"><select name="precision"><option value="">auto</option><option value="int8">8 bits</option><option value="fp32">single precision</option></select></Field>
+      <Field label="Put into production" hint="Whether the new version answers the calls at once"><select name="promote"><option value="">always</option><option value="if_better">if it is better</option><option value="never">never</option></select></Field>
+      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better"><input name="head_epochs" type="number" min={1} max={1000} placeholder="by the number of rows" /></Field>
+      <Field label="Epochs of phase 2"><input name="full_epochs" type="number" min={1} max={1000} placeholder="by the number of rows" /></Field>
+      <Field label="Learning rate of phase 1"><input name="head_learning_rate" type="number" min={0} step="any" placeholder="0.0002" /></Field>
+      <Field label="Learning rate of phase 2"><input name="full_learning_rate" type="number" min={0} step="any" placeholder="0.0001" /></Field>
+      <Field label="Batch size"><input name="batch_size" type="number" min={1} max={1024} placeholder="by the number of rows" /></Field>
+      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input name="max_length" type="number" min={8} max={512} placeholder="by the texts" /></Field>
+      <Field label="Seed" hint="The same seed gives the same model"><input name="seed" type="number" min={0} placeholder="7" /></Field>
     </div>
   );
 }

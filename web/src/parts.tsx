@@ -1,6 +1,6 @@
 // Small pieces that several pages are made of.
-import type { ComponentChildren, JSX } from "preact";
-import { useState } from "preact/hooks";
+import { cloneElement, type ComponentChildren, type JSX, type VNode } from "preact";
+import { useId, useState } from "preact/hooks";
 import type { ApiError, Prediction, Problem, Warning } from "./api";
 import { count, percent } from "./format";
 
@@ -82,6 +82,18 @@ export function Facts({ facts }: { facts: [string, ComponentChildren][] }): JSX.
         <div key={name}><dt>{name}</dt><dd>{value}</dd></div>
       ))}
     </dl>
+  );
+}
+
+/** A field of a form with its name, and what there is to know of it. */
+export function Field({ label, hint, children }: { label: string; hint?: string; children: VNode<JSX.HTMLAttributes> }): JSX.Element {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {cloneElement(children, { id, "aria-describedby": hint && `${id}-hint` })}
+      {hint && <small id={`${id}-hint`}>{hint}</small>}
+    </div>
   );
 }
 

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type Answer, type Model, type Page, type Report, apiKey, call } from "./api";
 import { useAction, useAsked } from "./hooks";
-import { Card, Copy, Dial, Failure, Loading, PredictionView } from "./parts";
+import { Card, Copy, Dial, Failure, Field, Loading, PredictionView } from "./parts";
 
 const TOP = 1000; // labels with their scores
 
@@ -23,7 +23,7 @@ export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Eleme
       {data?.data.length === 0 && <p>There is no model yet. <a href="#/datasets">Upload a data set</a> and train one.</p>}
       {model && (
         <>
-          <label>Model <select value={name} onChange={(event) => setName(event.currentTarget.value)}>{names.map((one) => <option key={one}>{one}</option>)}</select></label>
+          <Field label="Model"><select value={name} onChange={(event) => setName(event.currentTarget.value)}>{names.map((one) => <option key={one}>{one}</option>)}</select></Field>
           <Ask key={name} name={name} model={model} />
         </>
       )}
@@ -56,8 +56,8 @@ function Ask({ name, model }: { name: string; model: Model }): JSX.Element {
     <>
       <Card title="Text">
         <form onSubmit={(event) => { event.preventDefault(); predict.run(); }} onKeyDown={keys}>
-          <label>{pair ? "First text" : "Text"}<textarea rows={4} required dir="auto" value={text} onInput={(event) => setText(event.currentTarget.value)} /></label>
-          {pair && <label>Second text<textarea rows={4} required dir="auto" value={other} onInput={(event) => setOther(event.currentTarget.value)} /></label>}
+          <Field label={pair ? "First text" : "Text"}><textarea rows={4} required dir="auto" value={text} onInput={(event) => setText(event.currentTarget.value)} /></Field>
+          {pair && <Field label="Second text"><textarea rows={4} required dir="auto" value={other} onInput={(event) => setOther(event.currentTarget.value)} /></Field>}
           <div class="actions"><button disabled={predict.busy || !text.trim() || (pair && !other.trim())}>Predict</button> <small>or Ctrl and Enter</small></div>
         </form>
         <Failure error={predict.error} />

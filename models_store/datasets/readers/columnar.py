@@ -114,7 +114,8 @@ def _cell(scalar: pa.Scalar) -> Cell:
         is_zoned = pa.types.is_timestamp(scalar.type) and scalar.type.tz is not None
         try:
             plain = scalar.cast(pa.timestamp(scalar.type.unit)) if is_zoned else scalar
-            return str(plain.cast(pa.string()).as_py())
+            text = str(plain.cast(pa.string()).as_py())
+            return object() if text.startswith("<value out of range") else text
         except _NO_VALUE:
             return _inner(scalar)
 

@@ -40,7 +40,7 @@ class Layout:
         tag: The column of their tags; -1 where it is not known how many there are.
         numbered: Whether the first column counts the words of each sentence from 1.
         header: The line that names the columns; 0 for none.
-        nested: Another column with tags of the same labels, which is not read, if there is one.
+        nested: Another column with tags, which is not read, if there is one.
     """
 
     format: str
@@ -141,7 +141,7 @@ def _tag_column(records: Records, names: Sequence[str], columns: Sequence[int]) 
     """Which of these columns holds the tags: called after entities, or else the last that has entities' tags.
 
     Returns:
-        The column, and one of nested tags that is not read.
+        The column, and another one with tags, which is not read.
     """
     labels = {column: found for column in columns if (found := _labels(records, column))}
     named = _place(names, _ENTITY_NAMES, -1)
@@ -153,9 +153,15 @@ def _tag_column(records: Records, names: Sequence[str], columns: Sequence[int]) 
         )
         return (named if named in columns else columns[-1]), None
     *_, before, last = [-1, *labels]
-    if before == last - 1 and last == columns[-1] and labels.get(before, set()) & labels[last]:
-        return before, last
+    if last == columns[-1] - 1 and columns[-1] not in labels and _is_outside(records, columns[-1]):
+        return last, columns[-1]  # nested entities, of which there are none, or none in these lines
+    if before == last - 1 and last == columns[-1]:
+        return (before, last) if labels[before] & labels[last] else (last, before)
     return (last if names else columns[-1]), None
+
+
+def _is_outside(records: Records, column: int) -> bool:
+    return all(fields[column] == OUTSIDE for fields in records)
 
 
 def _labels(records: Records, column: int) -> set[str]:

@@ -117,13 +117,15 @@ def _has_bare_quotes(source: SourceFile, delimiter: str, header_line: int) -> bo
         return False
     width = header.count(delimiter)
     ragged = sum(line.count(delimiter) != width for line in lines())
-    spread = wrong = last = 0
+    spread = wrong = swallowed = last = 0
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     try:
         for record in reader:
-            spread += reader.line_num - last > 1
+            if reader.line_num - last > 1:
+                spread += 1
+                swallowed += any(delimiter in field for field in record)
             wrong += len(record) != width + 1
             last = reader.line_num
     except csv.Error:
         return not (ragged and spread)
-    return (spread > 0 or wrong > 0) and ragged <= wrong
+    return swallowed > 0 or ((spread > 0 or wrong > 0) and ragged <= wrong)

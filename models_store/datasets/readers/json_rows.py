@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
+from models_store.datasets.columns import SPLIT, column_key
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report, excerpt
 from models_store.datasets.source import SourceFile
@@ -19,6 +20,7 @@ _FIRST_RECORDS, _FIRST_CHARACTERS = 200, 1024 * 1024
 _SHOWN = 200
 _OBJECTS = 'every row is an object in braces, such as {"text": "…", "label": "…"}'
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_LISTS = re.compile(r"\[\s*\"")  # a list for each row, one behind the other, and not an array of rows
 
 
 class JsonSheet:
@@ -49,8 +51,12 @@ class JsonSheet:
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each object and its line; whatever is none is wrong."""
+        late = [key for key in self.header if column_key(key) == SPLIT] or None
         for line, record in chain(self._first, self._records):
             if isinstance(record, dict):
+                if late is None and (late := [key for key in record if column_key(key) == SPLIT] or None):
+                    message = "no row before this one says which split it is for; name one in the first rows, too"
+                    self._report.wrong(Problem("unknown_split", message, self._source.name, line, late[0]))
                 yield line, record
             else:
                 problem = Problem("not_an_object", _OBJECTS, self._source.name, line, value=excerpt(record))
@@ -127,7 +133,7 @@ class _Window:
 
 
 def json_records(source: SourceFile, report: Report) -> Iterator[tuple[int, Any]]:
-    """Each value of the file, and its line; those of an array one by one.
+    """Each value of the file, and its line; those of an array one by one, by their numbers where all are on one line.
 
     Where every value so far was a line of its own, one that is no JSON is a wrong row; the next line may be right.
 
@@ -135,11 +141,14 @@ def json_records(source: SourceFile, report: Report) -> Iterator[tuple[int, Any]
         UnreadableFileError: The file cannot be decoded or is not JSON; the message says where.
     """
     window = _Window(source)
-    listed = window.skip() == "["
+    listed = window.skip() == "[" and not _LISTS.match(window.text, window.position)
     window.position += listed
     by_line = False
+    on_one_line = listed and "\n" not in window.text.strip()  # then the number of a value says more than its line
+    number = 0
     while (character := window.skip()) and not (listed and character == "]"):
-        line = window.line
+        number += 1
+        line = number if on_one_line else window.line
         try:
             value = _value(window, source)
         except UnreadableFileError as error:

@@ -9,11 +9,12 @@ from models_store.datasets.readers.marks import Fault, WrongRowError
 from models_store.errors import quoted
 
 _SPAN_KEYS = {"start", "end", "labels"}
+_ANNOTATIONS = ("annotations", "completions")
 
 
 def is_whole(record: Mapping[str, Any]) -> bool:
     """Whether a row is a task with its annotations."""
-    return isinstance(record.get("data"), dict) or "annotations" in record
+    return isinstance(record.get("data"), dict) and any(map(_is_annotations, (record.get(key) for key in _ANNOTATIONS)))
 
 
 def is_flattened(record: Mapping[str, Any]) -> bool:
@@ -71,6 +72,10 @@ def flattened_marks(record: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
     return controls, [mark for control in controls for mark in record[control]]
 
 
+def _is_annotations(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) and "result" in one for one in value)
+
+
 def _annotations(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     given = record.get("annotations") or record.get("completions") or []
     return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
@@ -102,6 +107,11 @@ def _places(given: Sequence[Any]) -> set[tuple[str, ...]]:
 
 
 def _is_marks(value: Any) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(m, dict) and m.keys() >= _SPAN_KEYS for m in value)
-    )
+    """Whether these are the marks of a control, right or wrong."""
+    return isinstance(value, list) and any(_is_mark(one) for one in value)
+
+
+def _is_mark(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) == len(_SPAN_KEYS)
+    return isinstance(value, dict) and value.keys() >= {"start", "end"}

@@ -105,7 +105,7 @@ class SpanReader:
             raise WrongRowError(Fault("not_an_object", "every row is an object in braces", value=record))
         if self._has_tagged_tokens(record):
             sentence = self._of_tokens(line, record)
-        elif label_studio.is_whole(record):
+        elif label_studio.is_whole(record) and not self._is_marked_text(record):
             sentence = self._of_task(line, record)
         else:
             sentence = self._of_text(line, record)
@@ -123,11 +123,20 @@ class SpanReader:
         objects = isinstance(tokens, list) and any(isinstance(token, dict) for token in tokens)
         return _named(record, TEXT) is None or not (objects or _named(record, TAGS) is None)
 
+    def _is_marked_text(self, record: Mapping[str, Any]) -> bool:
+        """Whether a text stands in the row itself, with its spans; whatever else is there."""
+        text = self._mapping.get("text") or _named(record, TEXT)
+        spans = self._mapping.get("entities") or _named(record, SPANS)
+        return text is not None and isinstance(record.get(text), str) and spans in record
+
     def _of_tokens(self, line: int, record: Mapping[str, Any]) -> Sentence:
         name = self._mapping.get("tokens") or _named(record, TOKENS) or "tokens"
         tag_name = self._mapping.get("tags") or _named(record, TAGS) or "tags"
         tokens, tags = record.get(name), record.get(tag_name)
         _check_tokens(name, tokens, tag_name, tags)
+        if _named(record, TEXT) and _named(record, SPANS) and not self._mapping:
+            message = "row(s) have both, tagged tokens and a text with spans: the tokens and their tags are read"
+            self._report.notice("tags_and_spans", message, self._name, line)
         self._note_columns(tokens=name, tags=tag_name)
         return Sentence([line], tokens or [], tags or [])
 

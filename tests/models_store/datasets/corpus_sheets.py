@@ -204,5 +204,28 @@ CASES = [
         {"train": 9, "validation": 2},
         warnings=[("outlying_scores", [12])],
     ),
+    Case(
+        "JSON whose rows say late which split they are for",
+        C,
+        lines(
+            [{"text": f"row {i}", "label": "ab"[i % 2]} | ({"split": "test"} if i > 209 else {}) for i in range(230)]
+        ),
+        errors=[("unknown_split", 211, "split")],
+    ),
+    Case(
+        "csv whose rows say late which split they are for",
+        C,
+        text(
+            [("text", "label", "split"), *((f"row {i}", "ab"[i % 2], "none" if i < 60 else "test") for i in range(80))]
+        ),
+        errors=[("unknown_split", 62, "split")],
+        warnings=[("split_column_ignored", [])],
+    ),
+    Case(
+        "tsv with ordinary quotes and a ragged row",
+        C,
+        LONG_TSV + b'"Hello\ta\none\ttoo\tmany\nand "\tb\n',
+        errors=[("ragged_row", 603, None)],
+    ),
     Case("a label too long", C, with_rows(f"x,{'y' * 300}"), errors=[("label_too_long", 22, "label")]),
 ]

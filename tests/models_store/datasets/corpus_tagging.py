@@ -234,7 +234,49 @@ UNUSUAL = [
         lines(with_splits(split="holdout")),
         errors=[("unknown_split", 24, "split")],
     ),
-    Case("a column that is only called split", T, lines([{**row, "split": 7} for row in spans()]), CUT_10),
+    Case(
+        "a column that is only called split",
+        T,
+        lines([{**row, "split": 7} for row in spans()]),
+        CUT_10,
+        warnings=[("split_column_ignored", [])],
+    ),
+    Case(
+        "GermEval without nested entities",
+        T,
+        GERMEVAL.replace(b"B-LOC\n2", b"O\n2").replace(b"\tB-LOC\n3", b"\tO\n3"),
+        CUT_10,
+        labels=["LOC", "ORG"],
+        warnings=[("several_tag_columns", [])],
+    ),
+    Case(
+        "Label Studio, flattened, with a mark without labels",
+        T,
+        json.dumps(
+            [
+                {
+                    "id": i,
+                    "annotation_id": i,
+                    "text": f"Ada met {word}",
+                    "label": [{"start": 0, "end": 3, "labels": ["PER"]}, {"start": 4, "end": 7}][: 1 + (i == 9)],
+                }
+                for i, word in enumerate(WORDS)
+            ]
+        ).encode(),
+        errors=[("invalid_span", 10, "label")],
+    ),
+    Case(
+        "spans beside other data",
+        T,
+        lines([{**row, "data": {"src": "web"}, "annotations": []} for row in spans()]),
+        CUT_10,
+    ),
+    Case(
+        "spaCy's pairs line by line",
+        T,
+        lines([[f"Ada met {word}", {"entities": [[0, 3, "PER"]]}] for word in WORDS]),
+        CUT_10,
+    ),
     Case(
         "a label that only a test row has",
         T,

@@ -28,7 +28,7 @@ def located(table: Table) -> list[tuple[int, Any, Any]]:
     [
         ('{"text": "grün", "label": "a"}\n\n{"label": "b", "text": "blue\\nsky", "id": 7}\n', (1, 3)),
         ('\ufeff{"text": "grün", "label": "a"}\r\n{"text": "blue\\nsky", "label": "b"}', (1, 2)),
-        ('[{"text": "grün", "label": "a"}, {"text": "blue\\nsky", "label": "b"}]', (1, 1)),
+        ('[{"text": "grün", "label": "a"}, {"text": "blue\\nsky", "label": "b"}]', (1, 2)),
         ('\n[\n {"text": "grün",\n  "label": "a"},\n {"text": "blue\\nsky", "label": "b"}\n]\n', (3, 5)),
         ('{\n"text": "grün",\n"label": "a"\n}\n{"text": "blue\\nsky", "label": "b"}\n', (1, 5)),
     ],
