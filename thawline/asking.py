@@ -89,14 +89,14 @@ class Engine:
 
     def _unreachable(self, error: httpx.TransportError, request: Request) -> Error:
         if isinstance(error, httpx.UnsupportedProtocol):
-            return ConfigurationError(f"{self.url!r} is no URL of a service; it looks like http://127.0.0.1:8000")
+            return ConfigurationError(f"{self.url!r} is no URL of a service", "one looks like http://127.0.0.1:8000")
         if _is_silence(error):
-            return Unavailable(f"{self.url} did not answer in time; give it longer with timeout=…")
+            return Unavailable(f"{self.url} did not answer in time", "try again, or give it longer with timeout=…")
         if isinstance(error, _NEVER_SENT):
-            hint = "is it running (thawline serve), and is the URL right (url=… or THAWLINE_URL)?"
-            return Unavailable(f"{self.url} cannot be reached: {error}; {hint}")
-        done = "" if request.may_repeat else "; look whether it was done before you ask again"
-        return Unavailable(f"the connection to {self.url} broke: {error or type(error).__name__}{done}")
+            where = "is the service running (thawline serve), and is this its URL (THAWLINE_URL)?"
+            return Unavailable(f"{self.url} cannot be reached: {error}", where)
+        hint = None if request.may_repeat else "look whether it was done before you ask again"
+        return Unavailable(f"the connection to {self.url} broke: {error or type(error).__name__}", hint)
 
 
 def _is_silence(error: httpx.TransportError) -> bool:

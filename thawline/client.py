@@ -127,7 +127,7 @@ class AsyncClient(_Calls[AsyncJob, AsyncModel, AsyncFilePrediction], Async):
 def _url(url: str | None) -> str:
     chosen = url or os.environ.get("THAWLINE_URL") or DEFAULT_URL
     if not chosen.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{chosen!r} is no URL of a service; it looks like {DEFAULT_URL}")
+        raise ConfigurationError(f"{chosen!r} is no URL of a service", f"one looks like {DEFAULT_URL}")
     return chosen
 
 

@@ -15,7 +15,7 @@ from thawline.pages import pages
 from thawline.parsing import parse
 from thawline.plans import Plan, Sleep, Stream, listing, operation
 from thawline.records import Dataset, Problem, Validation
-from thawline.requests import Request, segment
+from thawline.requests import WRONG_ROWS, Request, segment
 from thawline.uploads import Rows, upload_of
 
 _LOOK_SECONDS = 0.5  # between two looks at a large upload that is being read
@@ -131,8 +131,8 @@ def uploaded(engine: Engine, request: Request) -> Plan[Dataset]:
         look = Request(method="GET", path=_path(dataset))
         dataset = parse(Dataset, (yield from engine.ask(look, patient=True)).json())
     if dataset.status == "invalid":
-        message = f"{dataset.error_count} problem(s) in the data; correct them, or upload with on_error='skip'"
-        raise InvalidData(message, dataset.errors or (), problem_count=dataset.error_count)
+        detail = f"{dataset.error_count} problem(s) in the data"
+        raise InvalidData(detail, dataset.errors or (), WRONG_ROWS, problem_count=dataset.error_count)
     return dataset
 
 

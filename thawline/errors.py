@@ -28,7 +28,17 @@ _SHOWN = 5  # problems that stand in an exception's text
 
 
 class Error(Exception):
-    """Base of all that the client raises on purpose."""
+    """Base of all that the client raises on purpose.
+
+    Attributes:
+        detail: What happened.
+        hint: What to do next, where that can be told; the exception's text is both.
+    """
+
+    def __init__(self, detail: str, hint: str | None = None) -> None:
+        super().__init__(f"{detail}; {hint}" if hint else detail)
+        self.detail = detail
+        self.hint = hint
 
 
 class ConfigurationError(Error):
@@ -56,8 +66,16 @@ class Refused(Error):
         request_id: Under which the service's log has the request.
     """
 
-    def __init__(self, message: str, *, status: int, code: str | None = None, request_id: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        detail: str,
+        hint: str | None = None,
+        *,
+        status: int,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(detail, hint)
         self.status = status
         self.code = code
         self.request_id = request_id
@@ -85,16 +103,20 @@ class InvalidRequest(Refused):
 
     def __init__(
         self,
-        message: str,
+        detail: str,
         problems: Sequence[Problem] = (),
+        hint: str | None = None,
         *,
         problem_count: int | None = None,
         status: int = 422,
         **details: Any,
     ) -> None:
-        super().__init__("\n".join([message, *listed(problems)]), status=status, **details)
+        super().__init__(detail, hint, status=status, **details)
         self.problems = tuple(problems)
         self.problem_count = len(self.problems) if problem_count is None else problem_count
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *listed(self.problems)])
 
 
 class InvalidData(InvalidRequest):
@@ -104,8 +126,8 @@ class InvalidData(InvalidRequest):
 class JobFailed(Error):
     """The training ended without a model. Attribute `job` is what became of it."""
 
-    def __init__(self, message: str, job: Any) -> None:
-        super().__init__(message)
+    def __init__(self, detail: str, hint: str | None = None, *, job: Any) -> None:
+        super().__init__(detail, hint)
         self.job = job
 
 
@@ -116,8 +138,8 @@ class JobCancelled(JobFailed):
 class PredictionFailed(Error):
     """A file was not answered to its end. Attribute `prediction` is what became of it."""
 
-    def __init__(self, message: str, prediction: Any) -> None:
-        super().__init__(message)
+    def __init__(self, detail: str, hint: str | None = None, *, prediction: Any) -> None:
+        super().__init__(detail, hint)
         self.prediction = prediction
 
 

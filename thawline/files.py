@@ -99,8 +99,9 @@ class FileRecord(Record, Generic[FileT]):
             if shown is not None:
                 shown.close()
         if ended.status != "succeeded":
-            reason = f": {ended.error.message}" if ended.error else "; send the file again where it is still wanted"
-            raise PredictionFailed(f"{ended.id} ({ended.file_name}) is {ended.status}{reason}", ended)
+            reason = f": {ended.error.message}" if ended.error else ""
+            hint = "send the file again where it is still wanted"
+            raise PredictionFailed(f"{ended.file_name} is {ended.status}{reason}", hint, prediction=ended)
         return cast("FileT", ended)
 
     @operation

@@ -187,8 +187,8 @@ def checked(job: JobT) -> JobT:
         JobFailed: It has not.
     """
     if job.status == "cancelled":
-        raise JobCancelled(f"job {job.id} was cancelled; job.retry() starts another one that does the same", job)
+        raise JobCancelled(f"job {job.id} was cancelled", "job.retry() starts another one that does the same", job=job)
     if job.status == "failed":
         reason = f"{job.error.message} ({job.error.code})" if job.error else "the service gives no reason"
-        raise JobFailed(f"job {job.id} failed: {reason}; job.past_events() tells what led to it", job)
+        raise JobFailed(f"job {job.id} failed: {reason}", "job.past_events() tells what led to it", job=job)
     return job

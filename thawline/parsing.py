@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from thawline.errors import UnexpectedAnswer
 
 T = TypeVar("T")
+_WHOSE = "is this the URL of a Thawline service?"
 
 
 def parse(record: type[T], body: Any, **given: Any) -> T:
@@ -26,7 +27,7 @@ def parse(record: type[T], body: Any, **given: Any) -> T:
         UnexpectedAnswer: It is no object, or has not all fields that are needed.
     """
     if not isinstance(body, Mapping):
-        raise UnexpectedAnswer(f"expected a JSON object for {record.__name__}; is this the URL of a Thawline service?")
+        raise UnexpectedAnswer(f"expected a JSON object for {record.__name__}", _WHOSE)
     values = dict(given)
     kind: Any = record
     for name, hint, needed in _fields(kind):
@@ -35,7 +36,7 @@ def parse(record: type[T], body: Any, **given: Any) -> T:
         elif name == "raw":
             values[name] = body
         elif needed and name not in values:
-            raise UnexpectedAnswer(f"the answer has no {name!r}; is this the URL of a Thawline service?")
+            raise UnexpectedAnswer(f"the answer has no {name!r}", _WHOSE)
     return record(**values)
 
 

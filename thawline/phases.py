@@ -89,7 +89,7 @@ def _state(job: Any) -> Iterator[str]:
         yield job.waiting_reason
     elif job.queue_position and job.queue_position > 1:
         yield f"number {job.queue_position} in the queue"
-    if job.status == "running" and job.progress.eta_seconds is not None:
+    if job.status == "running" and job.progress.eta_seconds:
         yield f"about {job.progress.eta_seconds} s left"
     if job.status == "paused":
         yield "it goes on when it is resumed"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from thawline.frames import pandas_module
+from thawline.parsing import parse
 from thawline.records import Failure, Record
 
 if TYPE_CHECKING:
@@ -71,14 +72,13 @@ class Prediction(Record):
 
     def above(self, threshold: float) -> Prediction:
         """The answer without what is less sure than this; grades stay, because they are no probabilities."""
-        unsure = self.label is not None and (self.score or 0.0) < threshold
-        return replace(
-            self,
-            label=None if unsure else self.label,
-            labels=_sure(self.labels, threshold),
-            scores=_sure(self.scores, threshold),
-            entities=_sure(self.entities, threshold),
-        )
+        kept = dict(self.raw)
+        if self.label is not None and (self.score or 0.0) < threshold:
+            kept["label"] = None
+        for name in ("labels", "scores", "entities"):
+            if kept.get(name) is not None:
+                kept[name] = [found for found in kept[name] if found["score"] >= threshold]
+        return parse(Prediction, kept)
 
     def columns(self) -> dict[str, Any]:
         """The answer as columns, named as in files that the service has answered; what is several is JSON."""
@@ -150,10 +150,6 @@ def _input_columns(item: Any) -> dict[str, Any]:
     if isinstance(item, Mapping):
         return dict(item)
     return {"text": item} if isinstance(item, str) else {"tokens": item}
-
-
-def _sure(found: tuple[Any, ...] | None, threshold: float) -> tuple[Any, ...] | None:
-    return None if found is None else tuple(item for item in found if item.score >= threshold)
 
 
 def _as_json(found: Sequence[Record]) -> str:

@@ -27,9 +27,11 @@ from thawline.uploads import Upload
 
 _BUSY = frozenset({429, 502, 503, 504})
 _UNDONE = frozenset({429, 503})  # whoever answers this has done nothing; behind a proxy's 502 something may have been
+WRONG_ROWS = "correct the rows, or leave them out with on_error='skip'"
 _NEXT_STEPS = {
     401: "give api_key=… or set THAWLINE_API_KEY to the service's key",
     403: "give api_key=… or set THAWLINE_API_KEY to the service's key",
+    404: "client.datasets(), .jobs() and .models() list what there is",
 }
 _KINDS: dict[int, type[Refused]] = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict}
 
@@ -87,7 +89,7 @@ class Answer:
         try:
             return json.loads(self.content)
         except ValueError as error:
-            raise UnexpectedAnswer("the answer is not JSON; is this the URL of a Thawline service?") from error
+            raise UnexpectedAnswer("the answer is not JSON", "is this the URL of a Thawline service?") from error
 
 
 def segment(name: str) -> str:
@@ -99,23 +101,26 @@ def error_of(answer: Answer, request: Request) -> Error:
     """The exception that an error answer means."""
     body = _problem_document(answer)
     code = str(body.get("type", "")).removeprefix("urn:thawline:error:")
-    details: dict[str, Any] = {"status": answer.status, "code": code or None, "request_id": body.get("request_id")}
+    details: dict[str, Any] = {
+        "status": answer.status,
+        "code": code or None,
+        "request_id": body.get("request_id") or answer.headers.get("x-request-id"),
+    }
     message = str(body.get("detail") or f"the service answered {answer.status}")
     if answer.status in _BUSY:
-        return Unavailable(f"the service is busy or not whole: {message}")
+        return Unavailable(f"the service is busy or not whole: {message}", "try again later")
     if answer.status in _KINDS:
-        step = _NEXT_STEPS.get(answer.status)
-        return _KINDS[answer.status](f"{message}; {step}" if step else message, **details)
+        return _KINDS[answer.status](message, _NEXT_STEPS.get(answer.status), **details)
     if answer.status in (400, 413, 415, 422):
         kind = InvalidData if request.sends_data else InvalidRequest
         problems = [parse(Problem, item) for item in body.get("errors") or ()]
-        return kind(message, problems, problem_count=body.get("error_count"), **details)
+        hint = WRONG_ROWS if any(problem.line for problem in problems) else None
+        return kind(message, problems, hint, problem_count=body.get("error_count"), **details)
     if answer.status >= 500:
-        request_id = body.get("request_id") or answer.headers.get("x-request-id")
-        return Refused(f"{message} (request {request_id}; the service's log says more)", **details)
+        return Refused(message, f"the service's log says more of request {details['request_id']}", **details)
     if not body:
-        hint = f"it answered {answer.status} to {request.method} {request.path}"
-        return UnexpectedAnswer(f"this is not the URL of a Thawline service: {hint}")
+        told = f"{request.method} {request.path} was answered {answer.status}"
+        return UnexpectedAnswer(told, "is this the URL of a Thawline service?")
     return Refused(message, **details)
 
 

@@ -29,6 +29,6 @@ def until_ended(look: Callable[[], Plan[Any]], timeout: float | None) -> Plan[An
         if now.has_ended:
             return now
         if time.monotonic() + pause > deadline:
-            raise WaitTimeout(f"{now.id} is {now.status} after {timeout:g} s and goes on; wait again")
+            raise WaitTimeout(f"{now.id} is {now.status} after {timeout:g} s and goes on", "wait again")
         yield Sleep(pause)
         pause = min(pause * 1.5, _SECONDS)
