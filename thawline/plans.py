@@ -69,6 +69,8 @@ class operation(Generic[P, T]):  # noqa: N801 (a decorator, like property)
         functools.update_wrapper(self, plan)  # type: ignore[arg-type]
 
     @overload
+    def __get__(self, owner: None, kind: object = None) -> Callable[Concatenate[Any, P], Plan[T]]: ...
+    @overload
     def __get__(self, owner: Sync, kind: object = None) -> Callable[P, T]: ...
     @overload
     def __get__(self, owner: Async, kind: object = None) -> Callable[P, Awaitable[T]]: ...
@@ -91,6 +93,8 @@ class listing(Generic[P, T]):  # noqa: N801 (a decorator, like property)
         self._stream = stream
         functools.update_wrapper(self, stream)  # type: ignore[arg-type]
 
+    @overload
+    def __get__(self, owner: None, kind: object = None) -> Callable[Concatenate[Any, P], Stream[T]]: ...
     @overload
     def __get__(self, owner: Sync, kind: object = None) -> Callable[P, Listing[T]]: ...
     @overload
