@@ -70,3 +70,16 @@ def test_the_command_line(folder: Path, service: Service) -> None:
     assert (folder / "answers.csv").read_text().startswith("text,label,predicted_label")
     assert (folder / "answered.csv").read_text().startswith("text,label,predicted_label")
     assert (folder / "support-intent.zip").exists()
+
+
+def test_the_readme_shows_what_is_run_here() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### From a shell, from Python")[2]
+    shown = {
+        line
+        for block in re.findall(r"```\w+\n(.*?)```", section.partition("\n### ")[0], re.DOTALL)
+        for line in block.splitlines()
+    }
+    run_here = {*examples("docs/client.md", "python").splitlines(), *examples("docs/cli.md", "sh").splitlines()}
+
+    assert len(shown) > 10
+    assert shown <= run_here

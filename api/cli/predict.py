@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli.options import Columns, pairs
-from api.cli.rows import Form, Writer, batches, inputs_of, read
+from api.cli.rows import Answers, Form, Writer, batches, inputs_of, read
 from api.cli.session import Session, command
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def predict(
         Form | None, typer.Option("--from", help="Of the standard input; by default it is seen")
     ] = None,
     output_form: Annotated[
-        Form | None, typer.Option("--to", help="Of the answers: csv or jsonl; by default like what comes in")
+        Answers | None, typer.Option("--to", help="Of the answers; by default like what comes in")
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Labels to list")] = 1,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Leave out what is less sure")] = None,
@@ -47,8 +47,6 @@ def predict(
 
     Example: thawline predict support-intent "Where is my parcel?"
     """
-    if output_form is Form.LINES:
-        raise typer.BadParameter("answers are csv or jsonl", param_hint="--to")
     columns = pairs(column or (), "--column")
     options: Any = {"top_k": top_k, "threshold": threshold}
     if file is not None:
@@ -76,13 +74,15 @@ def _answer_pipe(
     session: Session,
     model: thawline.Model,
     input_form: Form | None,
-    output_form: Form | None,
+    output_form: Answers | None,
     columns: dict[str, str],
     options: Any,
 ) -> None:
     """Answer rows as they come; a row keeps its columns and gets those of its answer."""
     form, rows = read(sys.stdin, input_form)
-    chosen = Form.JSONL if session.out.as_json else output_form or (Form.JSONL if form is Form.JSONL else Form.CSV)
+    chosen = output_form or (Answers.JSONL if form is Form.JSONL else Answers.CSV)
+    if session.out.as_json:
+        chosen = Answers.JSONL
     writer = Writer(sys.stdout, chosen)
     for batch in batches(rows, _BATCH):
         answers = model.predict(inputs_of(batch, columns), **options)
@@ -93,7 +93,7 @@ def _answer_pipe(
 
 
 def _answer_file(
-    session: Session, name: str, file: Path, out: Path | None, columns: dict[str, str], form: Form | None
+    session: Session, name: str, file: Path, out: Path | None, columns: dict[str, str], form: Answers | None
 ) -> None:
     """Have the service answer a file; its answers go to a file, or to the standard output."""
     sent = session.client.predict_file(file, model=name, columns=columns or None, format=form)

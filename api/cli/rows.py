@@ -12,6 +12,13 @@ from typing import IO, Any
 import typer
 
 
+class Answers(StrEnum):
+    """How answers are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
 class Form(StrEnum):
     """How rows are written: with a header, as JSON objects, or a text on each line."""
 
@@ -25,7 +32,7 @@ def read(stream: Iterable[str], form: Form | None) -> tuple[Form, Iterator[dict[
 
     Args:
         stream: The lines.
-        form: If it is known. By default JSON Lines where the first line begins with ``{``, CSV where one of its
+        form: If it is known. By default JSON Lines where the first line begins as JSON does, CSV where one of its
             columns is called ``text``, and else lines.
     """
     lines = iter(stream)
@@ -62,14 +69,14 @@ def inputs_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> 
 class Writer:
     """Writes rows as CSV or JSON Lines; the columns of a CSV file are those of its first row."""
 
-    def __init__(self, stream: IO[str], form: Form) -> None:
+    def __init__(self, stream: IO[str], form: Answers) -> None:
         self._stream = stream
         self._form = form
         self._csv: csv.DictWriter[str] | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Write a row."""
-        if self._form is Form.JSONL:
+        if self._form is Answers.JSONL:
             self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             return
         if self._csv is None:
@@ -86,7 +93,7 @@ def batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str
 
 
 def _form_of(first: str) -> Form:
-    if first.lstrip("\ufeff ").startswith("{"):
+    if first.lstrip("\ufeff ").startswith(("{", "[")):
         return Form.JSONL
     header = next(csv.reader([first]), [])
     return Form.CSV if "text" in [name.strip("\ufeff ") for name in header] else Form.LINES
@@ -102,8 +109,9 @@ def _jsonl(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise typer.BadParameter(f"line {number} is not JSON: {error}") from error
-            yield row if isinstance(row, dict) else {"text": row}
+                raise typer.BadParameter(f"line {number} is no JSON by itself: {error}") from error
+            for item in row if isinstance(row, list) else [row]:
+                yield item if isinstance(item, dict) else {"text": item}
 
 
 def _lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

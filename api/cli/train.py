@@ -84,14 +84,12 @@ def train(
         "hyperparameters": _values(hyperparameter),
     }  # fmt: skip
     spec: dict[str, Any] = {option: value for option, value in given.items() if value}
-    is_there = file.startswith("ds_") and not Path(file).exists()
-    if not is_there:
-        spec |= upload_options(
-            validation=validation, test=test, column=column,
-            label_separator=label_separator, encoding=encoding, on_error=on_error,
-        )  # fmt: skip
-        if task is None:
-            raise typer.BadParameter("say what the model is to do", param_hint="--task")
+    spec |= upload_options(
+        validation=validation, test=test, column=column, label_separator=label_separator,
+        encoding=encoding, on_error=on_error if on_error is OnError.SKIP else None,
+    )  # fmt: skip
+    if task is None and (not file.startswith("ds_") or Path(file).exists()):
+        raise typer.BadParameter("say what the model is to do", param_hint="--task")
     job = session.client.train(file, model=name, task=task, **spec)
     if follow:
         watch(session, job)

@@ -1,4 +1,4 @@
-"""The commands against a real service, as processes of their own: what they print where, and their exit status."""
+"""The commands against a real service: what they print where, and their exit status."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 import thawline
+from api.cli import app
 from api.cli.session import ExitStatus
 from tests.fixtures.models import SampleFiles, TrainedModel
 from tests.fixtures.scripted import Scripted, says
@@ -24,28 +27,36 @@ pytestmark = pytest.mark.services
 COMMAND = [sys.executable, "-m", "api.cli"]
 
 
+@dataclass(frozen=True)
 class Shell:
-    """Runs ``thawline`` in a folder."""
+    """Runs ``thawline`` with a pipe on every side."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "THAWLINE_URL": url, "COLUMNS": "200"}
+    url: str
 
-    def run(self, *words: object, status: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        ended = subprocess.run(
-            [*COMMAND, *map(str, words)], cwd=self.folder, env=self.environment, input=stdin,
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert ended.returncode == status, (ended.stdout, ended.stderr)
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "THAWLINE_URL": self.url, "COLUMNS": "200"}
+
+    def run(self, *words: object, status: int = 0, stdin: str = "") -> Result:
+        ended = CliRunner().invoke(app, list(map(str, words)), env=self.environment, input=stdin)
+        assert ended.exit_code == status, (ended.stdout, ended.stderr)
         return ended
 
     def json(self, *words: object, **given: Any) -> Any:
         return json.loads(self.run(*words, "--json", **given).stdout)
 
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A process of its own."""
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*COMMAND, *words], cwd=ROOT, env=self.environment, text=True, **pipes)
+
 
 @pytest.fixture
-def shell(service: Service, trained_models: dict[str, TrainedModel], tmp_path: Path) -> Shell:
-    return Shell(tmp_path, f"http://127.0.0.1:{service.port}")
+def shell(
+    service: Service, trained_models: dict[str, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(f"http://127.0.0.1:{service.port}")
 
 
 @pytest.fixture
@@ -55,7 +66,7 @@ def job_id(shell: Shell, trained_models: dict[str, TrainedModel]) -> Iterator[st
     started = shell.run("train", dataset_id, "--name", "waits", "--queue", "gpu", "--set", "full_epochs=2")
     assert "thawline jobs watch job_" in started.stderr
     yield started.stdout.strip()
-    with thawline.Client(shell.environment["THAWLINE_URL"]) as client:
+    with thawline.Client(shell.url) as client:
         client.job(started.stdout.strip()).cancel()
 
 
@@ -77,7 +88,8 @@ def test_data_sets(shell: Shell, sample_files: dict[str, SampleFiles]) -> None:
 
 
 def test_wrong_rows(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_text("text,label\n" + "a,x\nb,y\n" * 6 + ",x\n")
+    rows = [f"a {n},x\nb {n},y\n" for n in range(6)]
+    (tmp_path / "bad.csv").write_text("".join(["text,label\n", *rows, ",x\n"]))
     words = ["bad.csv", "--task", "classification"]
     refused = shell.run("datasets", "upload", *words, status=ExitStatus.REFUSED_DATA)
     told = shell.json("train", *words, "--name", "m", status=ExitStatus.REFUSED_DATA)["error"]
@@ -103,11 +115,7 @@ def test_a_job_is_looked_at_and_stopped(shell: Shell, job_id: str) -> None:
 
 
 def test_ctrl_c_leaves_the_job_running(shell: Shell, job_id: str) -> None:
-    watching = subprocess.Popen(
-        [*COMMAND, "jobs", "watch", job_id], cwd=shell.folder, env=shell.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with watching:
+    with shell.start("jobs", "watch", job_id) as watching:
         assert watching.stderr is not None
         assert "queued" in watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
@@ -169,8 +177,8 @@ def test_a_whole_file(shell: Shell, sample_files: dict[str, SampleFiles], tmp_pa
     shell.run(*words, "--top-k", 2, status=ExitStatus.USAGE)
 
 
-def test_nobody_there(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, f"http://127.0.0.1:{free_port()}")
+def test_nobody_there() -> None:
+    shell = Shell(f"http://127.0.0.1:{free_port()}")
 
     assert "thawline serve" in shell.run("jobs", "list", status=ExitStatus.UNAVAILABLE).stderr
     shell.run("jobs", "list", "--url", "nonsense", status=ExitStatus.USAGE)
@@ -178,13 +186,10 @@ def test_nobody_there(tmp_path: Path) -> None:
     shell.run("train", "none.csv", "--name", "m", status=ExitStatus.USAGE)
 
 
-def test_a_reader_that_has_seen_enough(tmp_path: Path, scripted: Scripted) -> None:
+def test_a_reader_that_has_seen_enough(scripted: Scripted) -> None:
     models = [{"name": f"m{n}", "task": "tagging", "aliases": {}, "versions": []} for n in range(3000)]
     scripted.script = [says(200, {"object": "list", "data": models, "has_more": False})]
-    shell = Shell(tmp_path, scripted.url)
-    with subprocess.Popen(
-        [*COMMAND, "models", "list"], env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as reading:
+    with Shell(scripted.url).start("models", "list") as reading:
         assert reading.stdout is not None
         assert reading.stderr is not None
         reading.stdout.readline()

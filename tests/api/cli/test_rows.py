@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from api.cli.rows import Form, Writer, inputs_of, read
+from api.cli.rows import Answers, Form, Writer, inputs_of, read
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from api.cli.rows import Form, Writer, inputs_of, read
         ('text,n\n"a\nb",1\n', Form.CSV, [{"text": "a\nb", "n": "1"}]),
         ("\ufeffid,text\n1,a\n", Form.CSV, [{"id": "1", "text": "a"}]),
         ('{"text": "a"}\n\n{"text": "b"}\n', Form.JSONL, [{"text": "a"}, {"text": "b"}]),
+        ('[{"text": "a"}, "b"]', Form.JSONL, [{"text": "a"}, {"text": "b"}]),
         ("Hello, you\n\nthere\n", Form.LINES, [{"text": "Hello, you"}, {"text": "there"}]),
         ("", Form.LINES, []),
     ],
@@ -49,7 +50,7 @@ def test_what_is_asked() -> None:
 
 def test_csv_has_a_place_for_what_has_no_answer() -> None:
     stream = io.StringIO()
-    writer = Writer(stream, Form.CSV)
+    writer = Writer(stream, Answers.CSV)
     writer.write({"text": "a", "predicted_label": "x"})
     writer.write({"text": "b", "predicted_label": None, "prediction_error": "no number"})
 
