@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 _Url = Annotated[
-    str | None, typer.Option("--url", envvar="THAWLINE_URL", help="Of the service [default: http://127.0.0.1:8000]")
+    str | None, typer.Option("--url", envvar="THAWLINE_URL", help="Of the service (default: http://127.0.0.1:8000)")
 ]
 _ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="THAWLINE_API_KEY", help="Where the service has one")]
 _Json = Annotated[bool, typer.Option("--json", help="Write JSON to the standard output, and nothing else")]

@@ -24,7 +24,9 @@ from tests.fixtures.scripted import Scripted, says
 from tests.fixtures.servers import ROOT, Service, free_port
 
 pytestmark = pytest.mark.services
-COMMAND = [sys.executable, "-m", "api.cli"]
+# A shell lets what it runs in the background ignore Ctrl-C, and this the processes that it starts.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{HEARS}; from api.cli import app; app()"]
 
 
 @dataclass(frozen=True)
