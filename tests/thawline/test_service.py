@@ -132,6 +132,17 @@ def test_a_job_that_waits(client: thawline.Client, sample_files: dict[str, Sampl
     assert again.cancel().has_ended
 
 
+def test_events_come_while_the_job_lives(service: Service, sample_files: dict[str, SampleFiles]) -> None:
+    with thawline.Client(f"http://127.0.0.1:{service.port}") as client:
+        job = waiting_job(client, sample_files["classification"])
+        events = iter(job.events())
+        assert next(events).message == "queued"
+        job.pause()
+        assert next(events).message == "paused"
+        job.cancel()
+        assert [event.message for event in events] == ["cancelled"]
+
+
 def test_the_same_key_gets_the_same_job(client: thawline.Client, trained_models: Models) -> None:
     dataset_id = trained_models["classification"].dataset["id"]
     jobs = [client.train(dataset_id, model="waits", queue="gpu", idempotency_key="one") for _ in range(2)]
