@@ -15,6 +15,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime befor
 
 pytest_plugins = [
     "tests.fixtures.receiver",
+    "tests.fixtures.scripted",
     "tests.fixtures.servers",
     "tests.fixtures.leftovers",
     "tests.fixtures.encoders",
