@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 LOCK := $(shell { sed '/^\[tool\./,$$d' pyproject.toml; cat constraints.txt; } | sha256sum | cut -c1-16)
 STAMP := $(VENV)/.installed-$(LOCK)
 
-.PHONY: help setup demo serve test check format lock clean
+.PHONY: help setup demo serve test docs check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-8s %s\n", $$1, $$2 }'
@@ -22,6 +22,7 @@ $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,embedded,worker,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps openapi-python-client
 	@rm -f $(VENV)/.installed-* && touch $@
 
 demo: $(STAMP) ## Train all three sample models and ask them
@@ -32,6 +33,9 @@ serve: $(STAMP) ## Run API, worker and broker on 127.0.0.1:8000 until Ctrl-C
 
 test: $(STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest
+
+docs: $(STAMP) ## Build the documentation's site in build/site; a broken link fails
+	@$(BIN)/python -m scripts.docs
 
 check: $(STAMP) ## Lint, format check, types, architecture
 	@$(BIN)/ruff check .
