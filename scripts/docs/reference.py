@@ -10,7 +10,7 @@ from typing import Any
 Json = dict[str, Any]
 _ADDRESS = "http://127.0.0.1:8000"
 _METHODS = ("get", "post", "put", "delete")
-_WIDTH = 100
+_WIDTH = 84  # characters that fit on a line of the site
 _LONGEST = 60  # lines of an example; more is cut, and said to be
 
 
@@ -157,15 +157,15 @@ class Operation:
         for status, answer in sorted(self.operation["responses"].items()):
             rows.append(row(status, answer["description"]))
             if status.startswith("2"):
-                parts += list(self._shown(status, answer))
+                parts += [text for text in self._shown(answer) if text not in parts]
         return "\n".join([*parts, "| status | |", "|---|---|", *rows])
 
-    def _shown(self, status: str, answer: Json) -> Iterator[str]:
+    def _shown(self, answer: Json) -> Iterator[str]:
         for kind, content in answer.get("content", {}).items():
             for example in self._examples(content)[:1]:
                 language = "json" if kind == "application/json" else "text"
                 text = written(example) if language == "json" else example
-                yield f"Answer {status}, `{kind}`:\n\n{fenced(language, _cut(text))}\n"
+                yield f"Answer, `{kind}`:\n\n{fenced(language, _cut(text))}\n"
 
 
 def written(value: Any, indent: str = "") -> str:

@@ -31,7 +31,7 @@ QUICK = (
 )
 ROWS = 60  # of each sample file
 ELSEWHERE = {"docs/client.md", "docs/cli.md"}  # whose commands have tests of their own
-# The first three make models that others ask; other protocols ask those of all tutorials; what moves aliases comes last.
+# The first three make models that others ask; other protocols ask those of all tutorials, and aliases are moved last.
 FIRST = ["README.md", "docs/index.md", "docs/tutorials/classification.md"]
 LAST = ["docs/protocols.md", "docs/versions.md"]
 EXACT = {"object", "task", "status", "valid", "multi_label", "alias"}  # values that are compared
