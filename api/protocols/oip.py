@@ -85,7 +85,9 @@ class InferIn(_In):
 
     id: Annotated[str | None, Field(max_length=256, description="Comes back with the answer")] = None
     parameters: InferParameters = InferParameters()
-    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=_MOST)]
+    inputs: Annotated[
+        list[InputTensor], Field(min_length=1, max_length=_MOST, description="Texts, a tensor for each part of a pair")
+    ]
     outputs: Annotated[
         list[OutputWanted] | None,
         Field(max_length=_MOST, description="All that the model has unless given; the top_… ones if top_k says so"),

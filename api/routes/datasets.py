@@ -50,12 +50,22 @@ class UploadForm:
     def __init__(
         self,
         file: Annotated[UploadFile, File(description="Training rows, or an archive or a workbook with all splits")],
-        task: Annotated[TaskName, Form()],
+        task: Annotated[TaskName, Form(description="What a model shall learn from it")],
         validation_file: Annotated[
             UploadFile | None, File(description="Cut off the training rows where absent")
         ] = None,
-        test_file: Annotated[UploadFile | None, File()] = None,
-        name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
+        test_file: Annotated[
+            UploadFile | None, File(description="Rows that the finished model is measured on, and nothing else")
+        ] = None,
+        name: Annotated[
+            str | None,
+            Form(
+                min_length=1,
+                max_length=200,
+                pattern=r"^[^\x00-\x1f\x7f]+$",
+                description="Of the data set; by default like the file's",
+            ),
+        ] = None,
         columns: Annotated[str | None, Form(description='JSON: our field → your column, e.g. {"text": "body"}')] = None,
         label_separator: Annotated[
             str | None, Form(description="Classification: a text may have several labels, with this between them")

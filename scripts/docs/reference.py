@@ -52,7 +52,7 @@ def _index(document: Json, tags: list[Json]) -> str:
         "`Authorization: Bearer <THAWLINE_API_KEY>`.",
     ]
     for tag in tags:
-        lines += ["", f"## {_title(tag['name'])}", "", "| call | |", "|---|---|"]
+        lines += ["", f"## {_title(tag['name'])}", "", "| call | what it does |", "|---|---|"]
         for method, path, operation in _operations(document, tag["name"]):
             link = f"{page_of(tag['name'])}#{anchor(operation)}"
             lines.append(f"| `{method.upper()} {path}` | [{operation['summary']}]({link}) |")
@@ -78,7 +78,7 @@ class Operation:
             f"`{self.method.upper()} {self.path}` · operation `{operation['operationId']}`",
             operation["description"].replace("``", "`"),
             self._parameters(),
-            self._form(),
+            self._fields(),
             fenced("sh", self._curl()),
             self._answers(),
         ]
@@ -93,23 +93,31 @@ class Operation:
             rows.append(row(f"`{parameter['name']}`", parameter["in"] + needed, self._kind(schema), meaning))
         return "\n".join(["| parameter | where | value | meaning |", "|---|---|---|---|", *rows]) if rows else ""
 
-    def _form(self) -> str:
-        """The fields of a form."""
-        content = self._body().get("multipart/form-data")
-        if content is None:
-            return ""
-        schema = self._resolved(content["schema"])
+    def _fields(self) -> str:
+        """The fields of a body: of a form, or of an object in JSON with those of the objects within it."""
+        rows: list[str] = []
+        for kind, words in (("multipart/form-data", "form field"), ("application/json", "member of the body")):
+            for schema in _kinds(self._body().get(kind, {}).get("schema", {})):
+                rows += self._members(self._resolved(schema))
+            if rows:
+                return "\n".join([f"| {words} | | value | meaning |", "|---|---|---|---|", *rows])
+        return ""
+
+    def _members(self, schema: Json, within: str = "") -> Iterator[str]:
         needed = schema.get("required", [])
-        rows = [
-            row(f"`{name}`", "needed" if name in needed else "", self._kind(field), field.get("description", ""))
-            for name, field in schema["properties"].items()
-        ]
-        return "\n".join(["| form field | | value | meaning |", "|---|---|---|---|", *rows])
+        for name, member in schema.get("properties", {}).items():
+            inner = self._resolved(member)
+            if "properties" in inner:
+                yield from self._members(inner, f"{within}{name}.")
+                continue
+            said = [member, *_kinds(member)]
+            meaning = next((kind["description"] for kind in said if "description" in kind), "")
+            yield row(f"`{within}{name}`", "needed" if name in needed else "", self._kind(member), meaning)
 
     def _kind(self, schema: Json) -> str:
         """The values that fit, in a few words."""
         schema = self._resolved(schema)
-        kinds = [self._resolved(kind) for kind in schema.get("anyOf", [schema])]
+        kinds = [self._resolved(kind) for kind in _kinds(schema)]
         return ", ".join(_in_words(kind) for kind in kinds if kind.get("type") != "null")
 
     def _resolved(self, schema: Json) -> Json:
@@ -149,8 +157,7 @@ class Operation:
             return [content["example"]]
         if "examples" in content:
             return [shown["value"] for shown in content["examples"].values()]
-        kinds = content["schema"].get("anyOf", [content["schema"]])  # a body that may be left out is one of two
-        return [example for kind in kinds for example in self._resolved(kind).get("examples", [])]
+        return [example for kind in _kinds(content["schema"]) for example in self._resolved(kind).get("examples", [])]
 
     def _answers(self) -> str:
         parts, rows = [], []
@@ -158,7 +165,7 @@ class Operation:
             rows.append(row(status, answer["description"]))
             if status.startswith("2"):
                 parts += [text for text in self._shown(answer) if text not in parts]
-        return "\n".join([*parts, "| status | |", "|---|---|", *rows])
+        return "\n".join([*parts, "| status | meaning |", "|---|---|", *rows])
 
     def _shown(self, answer: Json) -> Iterator[str]:
         for kind, content in answer.get("content", {}).items():
@@ -190,6 +197,12 @@ def fenced(language: str, text: str) -> str:
     return f"```{language}\n{text.rstrip()}\n```"
 
 
+def _kinds(schema: Json) -> list[Json]:
+    """The schemas of which one has to fit: a body that may be left out has two."""
+    kinds: list[Json] = schema.get("anyOf", [schema])
+    return kinds
+
+
 def _in_words(schema: Json) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
@@ -198,9 +211,11 @@ def _in_words(schema: Json) -> str:
     if schema.get("contentMediaType") or schema.get("format") == "binary":
         return "file"
     words = str(schema.get("type", "anything"))
+    if words == "array" and "items" in schema:
+        words = "list"
     least, most = (schema.get(key) for key in ("minimum", "maximum"))
     if least is not None and most is not None:
-        words += f", {least} to {most}"
+        words += f", {round(least)} to {round(most)}"
     return words
 
 

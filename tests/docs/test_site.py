@@ -109,6 +109,11 @@ def test_the_reference_has_a_section_with_a_call_for_every_operation(built: Path
         assert "Answer, `" in section or "204" in operation["responses"] or name == "exportModelVersion", name
 
 
+def test_every_parameter_and_every_member_of_a_body_has_a_meaning(built: Path) -> None:
+    for path in (built / "docs" / "reference").glob("*.md"):
+        assert re.findall(r"^\| .* \| +\|$", path.read_text(encoding="utf-8"), re.MULTILINE) == [], path.name
+
+
 def test_the_calls_of_the_reference_are_shell(built: Path) -> None:
     for path in (built / "docs" / "reference").glob("*.md"):
         for call in re.findall(r"^```sh\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
