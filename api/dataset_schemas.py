@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from api.examples import shown_as
 from api.schemas import ProblemItem
 from models_store.datasets import Outcome, marked
 from models_store.errors import InvalidInputError
@@ -41,6 +42,8 @@ class WarningOut(BaseModel):
 
 class DatasetOut(BaseModel):
     """A data set."""
+
+    model_config = shown_as("dataset")
 
     id: str
     object: Literal["dataset"] = "dataset"
@@ -123,6 +126,8 @@ class SplitStatistics(BaseModel):
 class StatisticsOut(BaseModel):
     """What the rows of a data set are like."""
 
+    model_config = shown_as("statistics")
+
     object: Literal["dataset.statistics"] = "dataset.statistics"
     dataset_id: str
     encoder: str | None
@@ -131,6 +136,8 @@ class StatisticsOut(BaseModel):
 
 class ValidationOut(BaseModel):
     """What an upload would come to."""
+
+    model_config = shown_as("validation")
 
     object: Literal["dataset.validation"] = "dataset.validation"
     valid: Annotated[bool, Field(description="Whether it would be taken")]

@@ -22,8 +22,6 @@ from api.short_way import ShortWay
 from api.tracing import Tracing, TracingMiddleware
 from models_store.settings import Settings, get_settings
 
-_DESCRIPTION = "Upload labelled text, start a job, watch it, and call the finished model. Errors are RFC 9457 problems."
-
 
 def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
     """An application with its own parts; nothing is connected before it starts."""
@@ -54,9 +52,9 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     app: FastAPI = FastAPIOffline(
         title="Thawline",
         version=importlib.metadata.version("thawline"),
-        description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect is no problem document, and a client may not send its body again
+        **openapi.ABOUT,
     )
     app.state.draining = False
     errors.install(app)

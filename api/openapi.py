@@ -1,18 +1,62 @@
-"""The OpenAPI document says of errors what is true: problem documents, or what other protocols have for them."""
+"""The OpenAPI document: what the framework cannot know of our errors, examples, tags and of who may call."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 
 from api.errors import ProblemResponse
+from api.examples import example, resolved
+from api.prediction_examples import ADDITIONS, PARAMETERS
 from api.protocols.errors import Dialect, dialect_of
 from api.protocols.oip import InferIn
+from api.routes.common import MEANINGS
 
 _SCHEMAS = "#/components/schemas/{model}"
 _PROBLEM = {ProblemResponse.media_type: {"schema": {"$ref": _SCHEMAS.format(model="ProblemOut")}}}
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
+# Of schemas that other packages share with us, which know nothing of HTTP.
+_EXAMPLES = {"JobRequest": ("job_request", "job_request_tuned"), "Report": ("report",)}
+# What is said of their members where they say nothing themselves.
+_MEANINGS = {
+    "JobRequest": {
+        "dataset_id": "Of the rows to learn from",
+        "model": "How the model is called; a job for a name that is there makes its next version",
+        "base_model": "The encoder to begin with: what comes along, or one that the operator has added",
+        "strategy": "`hybrid`: first the head, then all; `finetune`: all at once; `frozen`: the head alone",
+        "head": "`auto` tries those that fit the task and takes the best",
+        "seed": "Draws what chance decides: the same one gives the same model",
+        "metadata": "Words of your own that the job carries",
+    },
+    "Hyperparameters": {
+        "head_learning_rate": "Peak of the learning rate while the encoder is frozen",
+        "full_learning_rate": "Peak of the learning rate of head and encoder together",
+        "weight_decay": "Pull of the weights towards zero",
+        "warmup_fraction": "Share of the steps in which the learning rate rises",
+        "dropout": "Share of the head's inputs that are left out at random",
+        "max_grad_norm": "Longer gradients are cut to this length",
+    },
+}
+
+ABOUT: dict[str, Any] = {
+    "summary": "Labelled text in, a low-latency endpoint out.",
+    "description": "Upload labelled text, start a job, watch it, and call the finished model. "
+    "Errors are RFC 9457 problems.",
+    "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "servers": [{"url": "/", "description": "The service that this document comes from"}],
+    "openapi_tags": [
+        {"name": "datasets", "description": "Labelled rows to train on: upload, check, look at, download."},
+        {"name": "jobs", "description": "Trainings: start one, watch it, stop it, go on with it."},
+        {"name": "models", "description": "Finished models: their versions, reports, aliases and files."},
+        {"name": "predict", "description": "Ask a model."},
+        {"name": "predictions", "description": "Have a whole file answered, beside the calls."},
+        {"name": "openai", "description": "Embeddings, as OpenAI's clients ask for them."},
+        {"name": "open inference protocol", "description": "The same models, as clients of KServe and Triton ask."},
+        {"name": "service", "description": "Whether the service is well, and figures to watch."},
+    ],
+}
 
 
 def install(app: FastAPI) -> None:
@@ -22,24 +66,60 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = build()
-            for path, methods in document["paths"].items():
+            for path, operation in operations(document):
+                _complete(operation)
                 dialect = dialect_of(path)
-                for operation in methods.values():
-                    _correct(operation["responses"]) if dialect is None else _translate(operation["responses"], dialect)
-            _add_bodies_that_are_read_by_hand(document["components"]["schemas"])
-            for name in _FRAMEWORKS_OWN:
-                document["components"]["schemas"].pop(name, None)
+                _correct(operation["responses"]) if dialect is None else _translate(operation["responses"], dialect)
+            _complete_schemas(document["components"]["schemas"])
+            app.openapi_schema = resolved(document)
         return build()
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 
 
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each operation of a document with its path."""
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """What is true of several routes: the key may be wrong. And what is said of `/predictions` elsewhere."""
+    if operation.get("security"):
+        refusal = {"description": MEANINGS[401], "content": _PROBLEM}
+        operation["responses"].setdefault("401", refusal)
+    for answer in operation["responses"].values():
+        if answer.get("description") == "Successful Response":  # the framework's words
+            answer["description"] = "It went well"
+    _merge(operation, ADDITIONS.get(operation["operationId"], {}))
+    if operation["tags"] == ["predictions"]:
+        for parameter in operation.get("parameters", []):
+            if known := PARAMETERS.get(parameter["name"]):
+                parameter["description"] = known["description"]
+                parameter["schema"]["examples"] = [known["example"]]
+
+
+def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
 def _correct(responses: dict[str, Any]) -> None:
     for status, answer in responses.items():
-        if status[0] in "45" and "content" in answer:
+        if status[0] in "45" and _is_error(answer):
             answer["content"] = _PROBLEM
             if status == "422":
-                answer["description"] = "A problem document (RFC 9457)"
+                answer["description"] = MEANINGS[422]
+
+
+def _is_error(answer: dict[str, Any]) -> bool:
+    """Whether an answer has a body, and not one that a call has when all is well, too (`/readyz`)."""
+    schemas = [content.get("schema", {}) for content in answer.get("content", {}).values()]
+    return bool(schemas) and {"$ref": _SCHEMAS.format(model="ReadinessOut")} not in schemas
 
 
 def _translate(responses: dict[str, Any], dialect: Dialect) -> None:
@@ -51,7 +131,14 @@ def _translate(responses: dict[str, Any], dialect: Dialect) -> None:
             answer["content"] = content
 
 
-def _add_bodies_that_are_read_by_hand(schemas: dict[str, Any]) -> None:
-    """Those that are not JSON alone, of which the framework therefore knows nothing."""
+def _complete_schemas(schemas: dict[str, Any]) -> None:
+    """Add the bodies that are read by hand, of which the framework therefore knows nothing, and shared examples."""
     schema = InferIn.model_json_schema(ref_template=_SCHEMAS)
     schemas |= schema.pop("$defs") | {InferIn.__name__: schema}
+    for name in _FRAMEWORKS_OWN:
+        schemas.pop(name, None)
+    for name, meanings in _MEANINGS.items():
+        for member, meaning in meanings.items():
+            schemas[name]["properties"][member].setdefault("description", meaning)
+    for name, files in _EXAMPLES.items():
+        schemas[name]["examples"] = [example(file) for file in files]

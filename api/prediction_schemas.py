@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.examples import shown_as
 from api.schemas import JobError, ProblemItem
 from models_store.predictions import OutputFormat
 from models_store.tables import FilePrediction, PredictionStatus
@@ -25,6 +26,8 @@ class PredictionProgress(BaseModel):
 
 class FilePredictionOut(BaseModel):
     """A file that a version of a model answers."""
+
+    model_config = shown_as("file_prediction")
 
     id: str
     object: Literal["prediction"] = "prediction"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.alias_schemas import AliasDetail
+from api.examples import shown_as
 from models_store.aliases import AliasState
 from models_store.jobs import Estimate, Step
 from models_store.placement import PRIORITIES, Priority, QueueName
@@ -27,8 +28,18 @@ from models_store.tasks import TaskName
 T = TypeVar("T")
 
 
+def _page_of_an_example(schema: dict[str, Any], page: type[BaseModel]) -> None:
+    """Show a list as a page with the example of its items, where they have one."""
+    (item,) = get_args(page.model_fields["data"].annotation)
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        examples = item.model_json_schema().get("examples", [])
+        schema["examples"] = [{"object": "list", "data": examples[:1], "has_more": False}]
+
+
 class ListOut(BaseModel, Generic[T]):
     """A page of a list; ask for what follows with ``after=<id of the last>``."""
+
+    model_config = ConfigDict(json_schema_extra=_page_of_an_example)
 
     object: Literal["list"] = "list"
     data: list[T]
@@ -43,6 +54,8 @@ class ListOut(BaseModel, Generic[T]):
 class ProblemItem(BaseModel):
     """One thing that is wrong."""
 
+    model_config = shown_as("problem_item")
+
     file: str | None = None
     line: int | None = Field(None, description="1-based physical line")
     column: str | None = None
@@ -53,6 +66,8 @@ class ProblemItem(BaseModel):
 
 class ProblemOut(BaseModel):
     """An error (RFC 9457)."""
+
+    model_config = shown_as("problem")
 
     type: str
     title: str
@@ -108,6 +123,8 @@ class AttemptOut(BaseModel):
 
 class JobOut(BaseModel):
     """A job."""
+
+    model_config = shown_as("job")
 
     id: str
     object: Literal["job"] = "job"
@@ -206,6 +223,8 @@ class PlanOut(BaseModel):
 class EventOut(BaseModel):
     """Something that happened to a job."""
 
+    model_config = shown_as("event")
+
     id: int
     object: Literal["job.event"] = "job.event"
     created_at: datetime
@@ -222,6 +241,8 @@ class EventOut(BaseModel):
 
 class VersionOut(BaseModel):
     """A version of a model."""
+
+    model_config = shown_as("version")
 
     object: Literal["model.version"] = "model.version"
     model: str
@@ -244,6 +265,8 @@ class VersionOut(BaseModel):
 
 class ModelOut(BaseModel):
     """A model with its versions, the newest first."""
+
+    model_config = shown_as("model")
 
     object: Literal["model"] = "model"
     name: str
@@ -345,6 +368,8 @@ class PredictionOut(BaseModel):
 
 class PredictOut(BaseModel):
     """Answers in the order of the inputs."""
+
+    model_config = shown_as("prediction_classification", "prediction_tagging", "prediction_similarity")
 
     model: str
     version: int

@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.examples import shown_as
 from models_store.tables import DeliveryStatus, WebhookDelivery
 
 
 class WebhookDeliveryOut(BaseModel):
     """Something that a job's receiver is to be told, and how far that has got."""
+
+    model_config = shown_as("webhook_delivery")
 
     id: Annotated[str, Field(description="The header `webhook-id`, the same in each attempt")]
     object: Literal["webhook.delivery"] = "webhook.delivery"

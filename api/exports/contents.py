@@ -20,14 +20,14 @@ from models_store.tokenizer import TOKENIZER_FILE
 _COPIED = (*ONNX_FILES.values(), CONFIG_FILE, TOKENIZER_FILE, CARD_FILE, MANIFEST)
 
 
-class ExportFormat(StrEnum):
+class ArchiveFormat(StrEnum):
     """What an export is for."""
 
     ONNX = "onnx"
     TRITON = "triton"
 
 
-def entries_of(kind: ExportFormat, version: ModelVersion, predictor: Predictor, folder: Path) -> list[Entry]:
+def entries_of(kind: ArchiveFormat, version: ModelVersion, predictor: Predictor, folder: Path) -> list[Entry]:
     """The files of an export.
 
     Args:
@@ -59,7 +59,7 @@ def _triton(version: ModelVersion, predictor: Predictor, folder: Path) -> list[E
     return [Entry(f"{version.model}/{name}", content) for name, content in files.items()]
 
 
-_CONTENTS: dict[ExportFormat, Callable[[ModelVersion, Predictor, Path], list[Entry]]] = {
-    ExportFormat.ONNX: _onnx,
-    ExportFormat.TRITON: _triton,
+_CONTENTS: dict[ArchiveFormat, Callable[[ModelVersion, Predictor, Path], list[Entry]]] = {
+    ArchiveFormat.ONNX: _onnx,
+    ArchiveFormat.TRITON: _triton,
 }

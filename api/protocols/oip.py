@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.examples import shown_as
 from models_store.precision import Precision
 
 Datatype = Literal["BYTES", "FP32", "BOOL"]
@@ -74,9 +75,19 @@ class InferParameters(_In):
 class InferIn(_In):
     """A request."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["Where is my parcel?"]}]}
+            ]
+        }
+    )
+
     id: Annotated[str | None, Field(max_length=256, description="Comes back with the answer")] = None
     parameters: InferParameters = InferParameters()
-    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=_MOST)]
+    inputs: Annotated[
+        list[InputTensor], Field(min_length=1, max_length=_MOST, description="Texts, a tensor for each part of a pair")
+    ]
     outputs: Annotated[
         list[OutputWanted] | None,
         Field(max_length=_MOST, description="All that the model has unless given; the top_… ones if top_k says so"),
@@ -96,6 +107,8 @@ class OutputTensor(BaseModel):
 class InferOut(BaseModel):
     """An answer."""
 
+    model_config = shown_as("oip_infer_answer")
+
     model_name: str
     model_version: str
     id: str | None = None
@@ -113,6 +126,8 @@ class TensorOut(BaseModel):
 class ModelMetadataOut(BaseModel):
     """A model."""
 
+    model_config = shown_as("oip_model")
+
     name: str
     versions: list[str]
     platform: str
@@ -123,6 +138,10 @@ class ModelMetadataOut(BaseModel):
 class ServerMetadataOut(BaseModel):
     """The service."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "thawline", "version": "0.1.0", "extensions": ["binary_tensor_data"]}]}
+    )
+
     name: str
     version: str
     extensions: list[str]
@@ -131,11 +150,15 @@ class ServerMetadataOut(BaseModel):
 class LiveOut(BaseModel):
     """Whether the process is alive."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"live": True}]})
+
     live: bool
 
 
 class ReadyOut(BaseModel):
     """Whether the service can do its work."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ready": True}]})
 
     ready: bool
 
@@ -143,11 +166,15 @@ class ReadyOut(BaseModel):
 class ModelReadyOut(BaseModel):
     """Whether a model can answer."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "support-intent", "ready": True}]})
+
     name: str
     ready: bool
 
 
 class OipErrorOut(BaseModel):
     """An error (Open Inference Protocol)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"error": "no model is called 'support-intent'"}]})
 
     error: str

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.characters import half_pair
+from api.examples import shown_as
 from models_store.errors import InvalidInputError, Problem
 
 Vector = NDArray[np.floating[Any]]
@@ -24,13 +25,18 @@ _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "str
 class EmbeddingsIn(BaseModel):
     """The body of ``POST /v1/embeddings``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"model": "duplicate-questions", "input": ["How do I cancel?", "Cancel my order"]}]
+        },
+    )
 
     input: Annotated[
         Any, Field(description="A text or a list of texts", json_schema_extra=_TEXTS, examples=[["my parcel is late"]])
     ]
     model: Annotated[
-        str, Field(description="name, name@3 or name@alias of a similarity model", examples=["same-question"])
+        str, Field(description="name, name@3 or name@alias of a similarity model", examples=["duplicate-questions"])
     ]
     encoding_format: Annotated[
         EncodingFormat, Field(description="base64: of the vector's float32, least significant byte first")
@@ -41,7 +47,7 @@ class EmbeddingsIn(BaseModel):
     user: Annotated[str | None, Field(description="Read over")] = None
 
 
-class Embedding(BaseModel):
+class EmbeddingOut(BaseModel):
     """A vector of unit length."""
 
     object: Literal["embedding"] = "embedding"
@@ -59,14 +65,24 @@ class Usage(BaseModel):
 class EmbeddingsOut(BaseModel):
     """Vectors in the order of the texts."""
 
+    model_config = shown_as("embeddings")
+
     object: Literal["list"] = "list"
-    data: list[Embedding]
+    data: list[EmbeddingOut]
     model: Annotated[str, Field(description="name@version")]
     usage: Usage
 
 
 class EmbeddingModel(BaseModel):
     """A model that can embed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"id": "duplicate-questions", "object": "model", "created": 1795788000, "owned_by": "thawline"}
+            ]
+        }
+    )
 
     id: str
     object: Literal["model"] = "model"
@@ -76,6 +92,8 @@ class EmbeddingModel(BaseModel):
 
 class EmbeddingModels(BaseModel):
     """All of them, by name."""
+
+    model_config = shown_as("embedding_models")
 
     object: Literal["list"] = "list"
     data: list[EmbeddingModel]
@@ -92,6 +110,21 @@ class OpenAIError(BaseModel):
 
 class OpenAIErrorOut(BaseModel):
     """An error (OpenAI)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "message": "'input' is empty",
+                        "type": "invalid_request_error",
+                        "param": "input",
+                        "code": "invalid_input",
+                    }
+                }
+            ]
+        }
+    )
 
     error: OpenAIError
 
@@ -133,7 +166,7 @@ def check_dimensions(asked: int | None, width: int) -> None:
 
 
 def embeddings(vectors: Sequence[Vector], encoding_format: EncodingFormat) -> list[dict[str, Any]]:
-    """What `Embedding` describes, of each vector; plain, for there may be many numbers."""
+    """What `EmbeddingOut` describes, of each vector; plain, for there may be many numbers."""
     return [
         {"object": "embedding", "index": index, "embedding": _encoded(vector, encoding_format)}
         for index, vector in enumerate(vectors)

@@ -11,25 +11,28 @@ from sqlmodel import Session
 
 from api.alias_schemas import AliasIn, AliasOut, RollbackIn
 from api.routes.common import problems
+from api.routes.models import Name
 from api.schemas import ModelOut
 from api.services import Services, ServicesDep
 from models_store import aliases, registry, shadows
 from models_store.errors import NotFoundError
 
 router = APIRouter(prefix="/models/{name}/aliases/{alias}", tags=["models"])
-AliasName = Annotated[str, Path(pattern=f"^{registry.ALIAS}$", description="such as production or staging")]
+AliasName = Annotated[
+    str, Path(pattern=f"^{registry.ALIAS}$", description="such as production or staging", examples=["production"])
+]
 _HISTORY = 20  # changes that are shown
 
 
-@router.get("", operation_id="getModelAlias", responses=problems(404))
-def get_alias(name: str, alias: AliasName, services: ServicesDep) -> AliasOut:
+@router.get("", operation_id="getModelAlias", summary="Show an alias", responses=problems(404))
+def get_alias(name: Name, alias: AliasName, services: ServicesDep) -> AliasOut:
     """Where an alias sends its calls, how its shadow does, and its latest changes."""
     with services.db.reading() as session:
         return _alias(session, name, alias)
 
 
-@router.put("", operation_id="setModelAlias", responses=problems(404, 422, 503))
-async def set_alias(name: str, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
+@router.put("", operation_id="setModelAlias", summary="Move an alias", responses=problems(404, 422, 503))
+async def set_alias(name: Name, alias: AliasName, body: AliasIn, services: ServicesDep) -> ModelOut:
     """Let an alias point at a version: ``production`` is what a bare model name means.
 
     The files are compared with their manifests first and, where the alias is being asked, the version is loaded and
@@ -48,8 +51,13 @@ async def set_alias(name: str, alias: AliasName, body: AliasIn, services: Servic
     return model
 
 
-@router.post("/rollback", operation_id="rollBackModelAlias", responses=problems(404, 409, 422, 503))
-async def roll_back(name: str, alias: AliasName, services: ServicesDep, body: RollbackIn | None = None) -> AliasOut:
+@router.post(
+    "/rollback",
+    operation_id="rollBackModelAlias",
+    summary="Roll an alias back",
+    responses=problems(404, 409, 422, 503),
+)
+async def roll_back(name: Name, alias: AliasName, services: ServicesDep, body: RollbackIn | None = None) -> AliasOut:
     """Let an alias point at what it pointed at before; again, at what it pointed at before that.
 
     As with ``PUT``, the version is loaded first where the alias is being asked.
@@ -71,8 +79,8 @@ async def roll_back(name: str, alias: AliasName, services: ServicesDep, body: Ro
     return answer
 
 
-@router.delete("", status_code=204, operation_id="deleteModelAlias", responses=problems(404))
-def delete_alias(name: str, alias: AliasName, services: ServicesDep) -> None:
+@router.delete("", status_code=204, operation_id="deleteModelAlias", summary="Delete an alias", responses=problems(404))
+def delete_alias(name: Name, alias: AliasName, services: ServicesDep) -> None:
     """Delete an alias and its history; the versions it pointed at stay."""
     with services.db.transaction() as session:
         aliases.delete_alias(session, name, alias)

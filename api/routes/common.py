@@ -13,7 +13,8 @@ from starlette.datastructures import FormData
 from api.schemas import ProblemOut
 from models_store.errors import InvalidInputError, Problem
 
-Limit = Annotated[int, Field(ge=1, le=100, description="Items to list")]
+Limit = Annotated[int, Field(ge=1, le=100, description="Items to list", examples=[20])]
+BINARY = {"type": "string", "format": "binary"}  # what generators of clients know; contentMediaType is not
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
     "csv": "text/csv; charset=utf-8",
@@ -21,7 +22,8 @@ MEDIA_TYPES = {
     "parquet": "application/vnd.apache.parquet",
 }
 SecondsQuery = Annotated[
-    float | None, Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most")
+    float | None,
+    Query(gt=0, allow_inf_nan=False, description="seconds that the caller will wait, at most", examples=[0.5]),
 ]
 
 
@@ -55,9 +57,22 @@ class PageQuery(BaseModel):
     after: Annotated[str | None, Field(max_length=64, description="List what follows this id")] = None
 
 
+MEANINGS = {
+    400: "Something in the request is wrong",
+    401: "The API key is missing or wrong",
+    404: "It does not exist",
+    409: "It is not in a state for this",
+    413: "It is larger than the service takes",
+    422: "Something in the request is wrong; `errors` names each thing",
+    429: "The service has too much to do; try again after the seconds in `Retry-After`",
+    500: "The model failed",
+    503: "A part of the service does not answer, or took too long; try again",
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for the OpenAPI document."""
-    return {status: {"model": ProblemOut, "description": "A problem document (RFC 9457)"} for status in statuses}
+    return {status: {"model": ProblemOut, "description": MEANINGS[status]} for status in statuses}
 
 
 def check_form(form: FormData, fields: Collection[str]) -> None:

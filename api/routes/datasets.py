@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from api.dataset_examples import EXPORT_EXAMPLE, PREVIEW_EXAMPLES, UPLOAD_EXAMPLES
 from api.dataset_schemas import DatasetOut, StatisticsOut, ValidationOut, shown
 from api.routes.common import MEDIA_TYPES, Limit, PageQuery, check_form, parse_columns, problems
 from api.schemas import ListOut, ProblemItem
@@ -20,12 +21,14 @@ from models_store.tables import DatasetStatus
 from models_store.tasks import TaskName
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
+DatasetId = Annotated[str, Path(description="Of the data set", examples=["ds_01m8eps0740bhvs3v6n84gx91s"])]
+Split = Literal["train", "validation", "test"]
 
 
 class DatasetsQuery(PageQuery):
     """Which data sets."""
 
-    task: TaskName | None = None
+    task: Annotated[TaskName | None, Field(description="Only those for this task", examples=["classification"])] = None
 
 
 class RowsQuery(BaseModel):
@@ -38,7 +41,7 @@ class RowsQuery(BaseModel):
 class PreviewQuery(RowsQuery):
     """Which rows of which split."""
 
-    split: Literal["train", "validation", "test"] = "train"
+    split: Annotated[Split, Field(description="Of which split", examples=["validation"])] = "train"
 
 
 class UploadForm:
@@ -47,12 +50,22 @@ class UploadForm:
     def __init__(
         self,
         file: Annotated[UploadFile, File(description="Training rows, or an archive or a workbook with all splits")],
-        task: Annotated[TaskName, Form()],
+        task: Annotated[TaskName, Form(description="What a model shall learn from it")],
         validation_file: Annotated[
             UploadFile | None, File(description="Cut off the training rows where absent")
         ] = None,
-        test_file: Annotated[UploadFile | None, File()] = None,
-        name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
+        test_file: Annotated[
+            UploadFile | None, File(description="Rows that the finished model is measured on, and nothing else")
+        ] = None,
+        name: Annotated[
+            str | None,
+            Form(
+                min_length=1,
+                max_length=200,
+                pattern=r"^[^\x00-\x1f\x7f]+$",
+                description="Of the data set; by default like the file's",
+            ),
+        ] = None,
         columns: Annotated[
             str | None,
             Form(description='JSON: our field → your column, e.g. {"text": "body"}; of CoNLL {"token": 2, "tag": 3}'),
@@ -95,6 +108,8 @@ _FIELDS = {
     "",
     status_code=201,
     operation_id="createDataset",
+    summary="Upload a data set",
+    openapi_extra=UPLOAD_EXAMPLES,
     responses={
         200: {"model": DatasetOut, "description": "The same upload was stored before"},
         202: {"model": DatasetOut, "description": "A large upload: ask for it until its status is ready or invalid"},
@@ -126,7 +141,13 @@ async def create_dataset(
     return DatasetOut.of(dataset)
 
 
-@router.post("/validate", operation_id="validateDataset", responses=problems(404, 413, 422))
+@router.post(
+    "/validate",
+    operation_id="validateDataset",
+    summary="Check files without storing them",
+    openapi_extra=UPLOAD_EXAMPLES,
+    responses=problems(404, 413, 422),
+)
 async def validate_dataset(
     request: Request, services: ServicesDep, form: Annotated[UploadForm, Depends()]
 ) -> ValidationOut:
@@ -149,22 +170,27 @@ async def validate_dataset(
     return ValidationOut.of(outcome, splits, statistics)
 
 
-@router.get("", operation_id="listDatasets")
+@router.get("", operation_id="listDatasets", summary="List data sets")
 def list_datasets(services: ServicesDep, query: Annotated[DatasetsQuery, Query()]) -> ListOut[DatasetOut]:
     """Data sets, the newest first."""
     rows = datasets.list_datasets(services.db, limit=query.limit + 1, after=query.after, task=query.task)
     return ListOut.page([DatasetOut.of(row) for row in rows], query.limit)
 
 
-@router.get("/{dataset_id}", operation_id="getDataset", responses=problems(404))
-def get_dataset(dataset_id: str, services: ServicesDep) -> DatasetOut:
+@router.get("/{dataset_id}", operation_id="getDataset", summary="Show a data set", responses=problems(404))
+def get_dataset(dataset_id: DatasetId, services: ServicesDep) -> DatasetOut:
     """One data set."""
     return DatasetOut.of(datasets.get(services.db, dataset_id))
 
 
-@router.get("/{dataset_id}/preview", operation_id="previewDataset", responses=problems(404, 409))
+@router.get(
+    "/{dataset_id}/preview",
+    operation_id="previewDataset",
+    summary="Look at rows",
+    responses={200: {"content": {"application/json": {"examples": PREVIEW_EXAMPLES}}}, **problems(404, 409)},
+)
 def preview_dataset(
-    dataset_id: str, services: ServicesDep, query: Annotated[PreviewQuery, Query()]
+    dataset_id: DatasetId, services: ServicesDep, query: Annotated[PreviewQuery, Query()]
 ) -> ListOut[dict[str, Any]]:
     """Rows of a split, as they will be trained on; of tagged text also the text and its entities."""
     dataset = datasets.get_ready(services.db, dataset_id)
@@ -172,11 +198,18 @@ def preview_dataset(
     return ListOut.page([shown(dict(row)) for row in rows], query.limit)
 
 
-@router.get("/{dataset_id}/statistics", operation_id="datasetStatistics", responses=problems(404, 409))
+@router.get(
+    "/{dataset_id}/statistics",
+    operation_id="getDatasetStatistics",
+    summary="Count labels and lengths",
+    responses=problems(404, 409),
+)
 def dataset_statistics(
-    dataset_id: str,
+    dataset_id: DatasetId,
     services: ServicesDep,
-    encoder: Annotated[str | None, Query(max_length=64, description="Count its word pieces, too")] = None,
+    encoder: Annotated[
+        str | None, Query(max_length=64, description="Count its word pieces, too", examples=["minilm-l6"])
+    ] = None,
 ) -> StatisticsOut:
     """How many rows each label has, and how long rows are."""
     dataset = datasets.get_ready(services.db, dataset_id)
@@ -188,8 +221,15 @@ def dataset_statistics(
     return StatisticsOut.model_validate({"dataset_id": dataset.id, "encoder": encoder, "splits": splits})
 
 
-@router.get("/{dataset_id}/skipped", operation_id="skippedRows", responses=problems(404, 409))
-def skipped_rows(dataset_id: str, services: ServicesDep, query: Annotated[RowsQuery, Query()]) -> ListOut[ProblemItem]:
+@router.get(
+    "/{dataset_id}/skipped",
+    operation_id="listSkippedRows",
+    summary="List rows that were left out",
+    responses=problems(404, 409),
+)
+def skipped_rows(
+    dataset_id: DatasetId, services: ServicesDep, query: Annotated[RowsQuery, Query()]
+) -> ListOut[ProblemItem]:
     """What was wrong with rows that were left out of the data set, in the order of the files."""
     dataset = datasets.get_ready(services.db, dataset_id)
     found = datasets.skipped(services.store, dataset, limit=query.limit + 1, after=query.after)
@@ -199,14 +239,17 @@ def skipped_rows(dataset_id: str, services: ServicesDep, query: Annotated[RowsQu
 @router.get(
     "/{dataset_id}/export",
     operation_id="exportDataset",
+    summary="Download a split",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/plain": {}}, "description": "The file"}, **problems(404, 409)},
+    responses={200: {"content": {"text/plain": EXPORT_EXAMPLE}, "description": "The file"}, **problems(404, 409)},
 )
 def export_dataset(
-    dataset_id: str,
+    dataset_id: DatasetId,
     services: ServicesDep,
-    split: Literal["train", "validation", "test"] = "train",
-    form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.JSONL,
+    split: Annotated[Split, Query(description="Which split", examples=["validation"])] = "train",
+    form: Annotated[
+        ExportFormat, Query(alias="format", description="Of the file", examples=["csv"])
+    ] = ExportFormat.JSONL,
 ) -> StreamingResponse:
     """A split as a file that can be uploaded again."""
     dataset = datasets.get_ready(services.db, dataset_id)
@@ -219,7 +262,13 @@ def export_dataset(
     )
 
 
-@router.delete("/{dataset_id}", status_code=204, operation_id="deleteDataset", responses=problems(404, 409))
-def delete_dataset(dataset_id: str, services: ServicesDep) -> None:
+@router.delete(
+    "/{dataset_id}",
+    status_code=204,
+    operation_id="deleteDataset",
+    summary="Delete a data set",
+    responses=problems(404, 409),
+)
+def delete_dataset(dataset_id: DatasetId, services: ServicesDep) -> None:
     """Delete a data set that no running or queued job uses."""
     datasets.delete(services.db, services.store, dataset_id)

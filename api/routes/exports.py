@@ -10,9 +10,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from api.exports.archive import stream_zip
-from api.exports.contents import ExportFormat, entries_of
-from api.routes.common import problems
-from api.routes.models import VersionNumber
+from api.exports.contents import ArchiveFormat, entries_of
+from api.routes.common import BINARY, problems
+from api.routes.models import Name, VersionNumber
 from api.services import ServicesDep
 
 router = APIRouter(tags=["models"])
@@ -21,16 +21,21 @@ router = APIRouter(tags=["models"])
 @router.get(
     "/models/{name}/versions/{version}/export",
     operation_id="exportModelVersion",
+    summary="Download a version",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/zip": {}}, "description": "The archive"}, **problems(404, 429, 503)},
+    responses={
+        200: {"content": {"application/zip": {"schema": BINARY}}, "description": "The archive"},
+        **problems(404, 429, 503),
+    },
 )
 async def export(
-    name: str,
+    name: Name,
     version: VersionNumber,
     services: ServicesDep,
     format: Annotated[
-        ExportFormat, Query(description="onnx: the files with an example; triton: a model repository to mount")
-    ] = ExportFormat.ONNX,
+        ArchiveFormat,
+        Query(description="onnx: the files with an example; triton: a model repository to mount", examples=["triton"]),
+    ] = ArchiveFormat.ONNX,
 ) -> StreamingResponse:
     """A version's files for use without Thawline, compared with their manifest, as a ZIP archive."""
     row, predictor = await services.predictions.loaded(f"{name}@{version}")

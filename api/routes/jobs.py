@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel, Field
 
+from api.examples import answered_with, text_example
 from api.routes.common import Limit, PageQuery, problems
 from api.schemas import EventOut, JobOut, ListOut, PlanOut
 from api.services import Services, ServicesDep
@@ -23,8 +24,15 @@ from models_store.tables import TERMINAL_STATUSES, Dataset, JobStatus, TrainingJ
 from models_store.tasks import task_from_config
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+JobId = Annotated[str, Path(description="Of the job", examples=["job_01m8epycqtnpfwpfqg5cp47jx7"])]
 IdempotencyKey = Annotated[
-    str | None, Header(min_length=1, max_length=255, description="the same one gets the same job, however often")
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="the same one gets the same job, however often",
+        examples=["support-intent-2026-11-27"],
+    ),
 ]
 _STREAM_ROWS = 100
 _KEEPALIVE_SECONDS = 15.0
@@ -33,8 +41,10 @@ _KEEPALIVE_SECONDS = 15.0
 class JobsQuery(PageQuery):
     """Which jobs."""
 
-    status: JobStatus | None = None
-    model: ModelName | None = None
+    status: Annotated[JobStatus | None, Field(description="Only those in this state", examples=["running"])] = None
+    model: Annotated[ModelName | None, Field(description="Only those for this model", examples=["support-intent"])] = (
+        None
+    )
 
 
 class EventsQuery(BaseModel):
@@ -44,7 +54,13 @@ class EventsQuery(BaseModel):
     limit: Limit = 100
 
 
-@router.post("", status_code=202, operation_id="createJob", responses=problems(404, 409, 422))
+@router.post(
+    "",
+    status_code=202,
+    operation_id="createJob",
+    summary="Start a training job",
+    responses={202: answered_with("job_queued", queue_position=1), **problems(404, 409, 422)},
+)
 def create_job(
     body: JobRequest,
     response: Response,
@@ -117,7 +133,7 @@ def _why_waiting(job: TrainingJob, served: Mapping[str, int]) -> str | None:
     return workers.why_waiting(job.queue, served) if job.status == JobStatus.QUEUED else None
 
 
-@router.get("", operation_id="listJobs")
+@router.get("", operation_id="listJobs", summary="List jobs")
 def list_jobs(services: ServicesDep, query: Annotated[JobsQuery, Query()]) -> ListOut[JobOut]:
     """Jobs, the newest first."""
     rows = jobs.list_jobs(services.db, limit=query.limit + 1, after=query.after, status=query.status, model=query.model)
@@ -127,34 +143,60 @@ def list_jobs(services: ServicesDep, query: Annotated[JobsQuery, Query()]) -> Li
     return ListOut.page(shown, query.limit)
 
 
-@router.get("/{job_id}", operation_id="getJob", responses=problems(404))
-def get_job(job_id: str, services: ServicesDep) -> JobOut:
+@router.get("/{job_id}", operation_id="getJob", summary="Show a job", responses=problems(404))
+def get_job(job_id: JobId, services: ServicesDep) -> JobOut:
     """One job: where it stands, what was tried, and what came of it."""
     return _shown(services, jobs.get(services.db, job_id))
 
 
-@router.post("/{job_id}/cancel", operation_id="cancelJob", responses=problems(404, 409))
-def cancel_job(job_id: str, services: ServicesDep) -> JobOut:
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancelJob",
+    summary="Cancel a job",
+    responses={200: answered_with("job_queued", status="cancelled"), **problems(404, 409)},
+)
+def cancel_job(job_id: JobId, services: ServicesDep) -> JobOut:
     """Cancel a job that waits or is paused at once, a running one within seconds."""
     return _shown(services, _told(services, jobs.request_cancel(services.db, job_id)))
 
 
-@router.post("/{job_id}/pause", operation_id="pauseJob", responses=problems(404, 409))
-def pause_job(job_id: str, services: ServicesDep) -> JobOut:
+@router.post(
+    "/{job_id}/pause",
+    operation_id="pauseJob",
+    summary="Pause a job",
+    responses={200: answered_with("job_queued", status="paused"), **problems(404, 409)},
+)
+def pause_job(job_id: JobId, services: ServicesDep) -> JobOut:
     """Keep a job from being begun; or let a running one write a checkpoint and make room for others."""
     return _shown(services, _told(services, jobs.pause(services.db, job_id)))
 
 
-@router.post("/{job_id}/resume", operation_id="resumeJob", responses=problems(404, 409))
-def resume_job(job_id: str, services: ServicesDep) -> JobOut:
+@router.post(
+    "/{job_id}/resume",
+    operation_id="resumeJob",
+    summary="Resume a paused job",
+    responses={200: answered_with("job_queued", queue_position=1), **problems(404, 409)},
+)
+def resume_job(job_id: JobId, services: ServicesDep) -> JobOut:
     """Let a paused job wait for its turn again; it goes on from its newest checkpoint."""
     job = _told(services, jobs.resume(services.db, job_id))
     _send(services, job)
     return _shown(services, job)
 
 
-@router.post("/{job_id}/retry", status_code=202, operation_id="retryJob", responses=problems(404, 409, 422))
-def retry_job(job_id: str, response: Response, services: ServicesDep, idempotency_key: IdempotencyKey = None) -> JobOut:
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    operation_id="retryJob",
+    summary="Try a job again",
+    responses={
+        202: answered_with("job_queued", queue_position=1, retry_of="job_01m8eps0xnkgn6djq40xtsegfz"),
+        **problems(404, 409, 422),
+    },
+)
+def retry_job(
+    job_id: JobId, response: Response, services: ServicesDep, idempotency_key: IdempotencyKey = None
+) -> JobOut:
     """Start another job that does what a failed or cancelled one was to do, which stays as it is."""
     _check_webhook(services, jobs.get(services.db, job_id).webhook_url)
     most = services.settings.max_attempts
@@ -164,9 +206,11 @@ def retry_job(job_id: str, response: Response, services: ServicesDep, idempotenc
     return _shown(services, job)
 
 
-@router.get("/{job_id}/webhooks", operation_id="listJobWebhooks", responses=problems(404))
+@router.get(
+    "/{job_id}/webhooks", operation_id="listJobWebhooks", summary="List a job's webhook calls", responses=problems(404)
+)
 def list_webhooks(
-    job_id: str, services: ServicesDep, query: Annotated[PageQuery, Query()]
+    job_id: JobId, services: ServicesDep, query: Annotated[PageQuery, Query()]
 ) -> ListOut[WebhookDeliveryOut]:
     """What the job's ``webhook_url`` was told or is to be told, the newest last."""
     rows = jobs.deliveries(services.db, job_id, limit=query.limit + 1, after=query.after)
@@ -176,19 +220,22 @@ def list_webhooks(
 @router.get(
     "/{job_id}/events",
     operation_id="listJobEvents",
+    summary="List or stream a job's events",
     response_model=ListOut[EventOut],
     responses={
-        200: {"content": {"text/event-stream": {}}},
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": text_example("events.txt")}}},
         204: {"description": "The job is over and all of its stream was told: a browser does not connect again"},
         **problems(404),
     },
 )
 async def list_events(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     services: ServicesDep,
     query: Annotated[EventsQuery, Query()],
-    last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, lt=2**63, description="as `after`; a browser sends it when it connects again")
+    ] = None,
 ) -> Response:
     """The events of a job; with ``Accept: text/event-stream`` a live stream that ends when the job does."""
     after = last_event_id if last_event_id is not None else query.after

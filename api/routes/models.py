@@ -16,10 +16,11 @@ from models_store import aliases, registry
 from models_store.reports import Report, read_card, read_report
 
 router = APIRouter(prefix="/models", tags=["models"])
-VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="Of the version", examples=[1])]
+Name = Annotated[str, Path(description="Of the model", examples=["support-intent"])]
 
 
-@router.get("", operation_id="listModels")
+@router.get("", operation_id="listModels", summary="List models")
 def list_models(services: ServicesDep, query: Annotated[PageQuery, Query()]) -> ListOut[ModelOut]:
     """Models by name, each with its versions and aliases."""
     with services.db.reading() as session:
@@ -30,16 +31,18 @@ def list_models(services: ServicesDep, query: Annotated[PageQuery, Query()]) -> 
     return ListOut.page(models, query.limit)
 
 
-@router.get("/{name}", operation_id="getModel", responses=problems(404))
-def get_model(name: str, services: ServicesDep) -> ModelOut:
+@router.get("/{name}", operation_id="getModel", summary="Show a model", responses=problems(404))
+def get_model(name: Name, services: ServicesDep) -> ModelOut:
     """One model with its versions, the newest first."""
     with services.db.reading() as session:
         row = registry.get_model(session, name)
         return ModelOut.of(row, aliases.states(session, name), registry.versions(session, name))
 
 
-@router.get("/{name}/versions/{version}", operation_id="getModelVersion", responses=problems(404))
-def get_version(name: str, version: VersionNumber, services: ServicesDep) -> VersionOut:
+@router.get(
+    "/{name}/versions/{version}", operation_id="getModelVersion", summary="Show a version", responses=problems(404)
+)
+def get_version(name: Name, version: VersionNumber, services: ServicesDep) -> VersionOut:
     """One version of a model."""
     with services.db.reading() as session:
         registry.get_model(session, name)
@@ -49,10 +52,11 @@ def get_version(name: str, version: VersionNumber, services: ServicesDep) -> Ver
 @router.get(
     "/{name}/versions/{version}/report",
     operation_id="getModelVersionReport",
+    summary="Read a version's report",
     response_model=Report,
     responses=problems(404, 503),
 )
-def get_report(name: str, version: VersionNumber, services: ServicesDep) -> Response:
+def get_report(name: Name, version: VersionNumber, services: ServicesDep) -> Response:
     """How a version was trained and how good it is: learning curves, figures by label, calibration, worst errors."""
     with services.db.reading() as session:
         registry.get_model(session, name)
@@ -79,9 +83,10 @@ def get_card(name: str, version: VersionNumber, services: ServicesDep) -> Respon
     "/{name}/versions/{version}",
     status_code=204,
     operation_id="deleteModelVersion",
+    summary="Delete a version",
     responses=problems(404, 409),
 )
-async def delete_version(name: str, version: VersionNumber, services: ServicesDep) -> None:
+async def delete_version(name: Name, version: VersionNumber, services: ServicesDep) -> None:
     """Delete a version that no alias has, be it as canary or shadow."""
 
     def artifact() -> str:
@@ -99,8 +104,10 @@ async def delete_version(name: str, version: VersionNumber, services: ServicesDe
     forget_figures(name, version)
 
 
-@router.delete("/{name}", status_code=204, operation_id="deleteModel", responses=problems(404, 409))
-async def delete_model(name: str, services: ServicesDep) -> None:
+@router.delete(
+    "/{name}", status_code=204, operation_id="deleteModel", summary="Delete a model", responses=problems(404, 409)
+)
+async def delete_model(name: Name, services: ServicesDep) -> None:
     """Delete a model with all its versions. Refused while a job for it has not ended."""
 
     def delete() -> list[str]:

@@ -27,6 +27,7 @@ from api.protocols.oip import (
 )
 from api.protocols.tensors import HEADER_LENGTH, Tensor, read_request, refused, write_answer
 from api.readiness import check_parts, is_ready
+from api.routes.common import BINARY, MEANINGS
 from api.services import Services, ServicesDep
 from models_store import registry
 from models_store.errors import ModelFailedError
@@ -36,59 +37,78 @@ probes = APIRouter(prefix="/v2/health", tags=["open inference protocol"])
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 ModelReference = Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])]
-ModelName = Annotated[str, Path(examples=["support-intent"])]
+ModelName = Annotated[str, Path(description="Of the model", examples=["support-intent"])]
+HeaderLength = Annotated[
+    str | None, Header(alias=HEADER_LENGTH, description="bytes of JSON before the binary tensors, if there are such")
+]
 P = ParamSpec("P")
 T = TypeVar("T")
 _INLINE_BYTES, _INLINE_ROWS = 16_384, 256
-VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="Of the version", examples=[1])]
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": f"#/components/schemas/{InferIn.__name__}"}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": BINARY},
         },
     }
 }
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": OipErrorOut, "description": "An error"} for status in statuses}
+    return {status: {"model": OipErrorOut, "description": MEANINGS[status]} for status in statuses}
 
 
-@probes.get("/live", operation_id="oipLive")
+@probes.get("/live", operation_id="oipLive", summary="Is the process alive?")
 async def live() -> LiveOut:
     """The process is alive."""
     return LiveOut(live=True)
 
 
-@probes.get("/ready", operation_id="oipReady", response_model=ReadyOut, responses={503: {"model": ReadyOut}})
+@probes.get(
+    "/ready",
+    operation_id="oipReady",
+    summary="Can the service do its work?",
+    response_model=ReadyOut,
+    responses={503: {"model": ReadyOut}},
+)
 def ready(request: Request) -> Response:
     """The service can do its work; ``/readyz`` says what is amiss if it cannot."""
     answer = is_ready(check_parts(request))
     return JSONResponse({"ready": answer}, status_code=200 if answer else 503)
 
 
-@router.get("", operation_id="oipServer")
+@router.get("", operation_id="oipServer", summary="Describe the service")
 async def server() -> ServerMetadataOut:
     """Name, version and extensions of the service."""
     version = importlib.metadata.version("thawline")
     return ServerMetadataOut(name="thawline", version=version, extensions=["binary_tensor_data"])
 
 
-@router.get("/models/{model}", operation_id="oipModel", responses=_errors(404, 503))
+@router.get("/models/{model}", operation_id="oipModel", summary="Describe a model", responses=_errors(404, 503))
 def metadata(model: ModelReference, services: ServicesDep) -> ModelMetadataOut:
     """What a model takes and answers with; a bare name means its production version."""
     return _metadata(services, model, versions=None)
 
 
-@router.get("/models/{model}/versions/{version}", operation_id="oipModelVersion", responses=_errors(400, 404, 503))
+@router.get(
+    "/models/{model}/versions/{version}",
+    operation_id="oipModelVersion",
+    summary="Describe a version",
+    responses=_errors(400, 404, 503),
+)
 def version_metadata(model: ModelName, version: VersionNumber, services: ServicesDep) -> ModelMetadataOut:
     """The same of one version."""
     return _metadata(services, f"{model}@{version}", versions=[str(version)])
 
 
-@router.get("/models/{model}/ready", operation_id="oipModelReady", responses=_errors(404, 429, 503))
+@router.get(
+    "/models/{model}/ready",
+    operation_id="oipModelReady",
+    summary="Can a model answer?",
+    responses=_errors(404, 429, 503),
+)
 async def model_ready(model: ModelReference, services: ServicesDep) -> ModelReadyOut:
     """The model can answer: it is loaded unless it is already, so the next call finds it warm."""
     return await _ready(services, model)
@@ -97,6 +117,7 @@ async def model_ready(model: ModelReference, services: ServicesDep) -> ModelRead
 @router.get(
     "/models/{model}/versions/{version}/ready",
     operation_id="oipModelVersionReady",
+    summary="Can a version answer?",
     responses=_errors(400, 404, 429, 503),
 )
 async def version_ready(model: ModelName, version: VersionNumber, services: ServicesDep) -> ModelReadyOut:
@@ -107,6 +128,7 @@ async def version_ready(model: ModelName, version: VersionNumber, services: Serv
 @router.post(
     "/models/{model}/infer",
     operation_id="oipInfer",
+    summary="Ask a model",
     response_model=InferOut,
     responses=_errors(400, 404, 413, 429, 503),
     openapi_extra=_BODY,
@@ -115,7 +137,7 @@ async def infer(
     model: ModelReference,
     request: Request,
     services: ServicesDep,
-    header_length: Annotated[str | None, Header(alias=HEADER_LENGTH)] = None,
+    header_length: HeaderLength = None,
 ) -> Response:
     """Ask a model; a bare name means its production version."""
     return await _infer(services, model, request, header_length)
@@ -124,6 +146,7 @@ async def infer(
 @router.post(
     "/models/{model}/versions/{version}/infer",
     operation_id="oipInferVersion",
+    summary="Ask a version",
     response_model=InferOut,
     responses=_errors(400, 404, 413, 429, 503),
     openapi_extra=_BODY,
@@ -133,7 +156,7 @@ async def infer_version(
     version: VersionNumber,
     request: Request,
     services: ServicesDep,
-    header_length: Annotated[str | None, Header(alias=HEADER_LENGTH)] = None,
+    header_length: HeaderLength = None,
 ) -> Response:
     """The same of one version."""
     return await _infer(services, f"{model}@{version}", request, header_length)

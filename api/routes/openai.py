@@ -23,7 +23,7 @@ from api.protocols.openai import (
     embeddings,
     texts_of,
 )
-from api.routes.common import SecondsQuery
+from api.routes.common import MEANINGS, SecondsQuery
 from api.services import Services, ServicesDep
 from models_store import registry
 from models_store.errors import ArtifactCorruptError, NotFoundError
@@ -37,12 +37,13 @@ router = APIRouter(prefix="/v1", tags=["openai"])
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": OpenAIErrorOut, "description": "An error"} for status in statuses}
+    return {status: {"model": OpenAIErrorOut, "description": MEANINGS[status]} for status in statuses}
 
 
 @router.post(
     "/embeddings",
     operation_id="createEmbeddings",
+    summary="Turn texts into vectors",
     response_model=EmbeddingsOut,
     responses=_errors(400, 404, 413, 429, 503),
 )
@@ -64,7 +65,7 @@ async def embed(
     return Response(content, media_type="application/json", headers={"Server-Timing": answer.timings.header()})
 
 
-@router.get("/models", operation_id="listEmbeddingModels")
+@router.get("/models", operation_id="listEmbeddingModels", summary="List models that can embed")
 def list_models(services: ServicesDep) -> EmbeddingModels:
     """The models that can embed, each by what its bare name means."""
     with services.db.reading() as session:
@@ -72,9 +73,15 @@ def list_models(services: ServicesDep) -> EmbeddingModels:
     return EmbeddingModels(data=[_model(version.model, version) for version in versions if _embeds(services, version)])
 
 
-@router.get("/models/{model}", operation_id="getEmbeddingModel", responses=_errors(400, 404))
+@router.get(
+    "/models/{model}",
+    operation_id="getEmbeddingModel",
+    summary="Show a model that can embed",
+    responses=_errors(400, 404),
+)
 def get_model(
-    model: Annotated[str, Path(description="name, name@3 or name@alias")], services: ServicesDep
+    model: Annotated[str, Path(description="name, name@3 or name@alias", examples=["duplicate-questions"])],
+    services: ServicesDep,
 ) -> EmbeddingModel:
     """One of them."""
     with services.db.reading() as session:

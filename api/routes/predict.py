@@ -34,6 +34,7 @@ class JsonAnswer:
 @router.post(
     "/predict/{model}",
     operation_id="predict",
+    summary="Ask a model",
     response_model=PredictOut,
     responses=problems(404, 422, 429, 500, 503),
 )
@@ -42,12 +43,17 @@ async def predict(
     model: Annotated[str, Path(description="name, name@3 or name@alias", examples=["support-intent"])],
     body: PredictIn,
     precision: Annotated[
-        Precision | None, Query(description="of the version's models, if not the one that is served by default")
+        Precision | None,
+        Query(description="of the version's models, if not the one that is served by default", examples=["fp32"]),
     ] = None,
     timeout: SecondsQuery = None,  # noqa: ASYNC109 (the caller's)
     routing_key: Annotated[
         str | None,
-        Header(max_length=256, description="such as a user's id: the same one gets the same version beside a canary"),
+        Header(
+            max_length=256,
+            description="such as a user's id: the same one gets the same version beside a canary",
+            examples=["user-4711"],
+        ),
     ] = None,
 ) -> Response:
     """Ask a model; a bare name means its production version."""

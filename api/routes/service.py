@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.figures import BROKER_MESSAGES, JOBS, PENDING_WEBHOOKS, WAITING_TEXTS, WORKERS
 from api.readiness import check_parts, is_ready
+from api.service_schemas import METRICS_EXAMPLE, HealthOut, ReadinessOut
 from api.services import ServicesDep
 from models_store import jobs
 from models_store.errors import ThawlineError
@@ -27,13 +28,19 @@ metrics_router = APIRouter(tags=["service"])
 WEB = Path(__file__).parents[1] / "web"
 
 
-@router.get("/healthz", operation_id="healthz")
+@router.get("/healthz", operation_id="checkHealth", summary="Is the process alive?", response_model=HealthOut)
 async def healthz() -> dict[str, str]:
     """The process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", operation_id="readyz", responses={503: {"description": "A part does not answer"}})
+@router.get(
+    "/readyz",
+    operation_id="checkReadiness",
+    summary="Can the service do its work?",
+    response_model=ReadinessOut,
+    responses={503: {"model": ReadinessOut, "description": "A part does not answer"}},
+)
 def readyz(request: Request) -> Response:
     """The service can do its work: database and broker answer, the models are there, and it is not about to stop."""
     checks = check_parts(request)
@@ -42,7 +49,13 @@ def readyz(request: Request) -> Response:
     return JSONResponse(body, status_code=200 if ready else 503)
 
 
-@metrics_router.get("/metrics", operation_id="metrics", response_class=Response)
+@metrics_router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": METRICS_EXAMPLE}}},
+)
 def metrics(services: ServicesDep) -> Response:
     """Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue."""
     WAITING_TEXTS.clear()
