@@ -197,6 +197,8 @@ class EstimateOut(BaseModel):
 class PlanOut(BaseModel):
     """What a job would do."""
 
+    model_config = shown_as("plan")
+
     object: Literal["job.plan"] = "job.plan"
     task: TaskName
     rows: Annotated[int, Field(description="To train on")]

@@ -74,7 +74,7 @@ def create_job(
     return _shown(services, job)
 
 
-@router.post("/plan", operation_id="planJob", responses=problems(404, 409, 422))
+@router.post("/plan", operation_id="planJob", summary="Say what a job would do", responses=problems(404, 409, 422))
 def plan_job(body: JobRequest, services: ServicesDep) -> PlanOut:
     """Say what a job would do, with every default filled in, and about how long it would take; start nothing."""
     spec, dataset = _resolved(body, services)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from api.examples import text_example
 from api.figures import forget_figures
 from api.routes.common import PageQuery, problems
 from api.schemas import ListOut, ModelOut, VersionOut
@@ -17,6 +18,14 @@ from models_store.reports import Report, read_card, read_report
 
 router = APIRouter(prefix="/models", tags=["models"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="Of the version", examples=[1])]
+
+
+class MarkdownResponse(PlainTextResponse):
+    """Text that is Markdown."""
+
+    media_type = "text/markdown"
+
+
 Name = Annotated[str, Path(description="Of the model", examples=["support-intent"])]
 
 
@@ -68,15 +77,19 @@ def get_report(name: Name, version: VersionNumber, services: ServicesDep) -> Res
 @router.get(
     "/{name}/versions/{version}/card",
     operation_id="getModelVersionCard",
-    response_class=PlainTextResponse,
-    responses={200: {"content": {"text/markdown": {}}, "description": "The card"}, **problems(404, 503)},
+    summary="Read a version's model card",
+    response_class=MarkdownResponse,
+    responses={
+        200: {"content": {"text/markdown": {"example": text_example("card.md")}}, "description": "The card"},
+        **problems(404, 503),
+    },
 )
-def get_card(name: str, version: VersionNumber, services: ServicesDep) -> Response:
+def get_card(name: Name, version: VersionNumber, services: ServicesDep) -> Response:
     """The model card of a version: for people, in Markdown, with the front matter that model hubs read."""
     with services.db.reading() as session:
         registry.get_model(session, name)
         row = registry.get_version(session, name, version)
-    return Response(read_card(services.store, row), media_type="text/markdown")
+    return MarkdownResponse(read_card(services.store, row))
 
 
 @router.delete(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from scripts import web_types
 from tests.browser.conftest import serious_violations
 from tests.fixtures.models import TrainedModel
 from tests.fixtures.servers import Service
@@ -116,3 +118,8 @@ def test_a_service_with_a_key_asks_for_it(browser: Browser, tmp_path_factory: py
     finally:
         locked.stop()
         locked.client.close()
+
+
+def test_the_types_of_the_page_are_those_of_the_service(tmp_path: Path) -> None:
+    web_types.main(tmp_path / "openapi.d.ts")
+    assert (tmp_path / "openapi.d.ts").read_text() == web_types.TYPES.read_text()  # else: python -m scripts.web_types

@@ -84,15 +84,15 @@ function Choices({ task }: { task: string }): JSX.Element {
       <Field label="Encoder" hint="One of those that this service has"><input name="base_model" maxLength={63} placeholder="minilm-l6" /></Field>
       <Field label="Strategy" hint="hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest"><select name="strategy"><option value="">hybrid</option><option value="finetune">finetune</option><option value="frozen">frozen</option></select></Field>
       <Field label="Head" hint="auto tries those that may be worth it"><select name="head">{HEADS[task]?.map((head) => <option key={head} value={head === "auto" ? "" : head}>{head}</option>)}</select></Field>
-      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={5} placeholder="1" /></Field>
+      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={8} placeholder="1" /></Field>
       <Field label="Served in" hint="auto: in 8 bits where it is faster and no worse"><select name="precision"><option value="">auto</option><option value="int8">8 bits</option><option value="fp32">single precision</option></select></Field>
       <Field label="Put into production" hint="Whether the new version answers the calls at once"><select name="promote"><option value="">always</option><option value="if_better">if it is better</option><option value="never">never</option></select></Field>
-      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better"><input name="head_epochs" type="number" min={1} max={1000} placeholder="by the number of rows" /></Field>
-      <Field label="Epochs of phase 2"><input name="full_epochs" type="number" min={1} max={1000} placeholder="by the number of rows" /></Field>
+      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better. 0: none"><input name="head_epochs" type="number" min={0} max={1000} placeholder="by the number of rows" /></Field>
+      <Field label="Epochs of phase 2"><input name="full_epochs" type="number" min={1} max={200} placeholder="by the number of rows" /></Field>
       <Field label="Learning rate of phase 1"><input name="head_learning_rate" type="number" min={0} step="any" placeholder="0.0002" /></Field>
       <Field label="Learning rate of phase 2"><input name="full_learning_rate" type="number" min={0} step="any" placeholder="0.0001" /></Field>
       <Field label="Batch size"><input name="batch_size" type="number" min={1} max={1024} placeholder="by the number of rows" /></Field>
-      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input name="max_length" type="number" min={8} max={512} placeholder="by the texts" /></Field>
+      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input name="max_length" type="number" min={8} max={8192} placeholder="by the texts" /></Field>
       <Field label="Seed" hint="The same seed gives the same model"><input name="seed" type="number" min={0} placeholder="7" /></Field>
     </div>
   );

@@ -14,7 +14,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Predict
+         * Ask a model
          * @description Ask a model; a bare name means its production version.
          */
         post: operations["predict"];
@@ -32,10 +32,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Healthz
+         * Is the process alive?
          * @description The process is alive.
          */
-        get: operations["healthz"];
+        get: operations["checkHealth"];
         put?: never;
         post?: never;
         delete?: never;
@@ -52,10 +52,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Readyz
+         * Can the service do its work?
          * @description The service can do its work: database and broker answer, the models are there, and it is not about to stop.
          */
-        get: operations["readyz"];
+        get: operations["checkReadiness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -72,10 +72,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Metrics
+         * Figures for Prometheus
          * @description Figures for Prometheus: requests, stages of a prediction, loaded models, jobs by status, the queue.
          */
-        get: operations["metrics"];
+        get: operations["getMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -92,13 +92,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Datasets
+         * List data sets
          * @description Data sets, the newest first.
          */
         get: operations["listDatasets"];
         put?: never;
         /**
-         * Create Dataset
+         * Upload a data set
          * @description Upload a data set. Every row is validated; with any error nothing is stored, unless wrong rows may be skipped.
          */
         post: operations["createDataset"];
@@ -118,7 +118,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Validate Dataset
+         * Check files without storing them
          * @description Say all that an upload of these files would be told, and store nothing.
          */
         post: operations["validateDataset"];
@@ -136,14 +136,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Dataset
+         * Show a data set
          * @description One data set.
          */
         get: operations["getDataset"];
         put?: never;
         post?: never;
         /**
-         * Delete Dataset
+         * Delete a data set
          * @description Delete a data set that no running or queued job uses.
          */
         delete: operations["deleteDataset"];
@@ -160,7 +160,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Preview Dataset
+         * Look at rows
          * @description Rows of a split, as they will be trained on; of tagged text also the text and its entities.
          */
         get: operations["previewDataset"];
@@ -180,10 +180,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dataset Statistics
+         * Count labels and lengths
          * @description How many rows each label has, and how long rows are.
          */
-        get: operations["datasetStatistics"];
+        get: operations["getDatasetStatistics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -200,10 +200,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Skipped Rows
+         * List rows that were left out
          * @description What was wrong with rows that were left out of the data set, in the order of the files.
          */
-        get: operations["skippedRows"];
+        get: operations["listSkippedRows"];
         put?: never;
         post?: never;
         delete?: never;
@@ -220,7 +220,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Export Dataset
+         * Download a split
          * @description A split as a file that can be uploaded again.
          */
         get: operations["exportDataset"];
@@ -240,13 +240,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Predictions
+         * List files that are answered
          * @description Files that are or were answered, the newest first.
          */
         get: operations["listPredictions"];
         put?: never;
         /**
-         * Create Prediction
+         * Have a whole file answered
          * @description Have a version answer a whole file; the answers are added to it as columns.
          *
          *     The version is the one that the reference means now, also where its alias is moved meanwhile.
@@ -266,14 +266,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Prediction
+         * Show how far a file is
          * @description How far it is, and what came of it.
          */
         get: operations["getPrediction"];
         put?: never;
         post?: never;
         /**
-         * Delete
+         * Delete a file and its answers
          * @description Delete one that has ended, with its files.
          */
         delete: operations["deletePrediction"];
@@ -290,7 +290,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Download
+         * Download the answers
          * @description The file with the answers.
          */
         get: operations["downloadPrediction"];
@@ -312,7 +312,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel
+         * Stop answering a file
          * @description Cancel it: at once if it waits, else within seconds.
          */
         post: operations["cancelPrediction"];
@@ -330,7 +330,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Live
+         * Is the process alive?
          * @description The process is alive.
          */
         get: operations["oipLive"];
@@ -350,7 +350,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Ready
+         * Can the service do its work?
          * @description The service can do its work; ``/readyz`` says what is amiss if it cannot.
          */
         get: operations["oipReady"];
@@ -370,13 +370,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Jobs
+         * List jobs
          * @description Jobs, the newest first.
          */
         get: operations["listJobs"];
         put?: never;
         /**
-         * Create Job
+         * Start a training job
          * @description Start a training job. With the same ``Idempotency-Key`` the same job is answered, however often it is sent.
          */
         post: operations["createJob"];
@@ -396,7 +396,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Plan Job
+         * Say what a job would do
          * @description Say what a job would do, with every default filled in, and about how long it would take; start nothing.
          */
         post: operations["planJob"];
@@ -414,7 +414,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Job
+         * Show a job
          * @description One job: where it stands, what was tried, and what came of it.
          */
         get: operations["getJob"];
@@ -436,7 +436,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel Job
+         * Cancel a job
          * @description Cancel a job that waits or is paused at once, a running one within seconds.
          */
         post: operations["cancelJob"];
@@ -456,7 +456,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Pause Job
+         * Pause a job
          * @description Keep a job from being begun; or let a running one write a checkpoint and make room for others.
          */
         post: operations["pauseJob"];
@@ -476,7 +476,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Resume Job
+         * Resume a paused job
          * @description Let a paused job wait for its turn again; it goes on from its newest checkpoint.
          */
         post: operations["resumeJob"];
@@ -496,7 +496,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Retry Job
+         * Try a job again
          * @description Start another job that does what a failed or cancelled one was to do, which stays as it is.
          */
         post: operations["retryJob"];
@@ -514,7 +514,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Webhooks
+         * List a job's webhook calls
          * @description What the job's ``webhook_url`` was told or is to be told, the newest last.
          */
         get: operations["listJobWebhooks"];
@@ -534,7 +534,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Events
+         * List or stream a job's events
          * @description The events of a job; with ``Accept: text/event-stream`` a live stream that ends when the job does.
          */
         get: operations["listJobEvents"];
@@ -554,7 +554,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Models
+         * List models
          * @description Models by name, each with its versions and aliases.
          */
         get: operations["listModels"];
@@ -574,14 +574,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Model
+         * Show a model
          * @description One model with its versions, the newest first.
          */
         get: operations["getModel"];
         put?: never;
         post?: never;
         /**
-         * Delete Model
+         * Delete a model
          * @description Delete a model with all its versions. Refused while a job for it has not ended.
          */
         delete: operations["deleteModel"];
@@ -598,14 +598,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Version
+         * Show a version
          * @description One version of a model.
          */
         get: operations["getModelVersion"];
         put?: never;
         post?: never;
         /**
-         * Delete Version
+         * Delete a version
          * @description Delete a version that no alias has, be it as canary or shadow.
          */
         delete: operations["deleteModelVersion"];
@@ -622,7 +622,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Report
+         * Read a version's report
          * @description How a version was trained and how good it is: learning curves, figures by label, calibration, worst errors.
          */
         get: operations["getModelVersionReport"];
@@ -642,7 +642,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Card
+         * Read a version's model card
          * @description The model card of a version: for people, in Markdown, with the front matter that model hubs read.
          */
         get: operations["getModelVersionCard"];
@@ -662,12 +662,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Alias
+         * Show an alias
          * @description Where an alias sends its calls, how its shadow does, and its latest changes.
          */
         get: operations["getModelAlias"];
         /**
-         * Set Alias
+         * Move an alias
          * @description Let an alias point at a version: ``production`` is what a bare model name means.
          *
          *     The files are compared with their manifests first and, where the alias is being asked, the version is loaded and
@@ -676,7 +676,7 @@ export interface paths {
         put: operations["setModelAlias"];
         post?: never;
         /**
-         * Delete Alias
+         * Delete an alias
          * @description Delete an alias and its history; the versions it pointed at stay.
          */
         delete: operations["deleteModelAlias"];
@@ -695,7 +695,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Roll Back
+         * Roll an alias back
          * @description Let an alias point at what it pointed at before; again, at what it pointed at before that.
          *
          *     As with ``PUT``, the version is loaded first where the alias is being asked.
@@ -715,7 +715,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Export
+         * Download a version
          * @description A version's files for use without Thawline, compared with their manifest, as a ZIP archive.
          */
         get: operations["exportModelVersion"];
@@ -735,7 +735,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Server
+         * Describe the service
          * @description Name, version and extensions of the service.
          */
         get: operations["oipServer"];
@@ -755,7 +755,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Metadata
+         * Describe a model
          * @description What a model takes and answers with; a bare name means its production version.
          */
         get: operations["oipModel"];
@@ -775,7 +775,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Version Metadata
+         * Describe a version
          * @description The same of one version.
          */
         get: operations["oipModelVersion"];
@@ -795,7 +795,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Model Ready
+         * Can a model answer?
          * @description The model can answer: it is loaded unless it is already, so the next call finds it warm.
          */
         get: operations["oipModelReady"];
@@ -815,7 +815,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Version Ready
+         * Can a version answer?
          * @description The same of one version.
          */
         get: operations["oipModelVersionReady"];
@@ -837,7 +837,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Infer
+         * Ask a model
          * @description Ask a model; a bare name means its production version.
          */
         post: operations["oipInfer"];
@@ -857,7 +857,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Infer Version
+         * Ask a version
          * @description The same of one version.
          */
         post: operations["oipInferVersion"];
@@ -877,7 +877,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Embed
+         * Turn texts into vectors
          * @description Vectors of texts, each read by itself: what the head of a siamese similarity model compares, of unit length.
          */
         post: operations["createEmbeddings"];
@@ -895,7 +895,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Models
+         * List models that can embed
          * @description The models that can embed, each by what its bare name means.
          */
         get: operations["listEmbeddingModels"];
@@ -915,7 +915,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Model
+         * Show a model that can embed
          * @description One of them.
          */
         get: operations["getEmbeddingModel"];
@@ -976,6 +976,20 @@ export interface components {
         /**
          * AliasIn
          * @description The body of ``PUT /models/{name}/aliases/{alias}``: the whole truth, so what is left out is none.
+         * @example {
+         *       "version": 2
+         *     }
+         * @example {
+         *       "canary": {
+         *         "version": 3,
+         *         "weight": 0.1
+         *       },
+         *       "version": 2
+         *     }
+         * @example {
+         *       "shadow": 3,
+         *       "version": 2
+         *     }
          */
         AliasIn: {
             /**
@@ -994,6 +1008,26 @@ export interface components {
         /**
          * AliasOut
          * @description An alias with its history, the newest first: the first is what it is now.
+         * @example {
+         *       "version": 1,
+         *       "canary": null,
+         *       "shadow": null,
+         *       "updated_at": "2026-11-27T14:46:59.400842Z",
+         *       "previous": null,
+         *       "object": "model.alias",
+         *       "model": "support-intent",
+         *       "alias": "production",
+         *       "shadow_report": null,
+         *       "history": [
+         *         {
+         *           "version": 1,
+         *           "canary": null,
+         *           "shadow": null,
+         *           "changed_at": "2026-11-27T14:46:59.400842Z",
+         *           "changed_by": "job job_01m8epycqtnpfwpfqg5cp47jx7"
+         *         }
+         *       ]
+         *     }
          */
         AliasOut: {
             /** Version */
@@ -1025,6 +1059,12 @@ export interface components {
             /** History */
             history: components["schemas"]["AliasChangeOut"][];
         };
+        /**
+         * ArchiveFormat
+         * @description What an export is for.
+         * @enum {string}
+         */
+        ArchiveFormat: "onnx" | "triton";
         /**
          * AttemptOut
          * @description Somebody's work on a job.
@@ -1069,19 +1109,26 @@ export interface components {
              * @description Training rows, or an archive or a workbook with all splits
              */
             file: string;
+            /** @description What a model shall learn from it */
             task: components["schemas"]["TaskName"];
             /**
              * Validation File
              * @description Cut off the training rows where absent
              */
             validation_file?: string | null;
-            /** Test File */
+            /**
+             * Test File
+             * @description Rows that the finished model is measured on, and nothing else
+             */
             test_file?: string | null;
-            /** Name */
+            /**
+             * Name
+             * @description Of the data set; by default like the file's
+             */
             name?: string | null;
             /**
              * Columns
-             * @description JSON: our field → your column, e.g. {"text": "body"}
+             * @description JSON: our field → your column, e.g. {"text": "body"}; of CoNLL {"token": 2, "tag": 3}
              */
             columns?: string | null;
             /**
@@ -1143,19 +1190,26 @@ export interface components {
              * @description Training rows, or an archive or a workbook with all splits
              */
             file: string;
+            /** @description What a model shall learn from it */
             task: components["schemas"]["TaskName"];
             /**
              * Validation File
              * @description Cut off the training rows where absent
              */
             validation_file?: string | null;
-            /** Test File */
+            /**
+             * Test File
+             * @description Rows that the finished model is measured on, and nothing else
+             */
             test_file?: string | null;
-            /** Name */
+            /**
+             * Name
+             * @description Of the data set; by default like the file's
+             */
             name?: string | null;
             /**
              * Columns
-             * @description JSON: our field → your column, e.g. {"text": "body"}
+             * @description JSON: our field → your column, e.g. {"text": "body"}; of CoNLL {"token": 2, "tag": 3}
              */
             columns?: string | null;
             /**
@@ -1322,6 +1376,65 @@ export interface components {
         /**
          * DatasetOut
          * @description A data set.
+         * @example {
+         *       "id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "object": "dataset",
+         *       "name": "support-intent",
+         *       "task": "classification",
+         *       "status": "ready",
+         *       "format": "csv",
+         *       "size_bytes": 43729,
+         *       "sha256": "ff90ba4740e7d16baa1881d6baac20933a7712c75227e7a2b9f1733431f5320b",
+         *       "columns": {
+         *         "text": "text",
+         *         "label": "label"
+         *       },
+         *       "multi_label": false,
+         *       "labels": [
+         *         {
+         *           "label": "technical_problem",
+         *           "count": 63
+         *         },
+         *         {
+         *           "label": "order_status",
+         *           "count": 60
+         *         },
+         *         {
+         *           "label": "product_question",
+         *           "count": 60
+         *         },
+         *         {
+         *           "label": "refund_request",
+         *           "count": 59
+         *         },
+         *         {
+         *           "label": "billing_question",
+         *           "count": 55
+         *         },
+         *         {
+         *           "label": "cancel_order",
+         *           "count": 55
+         *         }
+         *       ],
+         *       "splits": {
+         *         "train": {
+         *           "rows": 352,
+         *           "source": "uploaded",
+         *           "seed": null
+         *         },
+         *         "validation": {
+         *           "rows": 88,
+         *           "source": "uploaded",
+         *           "seed": null
+         *         }
+         *       },
+         *       "skipped_rows": 0,
+         *       "warnings": [],
+         *       "rows_read": 440,
+         *       "errors": null,
+         *       "error_count": 0,
+         *       "created_at": "2026-11-27T14:32:59.876605Z"
+         *     }
          */
         DatasetOut: {
             /** Id */
@@ -1347,6 +1460,8 @@ export interface components {
             columns: {
                 [key: string]: string;
             };
+            /** @description Tagging: how the training file's tags mark entities */
+            scheme?: components["schemas"]["Scheme"] | null;
             /**
              * Multi Label
              * @description Classification: whether a text may have several labels, or none
@@ -1396,27 +1511,14 @@ export interface components {
          */
         DeliveryStatus: "pending" | "delivered" | "given_up";
         /**
-         * Embedding
-         * @description A vector of unit length.
-         */
-        Embedding: {
-            /**
-             * Object
-             * @default embedding
-             * @constant
-             */
-            object: "embedding";
-            /** Index */
-            index: number;
-            /**
-             * Embedding
-             * @description Numbers; or base64, if that was asked for
-             */
-            embedding: number[] | string;
-        };
-        /**
          * EmbeddingModel
          * @description A model that can embed.
+         * @example {
+         *       "created": 1795788000,
+         *       "id": "duplicate-questions",
+         *       "object": "model",
+         *       "owned_by": "thawline"
+         *     }
          */
         EmbeddingModel: {
             /** Id */
@@ -1441,6 +1543,17 @@ export interface components {
         /**
          * EmbeddingModels
          * @description All of them, by name.
+         * @example {
+         *       "object": "list",
+         *       "data": [
+         *         {
+         *           "id": "duplicate-questions",
+         *           "object": "model",
+         *           "created": 1795790386,
+         *           "owned_by": "thawline"
+         *         }
+         *       ]
+         *     }
          */
         EmbeddingModels: {
             /**
@@ -1453,8 +1566,34 @@ export interface components {
             data: components["schemas"]["EmbeddingModel"][];
         };
         /**
+         * EmbeddingOut
+         * @description A vector of unit length.
+         */
+        EmbeddingOut: {
+            /**
+             * Object
+             * @default embedding
+             * @constant
+             */
+            object: "embedding";
+            /** Index */
+            index: number;
+            /**
+             * Embedding
+             * @description Numbers; or base64, if that was asked for
+             */
+            embedding: number[] | string;
+        };
+        /**
          * EmbeddingsIn
          * @description The body of ``POST /v1/embeddings``.
+         * @example {
+         *       "input": [
+         *         "How do I cancel?",
+         *         "Cancel my order"
+         *       ],
+         *       "model": "duplicate-questions"
+         *     }
          */
         EmbeddingsIn: {
             /**
@@ -1468,7 +1607,7 @@ export interface components {
             /**
              * Model
              * @description name, name@3 or name@alias of a similarity model
-             * @example same-question
+             * @example duplicate-questions
              */
             model: string;
             /**
@@ -1492,6 +1631,36 @@ export interface components {
         /**
          * EmbeddingsOut
          * @description Vectors in the order of the texts.
+         * @example {
+         *       "object": "list",
+         *       "data": [
+         *         {
+         *           "object": "embedding",
+         *           "index": 0,
+         *           "embedding": [
+         *             0.002581,
+         *             0.037762,
+         *             0.058335,
+         *             0.01941
+         *           ]
+         *         },
+         *         {
+         *           "object": "embedding",
+         *           "index": 1,
+         *           "embedding": [
+         *             -0.043698,
+         *             0.05975,
+         *             0.098071,
+         *             0.031258
+         *           ]
+         *         }
+         *       ],
+         *       "model": "duplicate-questions@1",
+         *       "usage": {
+         *         "prompt_tokens": 12,
+         *         "total_tokens": 12
+         *       }
+         *     }
          */
         EmbeddingsOut: {
             /**
@@ -1501,7 +1670,7 @@ export interface components {
              */
             object: "list";
             /** Data */
-            data: components["schemas"]["Embedding"][];
+            data: components["schemas"]["EmbeddingOut"][];
             /**
              * Model
              * @description name@version
@@ -1543,6 +1712,29 @@ export interface components {
         /**
          * EventOut
          * @description Something that happened to a job.
+         * @example {
+         *       "id": 120,
+         *       "object": "job.event",
+         *       "created_at": "2026-11-27T14:46:17.044127Z",
+         *       "level": "info",
+         *       "type": "metrics",
+         *       "message": "full epoch 3/3: validation accuracy 0.9432, f1_macro 0.9431",
+         *       "data": {
+         *         "phase": "full",
+         *         "epoch": 3,
+         *         "epochs": 3,
+         *         "steps": 22,
+         *         "train_loss": 0.013920576734976335,
+         *         "validation_loss": 0.1966126412153244,
+         *         "metrics": {
+         *           "accuracy": 0.9431818181818182,
+         *           "f1_macro": 0.9431341710964768
+         *         },
+         *         "learning_rate": 0,
+         *         "seconds": 67.38892599400015,
+         *         "best": false
+         *       }
+         *     }
          */
         EventOut: {
             /** Id */
@@ -1576,6 +1768,12 @@ export interface components {
             };
         };
         /**
+         * ExportFormat
+         * @description How rows are written.
+         * @enum {string}
+         */
+        ExportFormat: "jsonl" | "csv" | "conll";
+        /**
          * ExportOptions
          * @description How the finished model is written.
          */
@@ -1591,6 +1789,34 @@ export interface components {
         /**
          * FilePredictionOut
          * @description A file that a version of a model answers.
+         * @example {
+         *       "id": "pred_01m8eqm1d6er4wbt9ce2fbr70r",
+         *       "object": "prediction",
+         *       "status": "succeeded",
+         *       "model": "support-intent",
+         *       "version": 1,
+         *       "task": "classification",
+         *       "file_name": "validation.csv",
+         *       "format": "csv",
+         *       "columns": {
+         *         "text": "text"
+         *       },
+         *       "progress": {
+         *         "fraction": 1,
+         *         "rows": 88,
+         *         "rows_done": 88,
+         *         "rows_per_second": 67.1,
+         *         "eta_seconds": null
+         *       },
+         *       "failed_rows": 0,
+         *       "error": null,
+         *       "errors": null,
+         *       "attempt": 1,
+         *       "cancel_requested": false,
+         *       "created_at": "2026-11-27T14:47:45.830678Z",
+         *       "started_at": "2026-11-27T14:47:48.679000Z",
+         *       "finished_at": "2026-11-27T14:47:50.355000Z"
+         *     }
          */
         FilePredictionOut: {
             /** Id */
@@ -1611,7 +1837,10 @@ export interface components {
             file_name: string;
             /** @description Of the file of answers */
             format: components["schemas"]["OutputFormat"];
-            /** Columns */
+            /**
+             * Columns
+             * @description Our field → the file's column; of a workbook complete once it is read
+             */
             columns: {
                 [key: string]: string;
             };
@@ -1676,6 +1905,20 @@ export interface components {
             seconds: number;
         };
         /**
+         * HealthOut
+         * @description The process is alive.
+         * @example {
+         *       "status": "ok"
+         *     }
+         */
+        HealthOut: {
+            /**
+             * Status
+             * @constant
+             */
+            status: "ok";
+        };
+        /**
          * Hyperparameters
          * @description Knobs that nobody has to turn: each has a default that fits the data.
          *
@@ -1687,26 +1930,44 @@ export interface components {
              * @description Most epochs of the head on the frozen encoder; 0: no phase 1
              */
             head_epochs?: number | null;
-            /** Head Learning Rate */
+            /**
+             * Head Learning Rate
+             * @description Peak of the learning rate while the encoder is frozen
+             */
             head_learning_rate?: number | null;
             /**
              * Full Epochs
              * @description Epochs of head and encoder together
              */
             full_epochs?: number | null;
-            /** Full Learning Rate */
+            /**
+             * Full Learning Rate
+             * @description Peak of the learning rate of head and encoder together
+             */
             full_learning_rate?: number | null;
             /** Batch Size */
             batch_size?: number | "auto" | null;
             /** Max Length */
             max_length?: number | "auto" | null;
-            /** Weight Decay */
+            /**
+             * Weight Decay
+             * @description Pull of the weights towards zero
+             */
             weight_decay?: number | null;
-            /** Warmup Fraction */
+            /**
+             * Warmup Fraction
+             * @description Share of the steps in which the learning rate rises
+             */
             warmup_fraction?: number | null;
-            /** Dropout */
+            /**
+             * Dropout
+             * @description Share of the head's inputs that are left out at random
+             */
             dropout?: number | null;
-            /** Max Grad Norm */
+            /**
+             * Max Grad Norm
+             * @description Longer gradients are cut to this length
+             */
             max_grad_norm?: number | null;
             /**
              * Patience
@@ -1743,6 +2004,32 @@ export interface components {
         /**
          * InferOut
          * @description An answer.
+         * @example {
+         *       "model_name": "support-intent",
+         *       "model_version": "1",
+         *       "outputs": [
+         *         {
+         *           "name": "label",
+         *           "shape": [
+         *             1
+         *           ],
+         *           "datatype": "BYTES",
+         *           "data": [
+         *             "order_status"
+         *           ]
+         *         },
+         *         {
+         *           "name": "score",
+         *           "shape": [
+         *             1
+         *           ],
+         *           "datatype": "FP32",
+         *           "data": [
+         *             0.9951473316281885
+         *           ]
+         *         }
+         *       ]
+         *     }
          */
         InferOut: {
             /** Model Name */
@@ -1777,6 +2064,166 @@ export interface components {
         /**
          * JobOut
          * @description A job.
+         * @example {
+         *       "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *       "object": "job",
+         *       "status": "succeeded",
+         *       "phase": null,
+         *       "progress": {
+         *         "fraction": 1,
+         *         "epoch": 3,
+         *         "epochs": 3,
+         *         "step": 22,
+         *         "steps": 22,
+         *         "examples_per_second": 5.5,
+         *         "eta_seconds": 0
+         *       },
+         *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "task": "classification",
+         *       "model": {
+         *         "name": "support-intent",
+         *         "version": 1
+         *       },
+         *       "spec": {
+         *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *         "model": "support-intent",
+         *         "task": "classification",
+         *         "base_model": "minilm-l6",
+         *         "strategy": "hybrid",
+         *         "head": "linear",
+         *         "ensemble": 1,
+         *         "gpus": 1,
+         *         "seed": 7,
+         *         "hyperparameters": {
+         *           "head_epochs": 28,
+         *           "head_learning_rate": 0.0002,
+         *           "full_epochs": 3,
+         *           "full_learning_rate": 0.0001,
+         *           "batch_size": 16,
+         *           "max_length": "auto",
+         *           "weight_decay": 0.01,
+         *           "warmup_fraction": 0.1,
+         *           "dropout": 0.1,
+         *           "max_grad_norm": 1,
+         *           "patience": 6,
+         *           "layer_decay": 1,
+         *           "head_factor": 1,
+         *           "gradual_unfreezing": false,
+         *           "averaging": 0,
+         *           "class_weights": "none",
+         *           "loss": "cross_entropy",
+         *           "focal_gamma": 2
+         *         },
+         *         "export": {
+         *           "precision": "auto"
+         *         },
+         *         "promote": "always"
+         *       },
+         *       "result": {
+         *         "head": "linear",
+         *         "heads": [],
+         *         "metrics": {
+         *           "validation": {
+         *             "accuracy": 0.9431818181818182,
+         *             "f1_macro": 0.9431341710964768
+         *           },
+         *           "test": null
+         *         },
+         *         "calibration": {
+         *           "temperature": 1.3778349429132455,
+         *           "ece_before": 0.043181795502596154,
+         *           "ece_after": 0.03794503207109219,
+         *           "examples": 88,
+         *           "ece_test": null
+         *         },
+         *         "precision": {
+         *           "asked": "auto",
+         *           "served": "fp32",
+         *           "reason": "8-bit arithmetic would change 1.1 % of the answers",
+         *           "metric": "accuracy",
+         *           "agreement": 0.9886363636363636,
+         *           "embedding_similarity": null,
+         *           "rows": 88,
+         *           "figures": {
+         *             "fp32": {
+         *               "score": 0.9431818181818182,
+         *               "milliseconds": 14.887382000324578,
+         *               "size_bytes": 92672069
+         *             },
+         *             "int8": {
+         *               "score": 0.9545454545454546,
+         *               "milliseconds": 6.166527000004862,
+         *               "size_bytes": 59183994
+         *             }
+         *           },
+         *           "gpu": null
+         *         },
+         *         "promotion": null,
+         *         "long_texts": {
+         *           "max_length": 128,
+         *           "stride": 96,
+         *           "train": {
+         *             "windowed": 0,
+         *             "truncated": 0
+         *           },
+         *           "validation": {
+         *             "windowed": 0,
+         *             "truncated": 0
+         *           }
+         *         },
+         *         "phases": [
+         *           {
+         *             "name": "head",
+         *             "member": 1,
+         *             "epochs": 5,
+         *             "best_epoch": 5,
+         *             "kept_epoch": 4,
+         *             "averaged": false,
+         *             "seconds": 5.82,
+         *             "metrics": {
+         *               "accuracy": 0.8068181818181818,
+         *               "f1_macro": 0.7991601240257155
+         *             }
+         *           },
+         *           {
+         *             "name": "full",
+         *             "member": 1,
+         *             "epochs": 3,
+         *             "best_epoch": 2,
+         *             "kept_epoch": 3,
+         *             "averaged": false,
+         *             "seconds": 247.75,
+         *             "metrics": {
+         *               "accuracy": 0.9431818181818182,
+         *               "f1_macro": 0.9431341710964768
+         *             }
+         *           }
+         *         ]
+         *       },
+         *       "error": null,
+         *       "attempt": 1,
+         *       "attempts": [
+         *         {
+         *           "attempt": 1,
+         *           "worker": "worker-1:26448",
+         *           "started_at": "2026-11-27T14:41:44.233000Z",
+         *           "ended_at": "2026-11-27T14:46:59.409000Z",
+         *           "outcome": "succeeded",
+         *           "reason": null
+         *         }
+         *       ],
+         *       "cancel_requested": false,
+         *       "priority": "normal",
+         *       "queue": null,
+         *       "queue_position": null,
+         *       "waiting_reason": null,
+         *       "retry_of": null,
+         *       "webhook_url": null,
+         *       "metadata": {},
+         *       "created_at": "2026-11-27T14:35:56.538275Z",
+         *       "started_at": "2026-11-27T14:41:44.222000Z",
+         *       "finished_at": "2026-11-27T14:46:59.384000Z"
+         *     }
          */
         JobOut: {
             /** Id */
@@ -1846,20 +2293,55 @@ export interface components {
         /**
          * JobRequest
          * @description The body of ``POST /jobs``.
+         * @example {
+         *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "model": "support-intent"
+         *     }
+         * @example {
+         *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "model": "support-intent",
+         *       "strategy": "hybrid",
+         *       "head": "auto",
+         *       "hyperparameters": {
+         *         "class_weights": "balanced",
+         *         "max_length": 256
+         *       },
+         *       "export": {
+         *         "precision": "auto"
+         *       },
+         *       "promote": "if_better",
+         *       "priority": "high",
+         *       "metadata": {
+         *         "requested_by": "support desk"
+         *       }
+         *     }
          */
         JobRequest: {
-            /** Dataset Id */
+            /**
+             * Dataset Id
+             * @description Of the rows to learn from
+             */
             dataset_id: string;
-            /** Model */
+            /**
+             * Model
+             * @description How the model is called; a job for a name that is there makes its next version
+             */
             model: string;
             /**
              * Base Model
+             * @description The encoder to begin with: what comes along, or one that the operator has added
              * @default minilm-l6
              */
             base_model: string;
-            /** @default hybrid */
+            /**
+             * @description `hybrid`: first the head, then all; `finetune`: all at once; `frozen`: the head alone
+             * @default hybrid
+             */
             strategy: components["schemas"]["Strategy"];
-            /** @default auto */
+            /**
+             * @description `auto` tries those that fit the task and takes the best
+             * @default auto
+             */
             head: components["schemas"]["HeadName"];
             /**
              * Ensemble
@@ -1875,6 +2357,7 @@ export interface components {
             gpus: number;
             /**
              * Seed
+             * @description Draws what chance decides: the same one gives the same model
              * @default 7
              */
             seed: number;
@@ -1905,6 +2388,7 @@ export interface components {
             webhook_url?: string | null;
             /**
              * Metadata
+             * @description Words of your own that the job carries
              * @default {}
              */
             metadata: {
@@ -1947,7 +2431,74 @@ export interface components {
             /** Score */
             score: number;
         };
-        /** ListOut[DatasetOut] */
+        /**
+         * ListOut[DatasetOut]
+         * @example {
+         *       "data": [
+         *         {
+         *           "id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *           "object": "dataset",
+         *           "name": "support-intent",
+         *           "task": "classification",
+         *           "status": "ready",
+         *           "format": "csv",
+         *           "size_bytes": 43729,
+         *           "sha256": "ff90ba4740e7d16baa1881d6baac20933a7712c75227e7a2b9f1733431f5320b",
+         *           "columns": {
+         *             "text": "text",
+         *             "label": "label"
+         *           },
+         *           "multi_label": false,
+         *           "labels": [
+         *             {
+         *               "label": "technical_problem",
+         *               "count": 63
+         *             },
+         *             {
+         *               "label": "order_status",
+         *               "count": 60
+         *             },
+         *             {
+         *               "label": "product_question",
+         *               "count": 60
+         *             },
+         *             {
+         *               "label": "refund_request",
+         *               "count": 59
+         *             },
+         *             {
+         *               "label": "billing_question",
+         *               "count": 55
+         *             },
+         *             {
+         *               "label": "cancel_order",
+         *               "count": 55
+         *             }
+         *           ],
+         *           "splits": {
+         *             "train": {
+         *               "rows": 352,
+         *               "source": "uploaded",
+         *               "seed": null
+         *             },
+         *             "validation": {
+         *               "rows": 88,
+         *               "source": "uploaded",
+         *               "seed": null
+         *             }
+         *           },
+         *           "skipped_rows": 0,
+         *           "warnings": [],
+         *           "rows_read": 440,
+         *           "errors": null,
+         *           "error_count": 0,
+         *           "created_at": "2026-11-27T14:32:59.876605Z"
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_DatasetOut_: {
             /**
              * Object
@@ -1960,7 +2511,38 @@ export interface components {
             /** Has More */
             has_more: boolean;
         };
-        /** ListOut[EventOut] */
+        /**
+         * ListOut[EventOut]
+         * @example {
+         *       "data": [
+         *         {
+         *           "id": 120,
+         *           "object": "job.event",
+         *           "created_at": "2026-11-27T14:46:17.044127Z",
+         *           "level": "info",
+         *           "type": "metrics",
+         *           "message": "full epoch 3/3: validation accuracy 0.9432, f1_macro 0.9431",
+         *           "data": {
+         *             "phase": "full",
+         *             "epoch": 3,
+         *             "epochs": 3,
+         *             "steps": 22,
+         *             "train_loss": 0.013920576734976335,
+         *             "validation_loss": 0.1966126412153244,
+         *             "metrics": {
+         *               "accuracy": 0.9431818181818182,
+         *               "f1_macro": 0.9431341710964768
+         *             },
+         *             "learning_rate": 0,
+         *             "seconds": 67.38892599400015,
+         *             "best": false
+         *           }
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_EventOut_: {
             /**
              * Object
@@ -1973,7 +2555,43 @@ export interface components {
             /** Has More */
             has_more: boolean;
         };
-        /** ListOut[FilePredictionOut] */
+        /**
+         * ListOut[FilePredictionOut]
+         * @example {
+         *       "data": [
+         *         {
+         *           "id": "pred_01m8eqm1d6er4wbt9ce2fbr70r",
+         *           "object": "prediction",
+         *           "status": "succeeded",
+         *           "model": "support-intent",
+         *           "version": 1,
+         *           "task": "classification",
+         *           "file_name": "validation.csv",
+         *           "format": "csv",
+         *           "columns": {
+         *             "text": "text"
+         *           },
+         *           "progress": {
+         *             "fraction": 1,
+         *             "rows": 88,
+         *             "rows_done": 88,
+         *             "rows_per_second": 67.1,
+         *             "eta_seconds": null
+         *           },
+         *           "failed_rows": 0,
+         *           "error": null,
+         *           "errors": null,
+         *           "attempt": 1,
+         *           "cancel_requested": false,
+         *           "created_at": "2026-11-27T14:47:45.830678Z",
+         *           "started_at": "2026-11-27T14:47:48.679000Z",
+         *           "finished_at": "2026-11-27T14:47:50.355000Z"
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_FilePredictionOut_: {
             /**
              * Object
@@ -1986,7 +2604,175 @@ export interface components {
             /** Has More */
             has_more: boolean;
         };
-        /** ListOut[JobOut] */
+        /**
+         * ListOut[JobOut]
+         * @example {
+         *       "data": [
+         *         {
+         *           "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *           "object": "job",
+         *           "status": "succeeded",
+         *           "phase": null,
+         *           "progress": {
+         *             "fraction": 1,
+         *             "epoch": 3,
+         *             "epochs": 3,
+         *             "step": 22,
+         *             "steps": 22,
+         *             "examples_per_second": 5.5,
+         *             "eta_seconds": 0
+         *           },
+         *           "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *           "task": "classification",
+         *           "model": {
+         *             "name": "support-intent",
+         *             "version": 1
+         *           },
+         *           "spec": {
+         *             "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *             "model": "support-intent",
+         *             "task": "classification",
+         *             "base_model": "minilm-l6",
+         *             "strategy": "hybrid",
+         *             "head": "linear",
+         *             "ensemble": 1,
+         *             "gpus": 1,
+         *             "seed": 7,
+         *             "hyperparameters": {
+         *               "head_epochs": 28,
+         *               "head_learning_rate": 0.0002,
+         *               "full_epochs": 3,
+         *               "full_learning_rate": 0.0001,
+         *               "batch_size": 16,
+         *               "max_length": "auto",
+         *               "weight_decay": 0.01,
+         *               "warmup_fraction": 0.1,
+         *               "dropout": 0.1,
+         *               "max_grad_norm": 1,
+         *               "patience": 6,
+         *               "layer_decay": 1,
+         *               "head_factor": 1,
+         *               "gradual_unfreezing": false,
+         *               "averaging": 0,
+         *               "class_weights": "none",
+         *               "loss": "cross_entropy",
+         *               "focal_gamma": 2
+         *             },
+         *             "export": {
+         *               "precision": "auto"
+         *             },
+         *             "promote": "always"
+         *           },
+         *           "result": {
+         *             "head": "linear",
+         *             "heads": [],
+         *             "metrics": {
+         *               "validation": {
+         *                 "accuracy": 0.9431818181818182,
+         *                 "f1_macro": 0.9431341710964768
+         *               },
+         *               "test": null
+         *             },
+         *             "calibration": {
+         *               "temperature": 1.3778349429132455,
+         *               "ece_before": 0.043181795502596154,
+         *               "ece_after": 0.03794503207109219,
+         *               "examples": 88,
+         *               "ece_test": null
+         *             },
+         *             "precision": {
+         *               "asked": "auto",
+         *               "served": "fp32",
+         *               "reason": "8-bit arithmetic would change 1.1 % of the answers",
+         *               "metric": "accuracy",
+         *               "agreement": 0.9886363636363636,
+         *               "embedding_similarity": null,
+         *               "rows": 88,
+         *               "figures": {
+         *                 "fp32": {
+         *                   "score": 0.9431818181818182,
+         *                   "milliseconds": 14.887382000324578,
+         *                   "size_bytes": 92672069
+         *                 },
+         *                 "int8": {
+         *                   "score": 0.9545454545454546,
+         *                   "milliseconds": 6.166527000004862,
+         *                   "size_bytes": 59183994
+         *                 }
+         *               },
+         *               "gpu": null
+         *             },
+         *             "promotion": null,
+         *             "long_texts": {
+         *               "max_length": 128,
+         *               "stride": 96,
+         *               "train": {
+         *                 "windowed": 0,
+         *                 "truncated": 0
+         *               },
+         *               "validation": {
+         *                 "windowed": 0,
+         *                 "truncated": 0
+         *               }
+         *             },
+         *             "phases": [
+         *               {
+         *                 "name": "head",
+         *                 "member": 1,
+         *                 "epochs": 5,
+         *                 "best_epoch": 5,
+         *                 "kept_epoch": 4,
+         *                 "averaged": false,
+         *                 "seconds": 5.82,
+         *                 "metrics": {
+         *                   "accuracy": 0.8068181818181818,
+         *                   "f1_macro": 0.7991601240257155
+         *                 }
+         *               },
+         *               {
+         *                 "name": "full",
+         *                 "member": 1,
+         *                 "epochs": 3,
+         *                 "best_epoch": 2,
+         *                 "kept_epoch": 3,
+         *                 "averaged": false,
+         *                 "seconds": 247.75,
+         *                 "metrics": {
+         *                   "accuracy": 0.9431818181818182,
+         *                   "f1_macro": 0.9431341710964768
+         *                 }
+         *               }
+         *             ]
+         *           },
+         *           "error": null,
+         *           "attempt": 1,
+         *           "attempts": [
+         *             {
+         *               "attempt": 1,
+         *               "worker": "worker-1:26448",
+         *               "started_at": "2026-11-27T14:41:44.233000Z",
+         *               "ended_at": "2026-11-27T14:46:59.409000Z",
+         *               "outcome": "succeeded",
+         *               "reason": null
+         *             }
+         *           ],
+         *           "cancel_requested": false,
+         *           "priority": "normal",
+         *           "queue": null,
+         *           "queue_position": null,
+         *           "waiting_reason": null,
+         *           "retry_of": null,
+         *           "webhook_url": null,
+         *           "metadata": {},
+         *           "created_at": "2026-11-27T14:35:56.538275Z",
+         *           "started_at": "2026-11-27T14:41:44.222000Z",
+         *           "finished_at": "2026-11-27T14:46:59.384000Z"
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_JobOut_: {
             /**
              * Object
@@ -1999,7 +2785,55 @@ export interface components {
             /** Has More */
             has_more: boolean;
         };
-        /** ListOut[ModelOut] */
+        /**
+         * ListOut[ModelOut]
+         * @example {
+         *       "data": [
+         *         {
+         *           "object": "model",
+         *           "name": "support-intent",
+         *           "task": "classification",
+         *           "aliases": {
+         *             "production": 1
+         *           },
+         *           "alias_details": {
+         *             "production": {
+         *               "version": 1,
+         *               "canary": null,
+         *               "shadow": null,
+         *               "updated_at": "2026-11-27T14:46:59.400842Z",
+         *               "previous": null
+         *             }
+         *           },
+         *           "versions": [
+         *             {
+         *               "object": "model.version",
+         *               "model": "support-intent",
+         *               "version": 1,
+         *               "task": "classification",
+         *               "job_id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *               "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *               "base_model": "minilm-l6",
+         *               "strategy": "hybrid",
+         *               "head": "linear",
+         *               "metrics": {
+         *                 "validation": {
+         *                   "accuracy": 0.9431818181818182,
+         *                   "f1_macro": 0.9431341710964768
+         *                 },
+         *                 "test": null
+         *               },
+         *               "size_bytes": 93159960,
+         *               "created_at": "2026-11-27T14:46:59.394782Z"
+         *             }
+         *           ],
+         *           "created_at": "2026-11-27T14:46:59.393885Z"
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_ModelOut_: {
             /**
              * Object
@@ -2012,7 +2846,23 @@ export interface components {
             /** Has More */
             has_more: boolean;
         };
-        /** ListOut[ProblemItem] */
+        /**
+         * ListOut[ProblemItem]
+         * @example {
+         *       "data": [
+         *         {
+         *           "file": "train.csv",
+         *           "line": 354,
+         *           "column": "label",
+         *           "code": "missing_label",
+         *           "message": "label is empty",
+         *           "value": null
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_ProblemItem_: {
             /**
              * Object
@@ -2025,7 +2875,30 @@ export interface components {
             /** Has More */
             has_more: boolean;
         };
-        /** ListOut[WebhookDeliveryOut] */
+        /**
+         * ListOut[WebhookDeliveryOut]
+         * @example {
+         *       "data": [
+         *         {
+         *           "id": "msg_01m8epzq2v7c1n4k9w3x5y6z8a",
+         *           "object": "webhook.delivery",
+         *           "job_id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *           "type": "job.succeeded",
+         *           "url": "https://example.org/hooks/thawline",
+         *           "payload": "{\"type\": \"job.succeeded\", \"timestamp\": \"2026-11-27T14:52:10.133000Z\", \"data\": {\"id\": \"job_01m8epycqtnpfwpfqg5cp47jx7\", \"status\": \"succeeded\", \"model\": \"support-intent\", \"version\": 1, \"attempt\": 1, \"error\": null}}",
+         *           "status": "delivered",
+         *           "attempts": 1,
+         *           "next_attempt_at": null,
+         *           "last_status": 204,
+         *           "last_error": null,
+         *           "created_at": "2026-11-27T14:52:10.133000Z",
+         *           "delivered_at": "2026-11-27T14:52:10.402000Z"
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "object": "list"
+         *     }
+         */
         ListOut_WebhookDeliveryOut_: {
             /**
              * Object
@@ -2056,6 +2929,9 @@ export interface components {
         /**
          * LiveOut
          * @description Whether the process is alive.
+         * @example {
+         *       "live": true
+         *     }
          */
         LiveOut: {
             /** Live */
@@ -2082,6 +2958,54 @@ export interface components {
         /**
          * ModelMetadataOut
          * @description A model.
+         * @example {
+         *       "name": "support-intent",
+         *       "versions": [
+         *         "1"
+         *       ],
+         *       "platform": "thawline_onnx",
+         *       "inputs": [
+         *         {
+         *           "name": "text",
+         *           "datatype": "BYTES",
+         *           "shape": [
+         *             -1
+         *           ]
+         *         }
+         *       ],
+         *       "outputs": [
+         *         {
+         *           "name": "label",
+         *           "datatype": "BYTES",
+         *           "shape": [
+         *             -1
+         *           ]
+         *         },
+         *         {
+         *           "name": "score",
+         *           "datatype": "FP32",
+         *           "shape": [
+         *             -1
+         *           ]
+         *         },
+         *         {
+         *           "name": "top_labels",
+         *           "datatype": "BYTES",
+         *           "shape": [
+         *             -1,
+         *             -1
+         *           ]
+         *         },
+         *         {
+         *           "name": "top_scores",
+         *           "datatype": "FP32",
+         *           "shape": [
+         *             -1,
+         *             -1
+         *           ]
+         *         }
+         *       ]
+         *     }
          */
         ModelMetadataOut: {
             /** Name */
@@ -2098,6 +3022,46 @@ export interface components {
         /**
          * ModelOut
          * @description A model with its versions, the newest first.
+         * @example {
+         *       "object": "model",
+         *       "name": "support-intent",
+         *       "task": "classification",
+         *       "aliases": {
+         *         "production": 1
+         *       },
+         *       "alias_details": {
+         *         "production": {
+         *           "version": 1,
+         *           "canary": null,
+         *           "shadow": null,
+         *           "updated_at": "2026-11-27T14:46:59.400842Z",
+         *           "previous": null
+         *         }
+         *       },
+         *       "versions": [
+         *         {
+         *           "object": "model.version",
+         *           "model": "support-intent",
+         *           "version": 1,
+         *           "task": "classification",
+         *           "job_id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *           "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *           "base_model": "minilm-l6",
+         *           "strategy": "hybrid",
+         *           "head": "linear",
+         *           "metrics": {
+         *             "validation": {
+         *               "accuracy": 0.9431818181818182,
+         *               "f1_macro": 0.9431341710964768
+         *             },
+         *             "test": null
+         *           },
+         *           "size_bytes": 93159960,
+         *           "created_at": "2026-11-27T14:46:59.394782Z"
+         *         }
+         *       ],
+         *       "created_at": "2026-11-27T14:46:59.393885Z"
+         *     }
          */
         ModelOut: {
             /**
@@ -2128,6 +3092,10 @@ export interface components {
         /**
          * ModelReadyOut
          * @description Whether a model can answer.
+         * @example {
+         *       "name": "support-intent",
+         *       "ready": true
+         *     }
          */
         ModelReadyOut: {
             /** Name */
@@ -2138,6 +3106,9 @@ export interface components {
         /**
          * OipErrorOut
          * @description An error (Open Inference Protocol).
+         * @example {
+         *       "error": "no model is called 'support-intent'"
+         *     }
          */
         OipErrorOut: {
             /** Error */
@@ -2166,6 +3137,14 @@ export interface components {
         /**
          * OpenAIErrorOut
          * @description An error (OpenAI).
+         * @example {
+         *       "error": {
+         *         "code": "invalid_input",
+         *         "message": "'input' is empty",
+         *         "param": "input",
+         *         "type": "invalid_request_error"
+         *       }
+         *     }
          */
         OpenAIErrorOut: {
             error: components["schemas"]["OpenAIError"];
@@ -2272,6 +3251,74 @@ export interface components {
         /**
          * PlanOut
          * @description What a job would do.
+         * @example {
+         *       "object": "job.plan",
+         *       "task": "classification",
+         *       "rows": 352,
+         *       "spec": {
+         *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *         "model": "support-intent",
+         *         "task": "classification",
+         *         "base_model": "minilm-l6",
+         *         "strategy": "hybrid",
+         *         "head": "linear",
+         *         "ensemble": 1,
+         *         "gpus": 1,
+         *         "seed": 7,
+         *         "hyperparameters": {
+         *           "head_epochs": 28,
+         *           "head_learning_rate": 0.0002,
+         *           "full_epochs": 12,
+         *           "full_learning_rate": 0.0001,
+         *           "batch_size": 16,
+         *           "max_length": "auto",
+         *           "weight_decay": 0.01,
+         *           "warmup_fraction": 0.1,
+         *           "dropout": 0.1,
+         *           "max_grad_norm": 1,
+         *           "patience": 6,
+         *           "layer_decay": 1,
+         *           "head_factor": 1,
+         *           "gradual_unfreezing": false,
+         *           "averaging": 0,
+         *           "class_weights": "none",
+         *           "loss": "cross_entropy",
+         *           "focal_gamma": 2
+         *         },
+         *         "export": {
+         *           "precision": "auto"
+         *         },
+         *         "promote": "always"
+         *       },
+         *       "steps": [
+         *         {
+         *           "phase": "prepare",
+         *           "description": "reads 352 training rows in word pieces of minilm-l6; the head is linear"
+         *         },
+         *         {
+         *           "phase": "head",
+         *           "description": "the head learns, the encoder stays as it is; at most 28 epochs, and fewer where validation rows show no more gain"
+         *         },
+         *         {
+         *           "phase": "full",
+         *           "description": "head and encoder learn; at most 12 epochs, and fewer where validation rows show no more gain"
+         *         },
+         *         {
+         *           "phase": "evaluate",
+         *           "description": "measures the model on validation rows"
+         *         },
+         *         {
+         *           "phase": "export",
+         *           "description": "writes the model as ONNX, compares it with torch on real rows, and publishes it"
+         *         }
+         *       ],
+         *       "estimate": {
+         *         "low_seconds": 242,
+         *         "high_seconds": 1011.2,
+         *         "basis": "judged by 3 job(s) with this encoder here"
+         *       },
+         *       "queue_length": 0
+         *     }
          */
         PlanOut: {
             /**
@@ -2393,6 +3440,111 @@ export interface components {
         /**
          * PredictOut
          * @description Answers in the order of the inputs.
+         * @example {
+         *       "model": "support-intent",
+         *       "version": 1,
+         *       "task": "classification",
+         *       "predictions": [
+         *         {
+         *           "label": "order_status",
+         *           "score": 0.9951473316281885,
+         *           "scores": [
+         *             {
+         *               "label": "order_status",
+         *               "score": 0.9951473316281885
+         *             },
+         *             {
+         *               "label": "billing_question",
+         *               "score": 0.0036153400944386486
+         *             },
+         *             {
+         *               "label": "refund_request",
+         *               "score": 0.0008704701620688898
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         * @example {
+         *       "model": "support-entities",
+         *       "version": 1,
+         *       "task": "tagging",
+         *       "predictions": [
+         *         {
+         *           "entities": [
+         *             {
+         *               "label": "PERSON",
+         *               "text": "Maria",
+         *               "start": 0,
+         *               "end": 5,
+         *               "score": 0.7680347956918908
+         *             },
+         *             {
+         *               "label": "ORDER",
+         *               "text": "BK-20417",
+         *               "start": 23,
+         *               "end": 31,
+         *               "score": 0.9999968592942368
+         *             }
+         *           ],
+         *           "tokens": [
+         *             {
+         *               "text": "Maria",
+         *               "start": 0,
+         *               "end": 5,
+         *               "tag": "B-PERSON",
+         *               "score": 0.7680347956918908
+         *             },
+         *             {
+         *               "text": "Keller",
+         *               "start": 6,
+         *               "end": 12,
+         *               "tag": "O",
+         *               "score": 0.8791212683614273
+         *             },
+         *             {
+         *               "text": "has",
+         *               "start": 13,
+         *               "end": 16,
+         *               "tag": "O",
+         *               "score": 0.9999999999375353
+         *             },
+         *             {
+         *               "text": "order",
+         *               "start": 17,
+         *               "end": 22,
+         *               "tag": "O",
+         *               "score": 0.9999952456035304
+         *             },
+         *             {
+         *               "text": "BK-20417",
+         *               "start": 23,
+         *               "end": 31,
+         *               "tag": "B-ORDER",
+         *               "score": 0.9999968592942368
+         *             },
+         *             {
+         *               "text": ".",
+         *               "start": 31,
+         *               "end": 32,
+         *               "tag": "O",
+         *               "score": 0.99999997798133
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         * @example {
+         *       "model": "duplicate-questions",
+         *       "version": 1,
+         *       "task": "similarity",
+         *       "predictions": [
+         *         {
+         *           "label": "duplicate",
+         *           "score": 0.9527797611207641
+         *         }
+         *       ]
+         *     }
          */
         PredictOut: {
             /** Model */
@@ -2475,6 +3627,14 @@ export interface components {
         /**
          * ProblemItem
          * @description One thing that is wrong.
+         * @example {
+         *       "file": "train.csv",
+         *       "line": 354,
+         *       "column": "label",
+         *       "code": "missing_label",
+         *       "message": "label is empty",
+         *       "value": null
+         *     }
          */
         ProblemItem: {
             /** File */
@@ -2499,6 +3659,22 @@ export interface components {
         /**
          * ProblemOut
          * @description An error (RFC 9457).
+         * @example {
+         *       "type": "urn:thawline:error:invalid_input",
+         *       "title": "Unprocessable Entity",
+         *       "status": 422,
+         *       "detail": "head 'crf' does not fit classification; choose one of: auto, linear, highway_lstm, dense_cnn",
+         *       "instance": "/jobs",
+         *       "request_id": "d90d30e087f7981827e6a3583e",
+         *       "errors": [
+         *         {
+         *           "column": "head",
+         *           "code": "head_does_not_fit_task",
+         *           "message": "head 'crf' does not fit classification; choose one of: auto, linear, highway_lstm, dense_cnn"
+         *         }
+         *       ],
+         *       "error_count": 1
+         *     }
          */
         ProblemOut: {
             /** Type */
@@ -2557,8 +3733,37 @@ export interface components {
          */
         QueueName: "cpu" | "gpu";
         /**
+         * ReadinessOut
+         * @description Whether the service can do its work, and which of its parts cannot.
+         * @example {
+         *       "checks": {
+         *         "broker": "ok",
+         *         "database": "ok",
+         *         "models": "ok"
+         *       },
+         *       "status": "ok"
+         *     }
+         */
+        ReadinessOut: {
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "ok" | "unavailable";
+            /**
+             * Checks
+             * @description Each part: `ok`, or what is wrong with it
+             */
+            checks: {
+                [key: string]: string;
+            };
+        };
+        /**
          * ReadyOut
          * @description Whether the service can do its work.
+         * @example {
+         *       "ready": true
+         *     }
          */
         ReadyOut: {
             /** Ready */
@@ -2602,6 +3807,327 @@ export interface components {
         /**
          * Report
          * @description How a version was trained and how good it is.
+         * @example {
+         *       "object": "model.report",
+         *       "task": "classification",
+         *       "labels": [
+         *         "billing_question",
+         *         "cancel_order",
+         *         "order_status",
+         *         "product_question",
+         *         "refund_request",
+         *         "technical_problem"
+         *       ],
+         *       "score_range": null,
+         *       "base_encoder": "minilm-l6",
+         *       "base_encoder_source": null,
+         *       "head": "linear",
+         *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "dataset_sha256": "ff90ba4740e7d16baa1881d6baac20933a7712c75227e7a2b9f1733431f5320b",
+         *       "spec": {
+         *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *         "model": "support-intent",
+         *         "task": "classification",
+         *         "base_model": "minilm-l6",
+         *         "strategy": "hybrid",
+         *         "head": "linear",
+         *         "ensemble": 1,
+         *         "gpus": 1,
+         *         "seed": 7,
+         *         "hyperparameters": {
+         *           "head_epochs": 28,
+         *           "head_learning_rate": 0.0002,
+         *           "full_epochs": 3,
+         *           "full_learning_rate": 0.0001,
+         *           "batch_size": 16,
+         *           "max_length": "auto",
+         *           "weight_decay": 0.01,
+         *           "warmup_fraction": 0.1,
+         *           "dropout": 0.1,
+         *           "max_grad_norm": 1,
+         *           "patience": 6,
+         *           "layer_decay": 1,
+         *           "head_factor": 1,
+         *           "gradual_unfreezing": false,
+         *           "averaging": 0,
+         *           "class_weights": "none",
+         *           "loss": "cross_entropy",
+         *           "focal_gamma": 2
+         *         },
+         *         "export": {
+         *           "precision": "auto"
+         *         },
+         *         "promote": "always"
+         *       },
+         *       "rows": {
+         *         "train": {
+         *           "rows": 352,
+         *           "windowed": 0,
+         *           "truncated": 0
+         *         },
+         *         "validation": {
+         *           "rows": 88,
+         *           "windowed": 0,
+         *           "truncated": 0
+         *         }
+         *       },
+         *       "max_length": 128,
+         *       "stride": 96,
+         *       "primary_metric": "accuracy",
+         *       "phases": [
+         *         {
+         *           "name": "head",
+         *           "member": 1,
+         *           "epochs": 5,
+         *           "best_epoch": 5,
+         *           "kept_epoch": 4,
+         *           "averaged": false,
+         *           "seconds": 5.815588340999966,
+         *           "metrics": {
+         *             "accuracy": 0.8068181818181818,
+         *             "f1_macro": 0.7991601240257155
+         *           },
+         *           "curve": [
+         *             {
+         *               "epoch": 0,
+         *               "train_loss": null,
+         *               "validation_loss": 1.8798893690109253,
+         *               "learning_rate": 0,
+         *               "metrics": {
+         *                 "accuracy": 0.10227272727272728,
+         *                 "f1_macro": 0.08299021362931137
+         *               },
+         *               "seconds": 0.931358236000051,
+         *               "best": true
+         *             },
+         *             {
+         *               "epoch": 1,
+         *               "train_loss": 1.8366770310835405,
+         *               "validation_loss": 1.7689281702041626,
+         *               "learning_rate": 0.00007419354838709677,
+         *               "metrics": {
+         *                 "accuracy": 0.18181818181818182,
+         *                 "f1_macro": 0.16433422270038847
+         *               },
+         *               "seconds": 0.9790242809999654,
+         *               "best": true
+         *             }
+         *           ]
+         *         },
+         *         {
+         *           "name": "full",
+         *           "member": 1,
+         *           "epochs": 3,
+         *           "best_epoch": 2,
+         *           "kept_epoch": 3,
+         *           "averaged": false,
+         *           "seconds": 247.75431555900013,
+         *           "metrics": {
+         *             "accuracy": 0.9431818181818182,
+         *             "f1_macro": 0.9431341710964768
+         *           },
+         *           "curve": [
+         *             {
+         *               "epoch": 0,
+         *               "train_loss": null,
+         *               "validation_loss": 0.9421500563621521,
+         *               "learning_rate": 0,
+         *               "metrics": {
+         *                 "accuracy": 0.8068181818181818,
+         *                 "f1_macro": 0.7991601240257155
+         *               },
+         *               "seconds": 3.8659527760000856,
+         *               "best": true
+         *             },
+         *             {
+         *               "epoch": 1,
+         *               "train_loss": 0.42584388906305487,
+         *               "validation_loss": 0.23648978769779205,
+         *               "learning_rate": 0.00007457627118644068,
+         *               "metrics": {
+         *                 "accuracy": 0.8977272727272727,
+         *                 "f1_macro": 0.8963197971987696
+         *               },
+         *               "seconds": 88.52528106,
+         *               "best": true
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "heads": [],
+         *       "gain": {
+         *         "metric": "accuracy",
+         *         "frozen": 0.8068181818181818,
+         *         "final": 0.9431818181818182,
+         *         "gain": 0.13636363636363646
+         *       },
+         *       "calibration": {
+         *         "temperature": 1.3778349429132455,
+         *         "ece_before": 0.043181795502596154,
+         *         "ece_after": 0.03794503207109219,
+         *         "examples": 88,
+         *         "ece_test": null
+         *       },
+         *       "precision": {
+         *         "asked": "auto",
+         *         "served": "fp32",
+         *         "reason": "8-bit arithmetic would change 1.1 % of the answers",
+         *         "metric": "accuracy",
+         *         "agreement": 0.9886363636363636,
+         *         "embedding_similarity": null,
+         *         "rows": 88,
+         *         "figures": {
+         *           "fp32": {
+         *             "score": 0.9431818181818182,
+         *             "milliseconds": 14.887382000324578,
+         *             "size_bytes": 92672069
+         *           },
+         *           "int8": {
+         *             "score": 0.9545454545454546,
+         *             "milliseconds": 6.166527000004862,
+         *             "size_bytes": 59183994
+         *           }
+         *         },
+         *         "gpu": null
+         *       },
+         *       "comparison": null,
+         *       "splits": {
+         *         "validation": {
+         *           "classes": [
+         *             {
+         *               "label": "billing_question",
+         *               "precision": 1,
+         *               "recall": 0.9285714285714286,
+         *               "f1": 0.9629629629629629,
+         *               "support": 14
+         *             },
+         *             {
+         *               "label": "cancel_order",
+         *               "precision": 0.9230769230769231,
+         *               "recall": 0.9230769230769231,
+         *               "f1": 0.9230769230769231,
+         *               "support": 13
+         *             }
+         *           ],
+         *           "word_tags": null,
+         *           "confusion": {
+         *             "labels": [
+         *               "billing_question",
+         *               "cancel_order",
+         *               "order_status",
+         *               "product_question",
+         *               "refund_request",
+         *               "technical_problem"
+         *             ],
+         *             "counts": [
+         *               [
+         *                 13,
+         *                 1,
+         *                 0,
+         *                 0,
+         *                 0,
+         *                 0
+         *               ],
+         *               [
+         *                 0,
+         *                 12,
+         *                 1,
+         *                 0,
+         *                 0,
+         *                 0
+         *               ],
+         *               [
+         *                 0,
+         *                 0,
+         *                 15,
+         *                 0,
+         *                 0,
+         *                 0
+         *               ],
+         *               [
+         *                 0,
+         *                 0,
+         *                 0,
+         *                 14,
+         *                 0,
+         *                 1
+         *               ],
+         *               [
+         *                 0,
+         *                 0,
+         *                 1,
+         *                 0,
+         *                 13,
+         *                 1
+         *               ],
+         *               [
+         *                 0,
+         *                 0,
+         *                 0,
+         *                 0,
+         *                 0,
+         *                 16
+         *               ]
+         *             ],
+         *             "folded": 0,
+         *             "missed": null,
+         *             "spurious": null
+         *           },
+         *           "reliability": {
+         *             "unit": "row",
+         *             "ece": 0.03778518095986691,
+         *             "bins": [
+         *               {
+         *                 "lower": 0.8666666666666667,
+         *                 "upper": 0.9333333333333333,
+         *                 "count": 9,
+         *                 "confidence": 0.9070970823524761,
+         *                 "accuracy": 0.7777777777777778
+         *               },
+         *               {
+         *                 "lower": 0.9333333333333333,
+         *                 "upper": 1,
+         *                 "count": 69,
+         *                 "confidence": 0.9900388178348403,
+         *                 "accuracy": 0.9855072463768116
+         *               }
+         *             ]
+         *           },
+         *           "scores": null,
+         *           "errors": 5,
+         *           "worst_errors": [
+         *             {
+         *               "row": 35,
+         *               "text": "I'm terribly sorry, but my father has just told me that he ordered exactly the same air fryer as a surprise for us, so could you please make sure that ours doesn't leave the warehouse?",
+         *               "text_pair": null,
+         *               "shortened": false,
+         *               "true": "cancel_order",
+         *               "predicted": "order_status",
+         *               "score": 0.9594990463498102
+         *             }
+         *           ],
+         *           "metrics": {
+         *             "accuracy": 0.9431818181818182,
+         *             "f1_macro": 0.9431341710964768
+         *           }
+         *         }
+         *       },
+         *       "durations": {
+         *         "prepare": 0.475,
+         *         "head": 15.332,
+         *         "full": 250.812,
+         *         "export": 34.898,
+         *         "evaluate": 1.048
+         *       },
+         *       "libraries": {
+         *         "torch": "2.13.0+cpu",
+         *         "transformers": "5.23.0",
+         *         "tokenizers": "0.23.3",
+         *         "onnx": "1.23.2",
+         *         "onnxruntime": "1.32.0",
+         *         "thawline": "0.1.0"
+         *       }
+         *     }
          */
         Report: {
             /**
@@ -2757,6 +4283,9 @@ export interface components {
         /**
          * RollbackIn
          * @description The body of ``POST /models/{name}/aliases/{alias}/rollback``, which may be left out.
+         * @example {
+         *       "from_version": 3
+         *     }
          */
         RollbackIn: {
             /**
@@ -2765,6 +4294,12 @@ export interface components {
              */
             from_version?: number | null;
         };
+        /**
+         * Scheme
+         * @description How the tags of a file mark entities; ``plain`` tags mark none (e.g. parts of speech).
+         * @enum {string}
+         */
+        Scheme: "bio" | "iob1" | "bioes" | "io" | "plain";
         /**
          * ScoreFigures
          * @description How far predicted scores are from true ones, in the data's own unit.
@@ -2794,6 +4329,13 @@ export interface components {
         /**
          * ServerMetadataOut
          * @description The service.
+         * @example {
+         *       "extensions": [
+         *         "binary_tensor_data"
+         *       ],
+         *       "name": "thawline",
+         *       "version": "0.1.0"
+         *     }
          */
         ServerMetadataOut: {
             /** Name */
@@ -2959,6 +4501,187 @@ export interface components {
         /**
          * StatisticsOut
          * @description What the rows of a data set are like.
+         * @example {
+         *       "object": "dataset.statistics",
+         *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "encoder": "minilm-l6",
+         *       "splits": {
+         *         "train": {
+         *           "rows": 352,
+         *           "labels": [
+         *             {
+         *               "label": "technical_problem",
+         *               "rows": 63
+         *             },
+         *             {
+         *               "label": "order_status",
+         *               "rows": 60
+         *             },
+         *             {
+         *               "label": "product_question",
+         *               "rows": 60
+         *             },
+         *             {
+         *               "label": "refund_request",
+         *               "rows": 59
+         *             },
+         *             {
+         *               "label": "billing_question",
+         *               "rows": 55
+         *             },
+         *             {
+         *               "label": "cancel_order",
+         *               "rows": 55
+         *             }
+         *           ],
+         *           "characters": {
+         *             "min": 15,
+         *             "median": 76,
+         *             "p95": 121,
+         *             "p99": 201,
+         *             "max": 219,
+         *             "mean": 80.1,
+         *             "histogram": [
+         *               {
+         *                 "up_to": 16,
+         *                 "rows": 1
+         *               },
+         *               {
+         *                 "up_to": 32,
+         *                 "rows": 6
+         *               },
+         *               {
+         *                 "up_to": 64,
+         *                 "rows": 94
+         *               },
+         *               {
+         *                 "up_to": 128,
+         *                 "rows": 238
+         *               },
+         *               {
+         *                 "up_to": 256,
+         *                 "rows": 13
+         *               }
+         *             ]
+         *           },
+         *           "word_pieces": {
+         *             "min": 7,
+         *             "median": 20,
+         *             "p95": 33,
+         *             "p99": 49,
+         *             "max": 51,
+         *             "mean": 21.4,
+         *             "histogram": [
+         *               {
+         *                 "up_to": 8,
+         *                 "rows": 1
+         *               },
+         *               {
+         *                 "up_to": 16,
+         *                 "rows": 69
+         *               },
+         *               {
+         *                 "up_to": 32,
+         *                 "rows": 262
+         *               },
+         *               {
+         *                 "up_to": 64,
+         *                 "rows": 20
+         *               }
+         *             ],
+         *             "counted_rows": 352,
+         *             "longer_than_encoder": {
+         *               "max_length": 512,
+         *               "rows": 0,
+         *               "examples": []
+         *             }
+         *           }
+         *         },
+         *         "validation": {
+         *           "rows": 88,
+         *           "labels": [
+         *             {
+         *               "label": "technical_problem",
+         *               "rows": 16
+         *             },
+         *             {
+         *               "label": "order_status",
+         *               "rows": 15
+         *             },
+         *             {
+         *               "label": "product_question",
+         *               "rows": 15
+         *             },
+         *             {
+         *               "label": "refund_request",
+         *               "rows": 15
+         *             },
+         *             {
+         *               "label": "billing_question",
+         *               "rows": 14
+         *             },
+         *             {
+         *               "label": "cancel_order",
+         *               "rows": 13
+         *             }
+         *           ],
+         *           "characters": {
+         *             "min": 25,
+         *             "median": 84,
+         *             "p95": 187,
+         *             "p99": 201,
+         *             "max": 201,
+         *             "mean": 89,
+         *             "histogram": [
+         *               {
+         *                 "up_to": 32,
+         *                 "rows": 1
+         *               },
+         *               {
+         *                 "up_to": 64,
+         *                 "rows": 19
+         *               },
+         *               {
+         *                 "up_to": 128,
+         *                 "rows": 60
+         *               },
+         *               {
+         *                 "up_to": 256,
+         *                 "rows": 8
+         *               }
+         *             ]
+         *           },
+         *           "word_pieces": {
+         *             "min": 9,
+         *             "median": 22,
+         *             "p95": 45,
+         *             "p99": 50,
+         *             "max": 50,
+         *             "mean": 23.4,
+         *             "histogram": [
+         *               {
+         *                 "up_to": 16,
+         *                 "rows": 14
+         *               },
+         *               {
+         *                 "up_to": 32,
+         *                 "rows": 66
+         *               },
+         *               {
+         *                 "up_to": 64,
+         *                 "rows": 8
+         *               }
+         *             ],
+         *             "counted_rows": 88,
+         *             "longer_than_encoder": {
+         *               "max_length": 512,
+         *               "rows": 0,
+         *               "examples": []
+         *             }
+         *           }
+         *         }
+         *       }
+         *     }
          */
         StatisticsOut: {
             /**
@@ -3076,6 +4799,32 @@ export interface components {
         /**
          * ValidationOut
          * @description What an upload would come to.
+         * @example {
+         *       "object": "dataset.validation",
+         *       "valid": false,
+         *       "format": "csv",
+         *       "columns": {
+         *         "text": "text",
+         *         "label": "label"
+         *       },
+         *       "labels": [],
+         *       "splits": {},
+         *       "statistics": {},
+         *       "errors": [
+         *         {
+         *           "file": "train.csv",
+         *           "line": 354,
+         *           "column": "label",
+         *           "code": "missing_label",
+         *           "message": "label is empty",
+         *           "value": null
+         *         }
+         *       ],
+         *       "error_count": 1,
+         *       "skipped": [],
+         *       "skipped_rows": 0,
+         *       "warnings": []
+         *     }
          */
         ValidationOut: {
             /**
@@ -3098,6 +4847,8 @@ export interface components {
             columns: {
                 [key: string]: string;
             };
+            /** @description Tagging: how the training file's tags mark entities */
+            scheme?: components["schemas"]["Scheme"] | null;
             /**
              * Labels
              * @default []
@@ -3148,6 +4899,26 @@ export interface components {
         /**
          * VersionOut
          * @description A version of a model.
+         * @example {
+         *       "object": "model.version",
+         *       "model": "support-intent",
+         *       "version": 1,
+         *       "task": "classification",
+         *       "job_id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+         *       "base_model": "minilm-l6",
+         *       "strategy": "hybrid",
+         *       "head": "linear",
+         *       "metrics": {
+         *         "validation": {
+         *           "accuracy": 0.9431818181818182,
+         *           "f1_macro": 0.9431341710964768
+         *         },
+         *         "test": null
+         *       },
+         *       "size_bytes": 93159960,
+         *       "created_at": "2026-11-27T14:46:59.394782Z"
+         *     }
          */
         VersionOut: {
             /**
@@ -3200,6 +4971,21 @@ export interface components {
         /**
          * WebhookDeliveryOut
          * @description Something that a job's receiver is to be told, and how far that has got.
+         * @example {
+         *       "id": "msg_01m8epzq2v7c1n4k9w3x5y6z8a",
+         *       "object": "webhook.delivery",
+         *       "job_id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+         *       "type": "job.succeeded",
+         *       "url": "https://example.org/hooks/thawline",
+         *       "payload": "{\"type\": \"job.succeeded\", \"timestamp\": \"2026-11-27T14:52:10.133000Z\", \"data\": {\"id\": \"job_01m8epycqtnpfwpfqg5cp47jx7\", \"status\": \"succeeded\", \"model\": \"support-intent\", \"version\": 1, \"attempt\": 1, \"error\": null}}",
+         *       "status": "delivered",
+         *       "attempts": 1,
+         *       "next_attempt_at": null,
+         *       "last_status": 204,
+         *       "last_error": null,
+         *       "created_at": "2026-11-27T14:52:10.133000Z",
+         *       "delivered_at": "2026-11-27T14:52:10.402000Z"
+         *     }
          */
         WebhookDeliveryOut: {
             /**
@@ -3282,18 +5068,6 @@ export interface components {
              */
             score: number;
         };
-        /**
-         * ExportFormat
-         * @description What an export is for.
-         * @enum {string}
-         */
-        api__exports__contents__ExportFormat: "onnx" | "triton";
-        /**
-         * ExportFormat
-         * @description How rows are written.
-         * @enum {string}
-         */
-        models_store__datasets__export__ExportFormat: "jsonl" | "csv" | "conll";
         /**
          * InferParameters
          * @description What else a request may ask for.
@@ -3410,6 +5184,20 @@ export interface components {
         /**
          * InferIn
          * @description A request.
+         * @example {
+         *       "inputs": [
+         *         {
+         *           "data": [
+         *             "Where is my parcel?"
+         *           ],
+         *           "datatype": "BYTES",
+         *           "name": "text",
+         *           "shape": [
+         *             1
+         *           ]
+         *         }
+         *       ]
+         *     }
          */
         InferIn: {
             /**
@@ -3427,7 +5215,10 @@ export interface components {
              *     }
              */
             parameters: components["schemas"]["InferParameters"];
-            /** Inputs */
+            /**
+             * Inputs
+             * @description Texts, a tensor for each part of a pair
+             */
             inputs: components["schemas"]["InputTensor"][];
             /**
              * Outputs
@@ -3469,7 +5260,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3478,7 +5269,16 @@ export interface operations {
                     "application/json": components["schemas"]["PredictOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3487,7 +5287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3496,7 +5296,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3505,7 +5305,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The model failed */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3514,7 +5314,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3525,7 +5325,7 @@ export interface operations {
             };
         };
     };
-    healthz: {
+    checkHealth: {
         parameters: {
             query?: never;
             header?: never;
@@ -3534,20 +5334,18 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": components["schemas"]["HealthOut"];
                 };
             };
         };
     };
-    readyz: {
+    checkReadiness: {
         parameters: {
             query?: never;
             header?: never;
@@ -3556,13 +5354,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ReadinessOut"];
                 };
             };
             /** @description A part does not answer */
@@ -3570,11 +5368,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ReadinessOut"];
+                };
             };
         };
     };
-    metrics: {
+    getMetrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -3583,12 +5383,29 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    /**
+                     * @example # HELP thawline_jobs Jobs by status
+                     *     # TYPE thawline_jobs gauge
+                     *     thawline_jobs{status="running"} 1.0
+                     *     thawline_jobs{status="succeeded"} 3.0
+                     */
+                    "text/plain": string;
+                };
+            };
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
             };
         };
     };
@@ -3599,6 +5416,7 @@ export interface operations {
                 limit?: number;
                 /** @description List what follows this id */
                 after?: string | null;
+                /** @description Only those for this task */
                 task?: components["schemas"]["TaskName"] | null;
             };
             header?: never;
@@ -3607,7 +5425,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3616,7 +5434,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_DatasetOut_"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3649,7 +5476,7 @@ export interface operations {
                     "application/json": components["schemas"]["DatasetOut"];
                 };
             };
-            /** @description Successful Response */
+            /** @description It went well */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3667,7 +5494,16 @@ export interface operations {
                     "application/json": components["schemas"]["DatasetOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3676,7 +5512,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is larger than the service takes */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3685,7 +5521,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3709,7 +5545,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3718,7 +5554,16 @@ export interface operations {
                     "application/json": components["schemas"]["ValidationOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3727,7 +5572,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is larger than the service takes */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3736,7 +5581,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3752,13 +5597,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the data set */
                 dataset_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3767,7 +5613,16 @@ export interface operations {
                     "application/json": components["schemas"]["DatasetOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3776,7 +5631,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3792,20 +5647,30 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the data set */
                 dataset_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3814,7 +5679,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3823,7 +5688,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3841,17 +5706,19 @@ export interface operations {
                 limit?: number;
                 /** @description Begin after so many */
                 after?: number;
+                /** @description Of which split */
                 split?: "train" | "validation" | "test";
             };
             header?: never;
             path: {
+                /** @description Of the data set */
                 dataset_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3860,7 +5727,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_dict_str__Any__"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3869,7 +5745,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3878,7 +5754,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3889,7 +5765,7 @@ export interface operations {
             };
         };
     };
-    datasetStatistics: {
+    getDatasetStatistics: {
         parameters: {
             query?: {
                 /** @description Count its word pieces, too */
@@ -3897,13 +5773,14 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Of the data set */
                 dataset_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3912,7 +5789,16 @@ export interface operations {
                     "application/json": components["schemas"]["StatisticsOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3921,7 +5807,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3930,7 +5816,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3941,7 +5827,7 @@ export interface operations {
             };
         };
     };
-    skippedRows: {
+    listSkippedRows: {
         parameters: {
             query?: {
                 /** @description Items to list */
@@ -3951,13 +5837,14 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Of the data set */
                 dataset_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3966,7 +5853,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_ProblemItem_"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3975,7 +5871,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3984,7 +5880,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3998,11 +5894,14 @@ export interface operations {
     exportDataset: {
         parameters: {
             query?: {
+                /** @description Which split */
                 split?: "train" | "validation" | "test";
-                format?: components["schemas"]["models_store__datasets__export__ExportFormat"];
+                /** @description Of the file */
+                format?: components["schemas"]["ExportFormat"];
             };
             header?: never;
             path: {
+                /** @description Of the data set */
                 dataset_id: string;
             };
             cookie?: never;
@@ -4015,10 +5914,23 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": unknown;
+                    /**
+                     * @example text,label
+                     *     "Hello, does the e-reader support library loans and Polish dictionaries?",product_question
+                     */
+                    "text/plain": string;
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4027,7 +5939,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4036,7 +5948,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4054,6 +5966,7 @@ export interface operations {
                 limit?: number;
                 /** @description List what follows this id */
                 after?: string | null;
+                /** @description Only those that this model answers */
                 model?: string | null;
             };
             header?: never;
@@ -4062,7 +5975,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4071,7 +5984,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_FilePredictionOut_"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4095,7 +6017,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -4104,7 +6026,16 @@ export interface operations {
                     "application/json": components["schemas"]["FilePredictionOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4113,7 +6044,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is larger than the service takes */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4122,7 +6053,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4138,13 +6069,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the file */
                 prediction_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4153,7 +6085,16 @@ export interface operations {
                     "application/json": components["schemas"]["FilePredictionOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4162,7 +6103,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4178,20 +6119,30 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the file */
                 prediction_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4200,7 +6151,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4209,7 +6160,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4225,6 +6176,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the file */
                 prediction_id: string;
             };
             cookie?: never;
@@ -4237,10 +6189,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": unknown;
+                    /**
+                     * @example text,predicted_label,predicted_score,predicted_labels,prediction_error
+                     *     Where is my parcel?,order_status,0.9871,,
+                     *     The display stays black.,technical_problem,0.9912,,
+                     */
+                    "text/plain": string;
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4249,7 +6215,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4258,7 +6224,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4274,13 +6240,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the file */
                 prediction_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4289,7 +6256,16 @@ export interface operations {
                     "application/json": components["schemas"]["FilePredictionOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4298,7 +6274,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4307,7 +6283,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4327,7 +6303,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4347,7 +6323,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4374,7 +6350,9 @@ export interface operations {
                 limit?: number;
                 /** @description List what follows this id */
                 after?: string | null;
+                /** @description Only those in this state */
                 status?: components["schemas"]["JobStatus"] | null;
+                /** @description Only those for this model */
                 model?: string | null;
             };
             header?: never;
@@ -4383,7 +6361,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4392,7 +6370,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_JobOut_"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4419,16 +6406,98 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+                     *       "object": "job",
+                     *       "status": "queued",
+                     *       "phase": null,
+                     *       "progress": {
+                     *         "fraction": 0,
+                     *         "epoch": null,
+                     *         "epochs": null,
+                     *         "step": null,
+                     *         "steps": null,
+                     *         "examples_per_second": null,
+                     *         "eta_seconds": null
+                     *       },
+                     *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *       "task": "classification",
+                     *       "model": {
+                     *         "name": "support-intent",
+                     *         "version": null
+                     *       },
+                     *       "spec": {
+                     *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *         "model": "support-intent",
+                     *         "task": "classification",
+                     *         "base_model": "minilm-l6",
+                     *         "strategy": "hybrid",
+                     *         "head": "linear",
+                     *         "ensemble": 1,
+                     *         "gpus": 1,
+                     *         "seed": 7,
+                     *         "hyperparameters": {
+                     *           "head_epochs": 28,
+                     *           "head_learning_rate": 0.0002,
+                     *           "full_epochs": 3,
+                     *           "full_learning_rate": 0.0001,
+                     *           "batch_size": 16,
+                     *           "max_length": "auto",
+                     *           "weight_decay": 0.01,
+                     *           "warmup_fraction": 0.1,
+                     *           "dropout": 0.1,
+                     *           "max_grad_norm": 1,
+                     *           "patience": 6,
+                     *           "layer_decay": 1,
+                     *           "head_factor": 1,
+                     *           "gradual_unfreezing": false,
+                     *           "averaging": 0,
+                     *           "class_weights": "none",
+                     *           "loss": "cross_entropy",
+                     *           "focal_gamma": 2
+                     *         },
+                     *         "export": {
+                     *           "precision": "auto"
+                     *         },
+                     *         "promote": "always"
+                     *       },
+                     *       "result": null,
+                     *       "error": null,
+                     *       "attempt": 0,
+                     *       "attempts": [],
+                     *       "cancel_requested": false,
+                     *       "priority": "normal",
+                     *       "queue": null,
+                     *       "queue_position": 1,
+                     *       "waiting_reason": null,
+                     *       "retry_of": null,
+                     *       "webhook_url": null,
+                     *       "metadata": {},
+                     *       "created_at": "2026-11-27T14:35:56.538275Z",
+                     *       "started_at": null,
+                     *       "finished_at": null
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4437,7 +6506,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4446,7 +6515,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4470,7 +6539,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4479,7 +6548,16 @@ export interface operations {
                     "application/json": components["schemas"]["PlanOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4488,7 +6566,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4497,7 +6575,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4513,13 +6591,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4528,7 +6607,16 @@ export interface operations {
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4537,7 +6625,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4553,22 +6641,105 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+                     *       "object": "job",
+                     *       "status": "cancelled",
+                     *       "phase": null,
+                     *       "progress": {
+                     *         "fraction": 0,
+                     *         "epoch": null,
+                     *         "epochs": null,
+                     *         "step": null,
+                     *         "steps": null,
+                     *         "examples_per_second": null,
+                     *         "eta_seconds": null
+                     *       },
+                     *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *       "task": "classification",
+                     *       "model": {
+                     *         "name": "support-intent",
+                     *         "version": null
+                     *       },
+                     *       "spec": {
+                     *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *         "model": "support-intent",
+                     *         "task": "classification",
+                     *         "base_model": "minilm-l6",
+                     *         "strategy": "hybrid",
+                     *         "head": "linear",
+                     *         "ensemble": 1,
+                     *         "gpus": 1,
+                     *         "seed": 7,
+                     *         "hyperparameters": {
+                     *           "head_epochs": 28,
+                     *           "head_learning_rate": 0.0002,
+                     *           "full_epochs": 3,
+                     *           "full_learning_rate": 0.0001,
+                     *           "batch_size": 16,
+                     *           "max_length": "auto",
+                     *           "weight_decay": 0.01,
+                     *           "warmup_fraction": 0.1,
+                     *           "dropout": 0.1,
+                     *           "max_grad_norm": 1,
+                     *           "patience": 6,
+                     *           "layer_decay": 1,
+                     *           "head_factor": 1,
+                     *           "gradual_unfreezing": false,
+                     *           "averaging": 0,
+                     *           "class_weights": "none",
+                     *           "loss": "cross_entropy",
+                     *           "focal_gamma": 2
+                     *         },
+                     *         "export": {
+                     *           "precision": "auto"
+                     *         },
+                     *         "promote": "always"
+                     *       },
+                     *       "result": null,
+                     *       "error": null,
+                     *       "attempt": 0,
+                     *       "attempts": [],
+                     *       "cancel_requested": false,
+                     *       "priority": "normal",
+                     *       "queue": null,
+                     *       "queue_position": null,
+                     *       "waiting_reason": null,
+                     *       "retry_of": null,
+                     *       "webhook_url": null,
+                     *       "metadata": {},
+                     *       "created_at": "2026-11-27T14:35:56.538275Z",
+                     *       "started_at": null,
+                     *       "finished_at": null
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4577,7 +6748,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4586,7 +6757,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4602,22 +6773,105 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+                     *       "object": "job",
+                     *       "status": "paused",
+                     *       "phase": null,
+                     *       "progress": {
+                     *         "fraction": 0,
+                     *         "epoch": null,
+                     *         "epochs": null,
+                     *         "step": null,
+                     *         "steps": null,
+                     *         "examples_per_second": null,
+                     *         "eta_seconds": null
+                     *       },
+                     *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *       "task": "classification",
+                     *       "model": {
+                     *         "name": "support-intent",
+                     *         "version": null
+                     *       },
+                     *       "spec": {
+                     *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *         "model": "support-intent",
+                     *         "task": "classification",
+                     *         "base_model": "minilm-l6",
+                     *         "strategy": "hybrid",
+                     *         "head": "linear",
+                     *         "ensemble": 1,
+                     *         "gpus": 1,
+                     *         "seed": 7,
+                     *         "hyperparameters": {
+                     *           "head_epochs": 28,
+                     *           "head_learning_rate": 0.0002,
+                     *           "full_epochs": 3,
+                     *           "full_learning_rate": 0.0001,
+                     *           "batch_size": 16,
+                     *           "max_length": "auto",
+                     *           "weight_decay": 0.01,
+                     *           "warmup_fraction": 0.1,
+                     *           "dropout": 0.1,
+                     *           "max_grad_norm": 1,
+                     *           "patience": 6,
+                     *           "layer_decay": 1,
+                     *           "head_factor": 1,
+                     *           "gradual_unfreezing": false,
+                     *           "averaging": 0,
+                     *           "class_weights": "none",
+                     *           "loss": "cross_entropy",
+                     *           "focal_gamma": 2
+                     *         },
+                     *         "export": {
+                     *           "precision": "auto"
+                     *         },
+                     *         "promote": "always"
+                     *       },
+                     *       "result": null,
+                     *       "error": null,
+                     *       "attempt": 0,
+                     *       "attempts": [],
+                     *       "cancel_requested": false,
+                     *       "priority": "normal",
+                     *       "queue": null,
+                     *       "queue_position": null,
+                     *       "waiting_reason": null,
+                     *       "retry_of": null,
+                     *       "webhook_url": null,
+                     *       "metadata": {},
+                     *       "created_at": "2026-11-27T14:35:56.538275Z",
+                     *       "started_at": null,
+                     *       "finished_at": null
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4626,7 +6880,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4635,7 +6889,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4651,22 +6905,105 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+                     *       "object": "job",
+                     *       "status": "queued",
+                     *       "phase": null,
+                     *       "progress": {
+                     *         "fraction": 0,
+                     *         "epoch": null,
+                     *         "epochs": null,
+                     *         "step": null,
+                     *         "steps": null,
+                     *         "examples_per_second": null,
+                     *         "eta_seconds": null
+                     *       },
+                     *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *       "task": "classification",
+                     *       "model": {
+                     *         "name": "support-intent",
+                     *         "version": null
+                     *       },
+                     *       "spec": {
+                     *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *         "model": "support-intent",
+                     *         "task": "classification",
+                     *         "base_model": "minilm-l6",
+                     *         "strategy": "hybrid",
+                     *         "head": "linear",
+                     *         "ensemble": 1,
+                     *         "gpus": 1,
+                     *         "seed": 7,
+                     *         "hyperparameters": {
+                     *           "head_epochs": 28,
+                     *           "head_learning_rate": 0.0002,
+                     *           "full_epochs": 3,
+                     *           "full_learning_rate": 0.0001,
+                     *           "batch_size": 16,
+                     *           "max_length": "auto",
+                     *           "weight_decay": 0.01,
+                     *           "warmup_fraction": 0.1,
+                     *           "dropout": 0.1,
+                     *           "max_grad_norm": 1,
+                     *           "patience": 6,
+                     *           "layer_decay": 1,
+                     *           "head_factor": 1,
+                     *           "gradual_unfreezing": false,
+                     *           "averaging": 0,
+                     *           "class_weights": "none",
+                     *           "loss": "cross_entropy",
+                     *           "focal_gamma": 2
+                     *         },
+                     *         "export": {
+                     *           "precision": "auto"
+                     *         },
+                     *         "promote": "always"
+                     *       },
+                     *       "result": null,
+                     *       "error": null,
+                     *       "attempt": 0,
+                     *       "attempts": [],
+                     *       "cancel_requested": false,
+                     *       "priority": "normal",
+                     *       "queue": null,
+                     *       "queue_position": 1,
+                     *       "waiting_reason": null,
+                     *       "retry_of": null,
+                     *       "webhook_url": null,
+                     *       "metadata": {},
+                     *       "created_at": "2026-11-27T14:35:56.538275Z",
+                     *       "started_at": null,
+                     *       "finished_at": null
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4675,7 +7012,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4684,7 +7021,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4703,22 +7040,105 @@ export interface operations {
                 "idempotency-key"?: string | null;
             };
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "id": "job_01m8epycqtnpfwpfqg5cp47jx7",
+                     *       "object": "job",
+                     *       "status": "queued",
+                     *       "phase": null,
+                     *       "progress": {
+                     *         "fraction": 0,
+                     *         "epoch": null,
+                     *         "epochs": null,
+                     *         "step": null,
+                     *         "steps": null,
+                     *         "examples_per_second": null,
+                     *         "eta_seconds": null
+                     *       },
+                     *       "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *       "task": "classification",
+                     *       "model": {
+                     *         "name": "support-intent",
+                     *         "version": null
+                     *       },
+                     *       "spec": {
+                     *         "dataset_id": "ds_01m8eps0740bhvs3v6n84gx91s",
+                     *         "model": "support-intent",
+                     *         "task": "classification",
+                     *         "base_model": "minilm-l6",
+                     *         "strategy": "hybrid",
+                     *         "head": "linear",
+                     *         "ensemble": 1,
+                     *         "gpus": 1,
+                     *         "seed": 7,
+                     *         "hyperparameters": {
+                     *           "head_epochs": 28,
+                     *           "head_learning_rate": 0.0002,
+                     *           "full_epochs": 3,
+                     *           "full_learning_rate": 0.0001,
+                     *           "batch_size": 16,
+                     *           "max_length": "auto",
+                     *           "weight_decay": 0.01,
+                     *           "warmup_fraction": 0.1,
+                     *           "dropout": 0.1,
+                     *           "max_grad_norm": 1,
+                     *           "patience": 6,
+                     *           "layer_decay": 1,
+                     *           "head_factor": 1,
+                     *           "gradual_unfreezing": false,
+                     *           "averaging": 0,
+                     *           "class_weights": "none",
+                     *           "loss": "cross_entropy",
+                     *           "focal_gamma": 2
+                     *         },
+                     *         "export": {
+                     *           "precision": "auto"
+                     *         },
+                     *         "promote": "always"
+                     *       },
+                     *       "result": null,
+                     *       "error": null,
+                     *       "attempt": 0,
+                     *       "attempts": [],
+                     *       "cancel_requested": false,
+                     *       "priority": "normal",
+                     *       "queue": null,
+                     *       "queue_position": 1,
+                     *       "waiting_reason": null,
+                     *       "retry_of": "job_01m8eps0xnkgn6djq40xtsegfz",
+                     *       "webhook_url": null,
+                     *       "metadata": {},
+                     *       "created_at": "2026-11-27T14:35:56.538275Z",
+                     *       "started_at": null,
+                     *       "finished_at": null
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4727,7 +7147,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4736,7 +7156,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4757,13 +7177,14 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4772,7 +7193,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_WebhookDeliveryOut_"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4781,7 +7211,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4801,23 +7231,38 @@ export interface operations {
                 limit?: number;
             };
             header?: {
+                /** @description as `after`; a browser sends it when it connects again */
                 "last-event-id"?: number | null;
             };
             path: {
+                /** @description Of the job */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListOut_EventOut_"];
-                    "text/event-stream": unknown;
+                    /**
+                     * @example event: status
+                     *     data: {"id":29,"object":"job.event","created_at":"2026-11-27T14:35:56.549116Z","level":"info","type":"status","message":"queued","data":{"status":"queued"}}
+                     *     id: 29
+                     *
+                     *     event: status
+                     *     data: {"id":105,"object":"job.event","created_at":"2026-11-27T14:41:44.232782Z","level":"info","type":"status","message":"running (attempt 1)","data":{"status":"running","worker":"worker-1:26448","attempt":1}}
+                     *     id: 105
+                     *
+                     *     event: status
+                     *     data: {"id":128,"object":"job.event","created_at":"2026-11-27T14:46:59.409818Z","level":"info","type":"status","message":"succeeded","data":{"status":"succeeded","version":1}}
+                     *     id: 128
+                     */
+                    "text/event-stream": string;
                 };
             };
             /** @description The job is over and all of its stream was told: a browser does not connect again */
@@ -4827,7 +7272,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4836,7 +7290,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4861,7 +7315,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4870,7 +7324,16 @@ export interface operations {
                     "application/json": components["schemas"]["ListOut_ModelOut_"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4886,13 +7349,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4901,7 +7365,16 @@ export interface operations {
                     "application/json": components["schemas"]["ModelOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4910,7 +7383,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4926,20 +7399,30 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4948,7 +7431,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4957,7 +7440,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4973,14 +7456,16 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4989,7 +7474,16 @@ export interface operations {
                     "application/json": components["schemas"]["VersionOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4998,7 +7492,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5014,21 +7508,32 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5037,7 +7542,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5046,7 +7551,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5062,14 +7567,16 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5078,7 +7585,16 @@ export interface operations {
                     "application/json": components["schemas"]["Report"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5087,7 +7603,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5096,7 +7612,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5112,7 +7628,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
@@ -5125,11 +7643,55 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": string;
-                    "text/markdown": unknown;
+                    /**
+                     * @example ---
+                     *     library_name: onnx
+                     *     pipeline_tag: text-classification
+                     *     base_model: minilm-l6
+                     *     tags:
+                     *     - thawline
+                     *     - classification
+                     *     - linear
+                     *     - hybrid
+                     *     metrics:
+                     *     - accuracy
+                     *     - f1_macro
+                     *     model-index:
+                     *     - name: support-intent
+                     *       results:
+                     *       - task:
+                     *           type: text-classification
+                     *           name: classification
+                     *         dataset:
+                     *           type: ds_01m8eps0740bhvs3v6n84gx91s
+                     *           name: ds_01m8eps0740bhvs3v6n84gx91s
+                     *           split: validation
+                     *         metrics:
+                     *         - type: accuracy
+                     *           name: accuracy
+                     *           value: 0.9886363636363636
+                     *         - type: f1_macro
+                     *           name: f1_macro
+                     *           value: 0.9876543209876543
+                     *     ---
+                     *
+                     *     # support-intent
+                     *
+                     *     Labels a text. A linear head on the encoder minilm-l6, trained and exported to one ONNX file by Thawline.
+                     */
+                    "text/markdown": string;
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5138,7 +7700,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5147,7 +7709,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5163,6 +7725,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
                 /** @description such as production or staging */
                 alias: string;
@@ -5171,7 +7734,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5180,7 +7743,16 @@ export interface operations {
                     "application/json": components["schemas"]["AliasOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5189,7 +7761,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5205,6 +7777,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
                 /** @description such as production or staging */
                 alias: string;
@@ -5217,7 +7790,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5226,7 +7799,16 @@ export interface operations {
                     "application/json": components["schemas"]["ModelOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5235,7 +7817,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5244,7 +7826,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5260,6 +7842,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
                 /** @description such as production or staging */
                 alias: string;
@@ -5268,14 +7851,23 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5284,7 +7876,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5300,6 +7892,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
                 /** @description such as production or staging */
                 alias: string;
@@ -5312,7 +7905,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5321,7 +7914,16 @@ export interface operations {
                     "application/json": components["schemas"]["AliasOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5330,7 +7932,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description It is not in a state for this */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5339,7 +7941,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5348,7 +7950,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5363,11 +7965,13 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description onnx: the files with an example; triton: a model repository to mount */
-                format?: components["schemas"]["api__exports__contents__ExportFormat"];
+                format?: components["schemas"]["ArchiveFormat"];
             };
             header?: never;
             path: {
+                /** @description Of the model */
                 name: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
@@ -5380,10 +7984,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/zip": unknown;
+                    "application/zip": string;
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5392,7 +8005,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description Something in the request is wrong; `errors` names each thing */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5401,7 +8014,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5410,7 +8023,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemOut"];
                 };
             };
-            /** @description A problem document (RFC 9457) */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5430,13 +8043,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ServerMetadataOut"];
+                };
+            };
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
         };
@@ -5453,7 +8075,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5462,7 +8084,16 @@ export interface operations {
                     "application/json": components["schemas"]["ModelMetadataOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5471,7 +8102,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5487,14 +8118,16 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 model: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5503,7 +8136,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelMetadataOut"];
                 };
             };
-            /** @description An error */
+            /** @description Something in the request is wrong */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5512,7 +8145,16 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5521,7 +8163,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5544,7 +8186,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5553,7 +8195,16 @@ export interface operations {
                     "application/json": components["schemas"]["ModelReadyOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5562,7 +8213,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5571,7 +8222,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5587,14 +8238,16 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the model */
                 model: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5603,7 +8256,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelReadyOut"];
                 };
             };
-            /** @description An error */
+            /** @description Something in the request is wrong */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5612,7 +8265,16 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5621,7 +8283,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5630,7 +8292,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5645,6 +8307,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description bytes of JSON before the binary tensors, if there are such */
                 "Inference-Header-Content-Length"?: string | null;
             };
             path: {
@@ -5660,7 +8323,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5669,7 +8332,7 @@ export interface operations {
                     "application/json": components["schemas"]["InferOut"];
                 };
             };
-            /** @description An error */
+            /** @description Something in the request is wrong */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5678,7 +8341,16 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5687,7 +8359,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description It is larger than the service takes */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5696,7 +8368,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5705,7 +8377,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5720,10 +8392,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description bytes of JSON before the binary tensors, if there are such */
                 "Inference-Header-Content-Length"?: string | null;
             };
             path: {
+                /** @description Of the model */
                 model: string;
+                /** @description Of the version */
                 version: number;
             };
             cookie?: never;
@@ -5735,7 +8410,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5744,7 +8419,7 @@ export interface operations {
                     "application/json": components["schemas"]["InferOut"];
                 };
             };
-            /** @description An error */
+            /** @description Something in the request is wrong */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5753,7 +8428,16 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OipErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5762,7 +8446,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description It is larger than the service takes */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5771,7 +8455,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5780,7 +8464,7 @@ export interface operations {
                     "application/json": components["schemas"]["OipErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5807,7 +8491,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5816,7 +8500,7 @@ export interface operations {
                     "application/json": components["schemas"]["EmbeddingsOut"];
                 };
             };
-            /** @description An error */
+            /** @description Something in the request is wrong */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5825,7 +8509,16 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5834,7 +8527,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description It is larger than the service takes */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5843,7 +8536,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The service has too much to do; try again after the seconds in `Retry-After` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5852,7 +8545,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description A part of the service does not answer, or took too long; try again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5872,13 +8565,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EmbeddingModels"];
+                };
+            };
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorOut"];
                 };
             };
         };
@@ -5895,7 +8597,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description It went well */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5904,7 +8606,7 @@ export interface operations {
                     "application/json": components["schemas"]["EmbeddingModel"];
                 };
             };
-            /** @description An error */
+            /** @description Something in the request is wrong */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5913,7 +8615,16 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorOut"];
                 };
             };
-            /** @description An error */
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorOut"];
+                };
+            };
+            /** @description It does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;

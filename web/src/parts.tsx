@@ -86,7 +86,7 @@ export function Facts({ facts }: { facts: [string, ComponentChildren][] }): JSX.
 }
 
 /** A field of a form with its name, and what there is to know of it. */
-export function Field({ label, hint, children }: { label: string; hint?: string; children: VNode<JSX.HTMLAttributes> }): JSX.Element {
+export function Field({ label, hint, children }: { label: string; hint?: string; children: VNode<JSX.IntrinsicElements["input"]> }): JSX.Element {
   const id = useId();
   return (
     <div class="field">

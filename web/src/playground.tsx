@@ -5,7 +5,7 @@ import { type Answer, type Model, type Page, type Report, apiKey, call } from ".
 import { useAction, useAsked } from "./hooks";
 import { Card, Copy, Dial, Failure, Field, Loading, PredictionView } from "./parts";
 
-const TOP = 1000; // labels with their scores
+const TOP = 10; // labels with their scores
 
 export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Element {
   const { data, error } = useAsked<Page<Model>>("/models?limit=100");
