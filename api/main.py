@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
-from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from api import errors, openapi
@@ -72,5 +71,5 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     app.include_router(oip.probes, dependencies=[Depends(known_parameters)])
     for module in (jobs, models, aliases, exports, oip, openai):
         app.include_router(module.router, dependencies=keyed)
-    app.mount("/web", StaticFiles(directory=service.WEB, check_dir=False), name="web")
+    app.mount("/web", service.PageFiles(directory=service.WEB, check_dir=False), name="web")
     return app

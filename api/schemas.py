@@ -204,12 +204,22 @@ class PlanOut(BaseModel):
     rows: Annotated[int, Field(description="To train on")]
     spec: TrainingSpec
     steps: list[StepOut]
-    estimate: Annotated[EstimateOut | None, Field(description="null: no job with that encoder has succeeded here")]
+    estimate: Annotated[
+        EstimateOut | None,
+        Field(description="null: no job with that encoder has succeeded here"),
+    ]
     queue_length: Annotated[int, Field(description="Jobs that wait now")]
+    version: Annotated[int, Field(description="Of the model, which the job would make, if no other is quicker")]
 
     @classmethod
     def of(
-        cls, spec: TrainingSpec, rows: dict[str, int], steps: list[Step], estimate: Estimate | None, waiting: int
+        cls,
+        spec: TrainingSpec,
+        rows: dict[str, int],
+        steps: list[Step],
+        estimate: Estimate | None,
+        waiting: int,
+        version: int,
     ) -> PlanOut:
         """The plan of a request."""
         return cls(
@@ -219,6 +229,7 @@ class PlanOut(BaseModel):
             steps=[StepOut.model_validate(step, from_attributes=True) for step in steps],
             estimate=EstimateOut.model_validate(estimate, from_attributes=True) if estimate else None,
             queue_length=waiting,
+            version=version,
         )
 
 

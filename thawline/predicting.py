@@ -147,8 +147,8 @@ def _is_pair(item: Any) -> bool:
 
 
 def _input_columns(item: Any) -> dict[str, Any]:
-    if isinstance(item, Mapping):
-        return dict(item)
+    if isinstance(item, Mapping) or _is_pair(item):
+        return dict(item_of(item))
     return {"text": item} if isinstance(item, str) else {"tokens": item}
 
 

@@ -81,7 +81,11 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> N
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header, title=title or None, show_header=bool(header), box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title or None, show_header=bool(header), box=None, padding=(0, 2, 0, 0))
+    for number, name in enumerate(header):
+        table.add_column(
+            name, no_wrap=number == 0, overflow="ignore" if number == 0 else "ellipsis"
+        )  # an id is copied whole
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

@@ -53,6 +53,8 @@ def predict(
         if text is not None or input_form is not None or top_k > 1 or threshold is not None:
             raise typer.BadParameter("a file is answered whole: TEXT, --from, --top-k and --threshold are not for it")
         _answer_file(session, name, file, out, columns, output_form)
+    elif out is not None:
+        raise typer.BadParameter("answers to a text or a pipe go to the standard output", param_hint="--out")
     elif text is not None:
         _answer_text(session, session.client.model(name), (text, pair) if pair is not None else text, options)
     elif sys.stdin.isatty():
@@ -79,7 +81,7 @@ def _answer_pipe(
     options: Any,
 ) -> None:
     """Answer rows as they come; a row keeps its columns and gets those of its answer."""
-    form, rows = read(sys.stdin, input_form)
+    form, rows = read(sys.stdin, input_form, columns)
     chosen = output_form or (Answers.JSONL if form is Form.JSONL else Answers.CSV)
     if session.out.as_json:
         chosen = Answers.JSONL
@@ -87,8 +89,8 @@ def _answer_pipe(
     for batch in batches(rows, _BATCH):
         answers = model.predict(inputs_of(batch, columns), **options)
         for row, answer in zip(batch, answers, strict=True):
-            told = answer.raw if session.out.as_json else answer.columns()
-            writer.write({**row, **told})
+            # Beside the row where it has columns of its own: none of them is overwritten.
+            writer.write({**row, "prediction": answer.raw} if session.out.as_json else {**row, **answer.columns()})
         sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, islice
@@ -27,17 +28,29 @@ class Form(StrEnum):
     LINES = "lines"
 
 
-def read(stream: Iterable[str], form: Form | None) -> tuple[Form, Iterator[dict[str, Any]]]:
+csv.field_size_limit(16 * 1024 * 1024)
+_TEXTS = frozenset(
+    {"text", "sentence", "sentence1", "content", "message", "body", "question", "question1", "review", "comment"}
+)
+
+
+def read(
+    stream: Iterable[str], form: Form | None, columns: Mapping[str, str] | None = None
+) -> tuple[Form, Iterator[dict[str, Any]]]:
     """The form of the rows, and the rows.
 
     Args:
         stream: The lines.
         form: If it is known. By default JSON Lines where the first line begins as JSON does, CSV where one of its
-            columns is called ``text``, and else lines.
+            columns is called ``text`` or as ``columns`` say, and else lines.
+        columns: Our field to the rows' column, where they differ.
+
+    Raises:
+        typer.BadParameter: The first line may be a header or a text.
     """
     lines = iter(stream)
     first = next(lines, "")
-    found = form or _form_of(first)
+    found = form or _form_of(first, columns or {})
     return found, _READERS[found](chain([first], lines))
 
 
@@ -92,11 +105,18 @@ def batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str
         yield batch
 
 
-def _form_of(first: str) -> Form:
+def _form_of(first: str, columns: Mapping[str, str]) -> Form:
     if first.lstrip("\ufeff ").startswith(("{", "[")):
         return Form.JSONL
-    header = next(csv.reader([first]), [])
-    return Form.CSV if "text" in [name.strip("\ufeff ") for name in header] else Form.LINES
+    header = [name.strip("\ufeff ") for name in next(csv.reader([first]), [])]
+    if columns or "text" in header:
+        return Form.CSV
+    if {part.strip("\ufeff \r\n").casefold() for part in re.split(r"[,;\t|]", first)} & _TEXTS:
+        raise typer.BadParameter(
+            "the first line looks like a header: say --column text=<its column>, send the rows with --file, "
+            "or say --from lines if it is a text"
+        )
+    return Form.LINES
 
 
 def _csv(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

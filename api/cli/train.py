@@ -83,7 +83,7 @@ def train(
         "export": {"precision": precision} if precision else None,
         "hyperparameters": _values(hyperparameter),
     }  # fmt: skip
-    spec: dict[str, Any] = {option: value for option, value in given.items() if value}
+    spec: dict[str, Any] = {option: value for option, value in given.items() if value not in (None, {})}
     spec |= upload_options(
         validation=validation, test=test, column=column, label_separator=label_separator,
         encoding=encoding, on_error=on_error if on_error is OnError.SKIP else None,

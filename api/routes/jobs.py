@@ -80,7 +80,8 @@ def plan_job(body: JobRequest, services: ServicesDep) -> PlanOut:
     spec, dataset = _resolved(body, services)
     rows = {split: found["rows"] for split, found in dataset.splits.items()}
     waiting = jobs.count_by_status(services.db)[JobStatus.QUEUED]
-    return PlanOut.of(spec, rows, jobs.steps(spec, rows), jobs.estimate(services.db, spec, dataset), waiting)
+    version = jobs.next_version(services.db, spec)
+    return PlanOut.of(spec, rows, jobs.steps(spec, rows), jobs.estimate(services.db, spec, dataset), waiting, version)
 
 
 def _resolved(body: JobRequest, services: Services) -> tuple[TrainingSpec, Dataset]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,6 +26,7 @@ log = get_logger(__name__)
 
 router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])
+_ASK_AGAIN = {"Cache-Control": "no-cache"}
 WEB = Path(__file__).parents[1] / "web"
 
 
@@ -82,7 +84,17 @@ def page() -> Response:
         return PlainTextResponse(
             "The page has not been built (make setup builds it); the HTTP reference is at /docs.\n"
         )
-    return FileResponse(index)
+    return FileResponse(index, headers=_ASK_AGAIN)
+
+
+class PageFiles(StaticFiles):
+    """The files of the page, of which a browser asks each time whether they are still the same."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file, or that it has not changed."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_ASK_AGAIN)
+        return response
 
 
 @contextmanager

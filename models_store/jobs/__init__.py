@@ -33,7 +33,7 @@ from models_store.jobs.doing import (
     succeed,
 )
 from models_store.jobs.looking import attempts, count_by_status, events, get, list_jobs, positions
-from models_store.jobs.planning import Estimate, Step, estimate, steps
+from models_store.jobs.planning import Estimate, Step, estimate, next_version, steps
 from models_store.jobs.sweeping import mark_enqueued, sweep, unheard
 from models_store.jobs.webhooks import Answer, Delivery, claim_delivery, count_pending, deliveries, settle
 from models_store.jobs.writing import NewEvent
@@ -62,6 +62,7 @@ __all__ = [
     "list_jobs",
     "mark_enqueued",
     "most_urgent",
+    "next_version",
     "pause",
     "positions",
     "release",

@@ -188,9 +188,18 @@ def _fingerprints(request: JobRequest) -> list[str]:
 def _check_names(session: Session, job: J) -> None:
     if session.get(Dataset, job.dataset_id, with_for_update=True) is None:
         raise NotFoundError(f"dataset {job.dataset_id!r} does not exist")
-    model = session.get(Model, job.model)
-    if model is not None and model.task != job.task:
-        raise ConflictError(f"model {job.model!r} is a {model.task} model; choose another name", code="other_task")
+    check_task(session, job.model, job.task)
+
+
+def check_task(session: Session, name: str, task: str) -> None:
+    """See that a model of this name, if there is one, is for this task.
+
+    Raises:
+        ConflictError: It is for another one.
+    """
+    model = session.get(Model, name)
+    if model is not None and model.task != task:
+        raise ConflictError(f"model {name!r} is a {model.task} model; choose another name", code="other_task")
 
 
 def _change(session: Session, job: J, values: dict[str, object]) -> J:

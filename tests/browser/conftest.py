@@ -46,7 +46,8 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
 
 
 def _is_error(kind: str, text: str) -> bool:
-    return kind in ("error", "warning") and "the server responded with a status of 4" not in text
+    expected = ("the server responded with a status of 4", "net::ERR_FAILED", "net::ERR_UPLOAD_FILE_CHANGED")
+    return kind in ("error", "warning") and not any(part in text for part in expected)
 
 
 def serious_violations(page: Page) -> list[str]:

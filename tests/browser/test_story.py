@@ -143,3 +143,48 @@ def test_versions_stand_side_by_side_and_are_promoted_and_rolled_back(
     with page.expect_download() as bundle:
         page.get_by_role("button", name="ONNX bundle").first.click()
     assert bundle.value.suggested_filename == "page-versions-2-onnx.zip"
+
+
+def test_a_refused_file_that_was_mended_is_chosen_again(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "mended.csv"
+    good = "text,label\n" + "".join(f"mended {i},{'ab'[i % 2]}\n" for i in range(20))
+    path.write_text(good + ",a\n")
+    choose_file(page, path, "classification")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_contain_text("1 problem(s)")
+    path.write_text(good)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_contain_text("Choose it again")
+    page.locator(".drop input").set_input_files(path)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", level=1, name="mended")).to_be_visible()
+
+
+def test_a_name_of_another_task_is_told_before_it_starts(page: Page, trained_models: dict[str, TrainedModel]) -> None:
+    page.goto(f"/#/jobs/new?dataset={trained_models['classification'].dataset['id']}")
+    expect(page.get_by_text("for version 1 of", exact=False)).to_be_visible()
+    page.get_by_label("Name of the model").fill("tiny-tagging")
+    expect(page.get_by_role("alert")).to_contain_text("choose another name")
+    page.get_by_label("Name of the model").fill("tiny-classification")
+    expect(page.get_by_text("for version 2 of tiny-classification", exact=False)).to_be_visible()
+
+
+def test_a_lost_connection_is_told_and_found_again(page: Page, trained_models: dict[str, TrainedModel]) -> None:
+    page.goto(f"/#/jobs/new?dataset={trained_models['classification'].dataset['id']}")
+    begin_training(page, "page-lost", **{"Epochs of phase 1": "0", "Epochs of phase 2": "200"})
+    page.route("**/jobs/job_*", lambda route: route.abort())
+    expect(page.get_by_role("alert")).to_contain_text("The connection is lost")
+    page.unroute("**/jobs/job_*")
+    expect(page.get_by_text("The connection is lost")).to_have_count(0)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(page.locator("h1 .status")).to_have_text("cancelled", timeout=60_000)
+
+
+def test_a_call_is_copied_where_the_page_came_without_encryption(
+    page: Page, trained_models: dict[str, TrainedModel]
+) -> None:
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto("/#/playground?model=tiny-classification")
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()

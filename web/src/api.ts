@@ -45,13 +45,19 @@ export const apiKey = {
   },
 };
 
+/** Whether a text can be sent as a key at all. */
+export const isKey = (text: string): boolean => /^[\x20-\x7e]+$/.test(text);
+
 function headers(more: Record<string, string> = {}): Record<string, string> {
   const key = apiKey.get();
   return key ? { ...more, Authorization: `Bearer ${key}` } : more;
 }
 
 function refusal(status: number, body: unknown): ApiError {
-  if (status === 401) keyWanted.forEach((listener) => listener());
+  if (status === 401) {
+    keyWanted.forEach((listener) => listener());
+    return new ApiError(401, apiKey.get() ? "The service does not know this API key." : "The service wants an API key.");
+  }
   const problem = (typeof body === "object" && body !== null ? body : {}) as Partial<Schemas["ProblemOut"]>;
   const message = problem.detail ?? `The service answered ${status}.`;
   return new ApiError(status, message, problem.errors ?? [], problem.error_count ?? undefined);
@@ -80,18 +86,28 @@ export async function call<T>(path: string, options: { method?: string; body?: u
     if (options.signal?.aborted) throw error;
     throw new ApiError(0, "The service cannot be reached. Is it running?");
   }
-  const body = parsed(await response.text());
+  const body = parsed(await response.text().catch(() => ""));
   if (!response.ok) throw refusal(response.status, body);
   return body as T;
 }
 
+/** Whether a file can still be read: one that was changed since it was chosen cannot. */
+async function isReadable(value: FormDataEntryValue): Promise<boolean> {
+  return typeof value === "string" || value.slice(0, 1).arrayBuffer().then(() => true, () => false);
+}
+
 /** Send a form with files, and tell how much of it has gone out, from 0 to 1. */
-export function send<T>(path: string, form: FormData, onProgress: (share: number) => void): Promise<T> {
+export async function send<T>(path: string, form: FormData, onProgress: (share: number) => void, signal: AbortSignal): Promise<T> {
+  for (const value of form.values()) {
+    if (!(await isReadable(value))) throw new ApiError(0, `${(value as File).name} was changed or moved since it was chosen. Choose it again.`);
+  }
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch cannot tell how far it is
+    signal.addEventListener("abort", () => request.abort());
     request.open("POST", path);
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onabort = () => reject(new ApiError(0, "The upload was stopped."));
     request.onerror = () => reject(new ApiError(0, "The upload was cut off. Is the service running, and the file not larger than it takes?"));
     request.onload = () => {
       const body = parsed(request.responseText);

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
-import { apiKey } from "./api";
+import { apiKey, isKey } from "./api";
 import { DatasetPage } from "./dataset";
 import { DatasetsPage } from "./datasets";
 import { type Theme, useRoute, useTheme } from "./hooks";
@@ -73,11 +73,15 @@ function Place({ parts, query }: { parts: string[]; query: URLSearchParams }): J
 /** Shown where the service wants a key and was given none, or a wrong one. */
 function KeyForm({ onKey }: { onKey: () => void }): JSX.Element | null {
   const [wanted, setWanted] = useState(false);
+  const [wrong, setWrong] = useState(false);
   useEffect(() => apiKey.onWanted(() => setWanted(true)), []);
   if (!wanted) return null;
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    apiKey.set(String(new FormData(event.currentTarget as HTMLFormElement).get("key")));
+    const key = String(new FormData(event.currentTarget as HTMLFormElement).get("key")).trim();
+    if (!isKey(key)) return setWrong(true);
+    apiKey.set(key);
+    setWrong(false);
     setWanted(false);
     onKey();
   };
@@ -85,6 +89,7 @@ function KeyForm({ onKey }: { onKey: () => void }): JSX.Element | null {
     <form class="key" onSubmit={submit}>
       <label>This service wants an API key <input name="key" type="password" autocomplete="off" required /></label>
       <button>Use it</button>
+      {wrong && <p role="alert">A key has only letters, digits and signs of ASCII.</p>}
     </form>
   );
 }

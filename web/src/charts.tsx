@@ -1,6 +1,6 @@
 // Curves, drawn by uPlot; each has its figures in a table, for those who cannot see it.
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 export interface Series {
@@ -71,13 +71,16 @@ function drawMark(plot: uPlot, mark: Props["mark"]): void {
 export default function Chart(props: Props): JSX.Element {
   const holder = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
+  const [open, setOpen] = useState(false);
   const data = [props.x, ...props.series.map((one) => one.values)] as uPlot.AlignedData;
+  const newest = useRef(data);
+  newest.current = data;
   const shape = JSON.stringify([props.title, props.series.map((one) => one.label), props.mark, props.range]);
 
   useEffect(() => {
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(props, holder.current!.clientWidth), data, holder.current!);
+      plot.current = new uPlot(options(props, holder.current!.clientWidth), newest.current, holder.current!);
     };
     draw();
     const resized = new ResizeObserver(([entry]) => plot.current?.setSize({ width: entry!.contentRect.width, height: HEIGHT }));
@@ -99,9 +102,9 @@ export default function Chart(props: Props): JSX.Element {
     <figure class="chart">
       <figcaption>{props.title}</figcaption>
       <div ref={holder} aria-hidden="true" />
-      <details>
+      <details onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>Figures</summary>
-        <div class="scroll" role="region" aria-label={`${props.title}: figures`} tabIndex={0}>
+        {open && <div class="scroll" role="region" aria-label={`${props.title}: figures`} tabIndex={0}>
           <table>
             <thead>
               <tr><th scope="col">{props.xLabel}</th>{props.series.map((one) => <th scope="col" class="number" key={one.label}>{one.label}</th>)}</tr>
@@ -115,7 +118,7 @@ export default function Chart(props: Props): JSX.Element {
               ))}
             </tbody>
           </table>
-        </div>
+        </div>}
       </details>
     </figure>
   );

@@ -7,23 +7,30 @@ import { Chart } from "./lazy";
 
 export interface Point {
   phase: string;
+  epoch: number;
   train: number | null;
   validation: number | null;
   metrics: Record<string, number>;
 }
 
+/** Of an ensemble those of the model that is learning now; of an epoch that was done again the last time. */
 export function pointsOfEvents(events: JobEvent[]): Point[] {
-  return events.filter((event) => event.type === "metrics" && typeof event.data["validation_loss"] === "number").map(({ data }) => ({
+  const begun = events.findLastIndex((event) => event.type === "message" && "member" in event.data && "members" in event.data);
+  const told = events.slice(begun + 1).filter((event) => event.type === "metrics" && typeof event.data["validation_loss"] === "number");
+  const points = told.map(({ data }) => ({
     phase: String(data["phase"]),
+    epoch: Number(data["epoch"]),
     train: data["train_loss"] as number | null,
     validation: data["validation_loss"] as number,
     metrics: data["metrics"] as Record<string, number>,
   }));
+  return [...new Map(points.map((point) => [`${point.phase} ${point.epoch}`, point])).values()];
 }
 
 export function pointsOfReport(report: Report): Point[] {
   return report.phases.filter((phase) => (phase.member ?? 1) === 1).flatMap((phase) => phase.curve.map((point) => ({
     phase: phase.name,
+    epoch: point.epoch,
     train: point.train_loss,
     validation: point.validation_loss,
     metrics: point.metrics,

@@ -1,11 +1,11 @@
 // One data set: what is in it, what is wrong with it, and what it looks like.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { type Dataset, type Page, type Problem, type Spread, type Statistics, call, save } from "./api";
+import { type Dataset, type Page, type Problem, type Spread, type Statistics, call } from "./api";
 import { rowsOf } from "./datasets";
 import { bytes, count, percent, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
-import { Bars, Card, Facts, Failure, Loading, type Mark, Marked, Problems, Scroll, Status, Sure, Warnings } from "./parts";
+import { Bars, Card, Facts, Failure, Loading, type Mark, Marked, Problems, Save, Scroll, Status, Sure, Warnings } from "./parts";
 
 export function DatasetPage({ id }: { id: string }): JSX.Element {
   const { data, error } = useAsked<Dataset>(`/datasets/${id}`, (dataset) => (dataset?.status === "validating" ? 1000 : undefined));
@@ -14,6 +14,7 @@ export function DatasetPage({ id }: { id: string }): JSX.Element {
     go("/datasets");
   });
   if (!data) return error ? <Failure error={error} /> : <Loading what="the data set" />;
+  document.title = `${data.name} – Thawline`;
   return (
     <>
       <h1>{data.name} {data.status !== "ready" && <Status status={data.status} />}</h1>
@@ -57,7 +58,7 @@ function Ready({ dataset }: { dataset: Dataset }): JSX.Element {
       <Card title="Save a copy">
         <p class="actions">
           {Object.keys(dataset.splits).flatMap((split) => ["jsonl", "csv"].map((format) => (
-            <button type="button" class="plain" key={split + format} onClick={() => void save(`/datasets/${dataset.id}/export?split=${split}&format=${format}`, `${dataset.name}-${split}.${format}`)}>{split}.{format}</button>
+            <Save key={split + format} path={`/datasets/${dataset.id}/export?split=${split}&format=${format}`} name={`${dataset.name}-${split}.${format}`}>{split}.{format}</Save>
           )))}
         </p>
       </Card>

@@ -1,13 +1,14 @@
 // All data sets, and the way to a new one.
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type Dataset, type Page, type Validation, send } from "./api";
 import { bytes, count, percent, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
-import { Card, Failure, Field, Loading, Problems, Scroll, Status, Warnings } from "./parts";
+import { Card, Failure, Field, Loading, Pager, Problems, Scroll, Status, Warnings } from "./parts";
 
 export function DatasetsPage(): JSX.Element {
-  const { data, error } = useAsked<Page<Dataset>>("/datasets?limit=100", (page) => (page?.data.some((one) => one.status === "validating") ? 1500 : undefined));
+  const [after, setAfter] = useState("");
+  const { data, error } = useAsked<Page<Dataset>>(`/datasets?limit=50${after && `&after=${after}`}`, (page) => (page?.data.some((one) => one.status === "validating") ? 1500 : undefined));
   return (
     <>
       <h1>Data sets</h1>
@@ -17,6 +18,7 @@ export function DatasetsPage(): JSX.Element {
         {!data && !error && <Loading what="data sets" />}
         {data?.data.length === 0 && <p>None yet. A data set is a file of texts with their labels: a spreadsheet will do.</p>}
         {data && data.data.length > 0 && <DatasetTable datasets={data.data} />}
+        <Pager page={data} after={after} onAfter={setAfter} id={(one) => one.id} />
       </Card>
     </>
   );
@@ -35,7 +37,7 @@ function DatasetTable({ datasets }: { datasets: Dataset[] }): JSX.Element {
               <th scope="row"><a href={`#/datasets/${one.id}`}>{one.name}</a></th>
               <td>{one.task}</td>
               <td>{one.status === "ready" ? rowsOf(one) : <Status status={one.status} />}</td>
-              <td>{one.labels.slice(0, 4).map((label) => label.label).join(", ")}{one.labels.length > 4 && ` and ${one.labels.length - 4} more`}</td>
+              <td class="labels">{one.labels.slice(0, 4).map((label) => label.label).join(", ")}{one.labels.length > 4 && ` and ${one.labels.length - 4} more`}</td>
               <td>{one.warnings.length || ""}</td>
               <td>{when(one.created_at)}</td>
             </tr>
@@ -61,15 +63,19 @@ function Upload(): JSX.Element {
   const [share, setShare] = useState<number>();
   const [tried, setTried] = useState<Validation>();
   const form = useRef<HTMLFormElement>(null);
+  const stop = useRef(new AbortController());
+  useEffect(() => () => stop.current.abort(), []); // whoever leaves does not want it
   const upload = useAction(async (path: string) => {
     const body = new FormData();
     for (const [name, value] of new FormData(form.current!)) if (typeof value === "string" && value !== "") body.append(name, value);
     for (const [name, file] of Object.entries(files)) body.append(name, file);
     setTried(undefined);
     setShare(0);
+    stop.current = new AbortController();
+    const { signal } = stop.current;
     try {
-      if (path === "/datasets") go(`/datasets/${(await send<Dataset>(path, body, setShare)).id}`);
-      else setTried(await send<Validation>(path, body, setShare));
+      if (path === "/datasets") go(`/datasets/${(await send<Dataset>(path, body, setShare, signal)).id}`);
+      else setTried(await send<Validation>(path, body, setShare, signal));
     } finally {
       setShare(undefined);
     }
@@ -108,7 +114,8 @@ function Upload(): JSX.Element {
           <button type="button" class="plain" disabled={!files["file"] || upload.busy} onClick={() => upload.run("/datasets/validate")}>Only check it</button>
           {share !== undefined && (
             <span role="status">
-              <progress max={1} value={share < 1 ? share : undefined} aria-label="Upload" /> {share < 1 ? percent(share) : "reading the rows …"}
+              <progress max={1} value={share < 1 ? share : undefined} aria-label="Upload" /> {share < 1 ? percent(share) : "reading the rows …"}{" "}
+              <button type="button" class="plain" onClick={() => stop.current.abort()}>Stop</button>
             </span>
           )}
         </div>
@@ -133,15 +140,18 @@ function Tried({ tried }: { tried: Validation }): JSX.Element {
 
 function Drop({ file, onFile }: { file: File | undefined; onFile: (file: File | undefined) => void }): JSX.Element {
   const [over, setOver] = useState(false);
+  const [many, setMany] = useState(false);
   const dropped = (event: DragEvent) => {
     event.preventDefault();
     setOver(false);
-    onFile(event.dataTransfer?.files[0]);
+    const dropped = event.dataTransfer?.files;
+    onFile(dropped?.length === 1 ? dropped[0] : undefined);
+    setMany((dropped?.length ?? 0) > 1);
   };
   return (
     <label class={over ? "drop over" : "drop"} onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={dropped}>
-      <input type="file" class="unseen" onChange={(event) => onFile(event.currentTarget.files?.[0])} />
-      {file ? <span><strong>{file.name}</strong>, {bytes(file.size)}</span> : <span><strong>Drop a file here</strong>, or choose one</span>}
+      <input type="file" class="unseen" onClick={(event) => { event.currentTarget.value = ""; }} onChange={(event) => onFile(event.currentTarget.files?.[0])} />
+      {file ? <span><strong>{file.name}</strong>, {bytes(file.size)}</span> : <span><strong>Drop a file here</strong>, or choose one{many && ": one at a time; others have their places below"}</span>}
       <small>CSV, Excel, JSON, Parquet, Arrow or CoNLL; as it is, or packed</small>
     </label>
   );

@@ -11,7 +11,15 @@ export function useRoute(): { parts: string[]; query: URLSearchParams } {
     return () => removeEventListener("hashchange", changed);
   }, []);
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?");
-  return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { parts: path.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(query) };
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export function go(path: string): void {
@@ -43,7 +51,9 @@ export function useAsked<T>(path: string | null, every: (data: T | undefined) =>
         }
       } catch (error) {
         if (stop.signal.aborted) return;
-        setState((before) => ({ path, data: before.path === path ? before.data : undefined, error: error as ApiError }));
+        const told = error instanceof ApiError ? error : new ApiError(0, String(error));
+        setState((before) => ({ path, data: before.path === path ? before.data : undefined, error: told }));
+        if (told.status >= 400 && told.status < 500) return; // it will be no other the next time
       }
       const wait = interval.current(data);
       if (wait !== undefined && !stop.signal.aborted) timer = setTimeout(ask, wait);
@@ -64,6 +74,7 @@ export function useAction<A extends unknown[]>(action: (...given: A) => Promise<
   run: (...given: A) => void;
   busy: boolean;
   error: ApiError | undefined;
+  forget: () => void;
 } {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ApiError>();
@@ -74,7 +85,8 @@ export function useAction<A extends unknown[]>(action: (...given: A) => Promise<
       .catch((reason: unknown) => setError(reason instanceof ApiError ? reason : new ApiError(0, String(reason))))
       .finally(() => setBusy(false));
   };
-  return { run, busy, error };
+  const forget = useCallback(() => setError(undefined), []);
+  return { run, busy, error, forget };
 }
 
 export type Theme = "auto" | "light" | "dark";

@@ -6,7 +6,7 @@ import { Curves, pointsOfEvents } from "./curves";
 import { duration, figure, metricName, percent, phaseName, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
 import { isOver, metricsOf } from "./jobs";
-import { Bars, Card, Facts, Failure, Loading, Status, Sure } from "./parts";
+import { Away, Bars, Card, Facts, Failure, Loading, Status, Sure } from "./parts";
 import { ReportView } from "./report";
 
 /** Events as they come; the first of them are those that were missed. */
@@ -28,11 +28,13 @@ export function JobPage({ id }: { id: string }): JSX.Element {
   const { data: job, error, reload } = useAsked<Job>(`/jobs/${id}`, (one) => (one && isOver(one) ? undefined : 1000));
   const { events, error: lost } = useEvents(id);
   if (!job) return error ? <Failure error={error} /> : <Loading what="the job" />;
+  document.title = `${job.model.name}, ${job.status} – Thawline`;
   const model = job.model.version == null ? null : `${job.model.name}@${job.model.version}`;
   return (
     <>
-      <h1>{job.model.name} <Status status={job.status} /></h1>
-      <Now job={job} />
+      <h1 aria-live="polite">{job.model.name} <Status status={job.status} /></h1>
+      <Away error={error} />
+      <Now job={job} stale={error !== undefined} />
       <Controls job={job} changed={reload} />
       {job.error && <Failed job={job} />}
       {model && (
@@ -64,15 +66,16 @@ export function JobPage({ id }: { id: string }): JSX.Element {
   );
 }
 
-function Now({ job }: { job: Job }): JSX.Element | null {
+function Now({ job, stale }: { job: Job; stale: boolean }): JSX.Element | null {
   if (isOver(job)) return null;
   const { fraction, epoch, epochs, eta_seconds: eta } = job.progress;
   const waiting = job.waiting_reason ?? (job.queue_position ? `It is number ${job.queue_position} in the queue.` : "It waits for a worker.");
   return (
-    <div class="now" role="status">
+    <div class={stale ? "now stale" : "now"}>
       <progress max={1} value={job.status === "queued" ? undefined : fraction} aria-label="Progress of the job" />
       <p>
         {job.status === "queued" && waiting}
+        {job.status === "pausing" && "It writes down what it has learnt, and then makes room."}
         {job.status === "paused" && "Paused; what was learnt is kept."}
         {job.status === "running" && (
           <>
@@ -97,7 +100,7 @@ function Controls({ job, changed }: { job: Job; changed: () => void }): JSX.Elem
     <>
       <p class="actions">
         {["queued", "running"].includes(job.status) && <button type="button" class="plain" disabled={ask.busy} onClick={() => ask.run("pause")}>Pause</button>}
-        {job.status === "paused" && <button type="button" disabled={ask.busy} onClick={() => ask.run("resume")}>Resume</button>}
+        {["paused", "pausing"].includes(job.status) && <button type="button" disabled={ask.busy} onClick={() => ask.run("resume")}>Resume</button>}
         {!isOver(job) && <Sure question="Cancel the job? What it has learnt is lost." busy={ask.busy} onSure={() => ask.run("cancel")}>Cancel</Sure>}
         {["failed", "cancelled"].includes(job.status) && <button type="button" disabled={ask.busy} onClick={() => ask.run("retry")}>Try again</button>}
       </p>
@@ -132,10 +135,12 @@ interface Trial {
 function Heads({ events }: { events: JobEvent[] }): JSX.Element | null {
   const trials = events.map((event) => event.data as Partial<Trial>).filter((data): data is Trial => typeof data.head === "string" && typeof data.score === "number");
   if (trials.length < 2) return null;
+  const chosen = events.map((event) => /^chosen head: (\S+)/.exec(event.message)?.[1]).findLast((name) => name !== undefined);
   const ranked = [...new Map(trials.map((trial) => [trial.head, trial])).values()].sort((a, b) => b.score - a.score);
   return (
     <Card title="Heads that were tried">
-      <Bars caption={`${metricName(ranked[0]!.metric)} on validation rows, encoder frozen`} most={Math.max(1, ranked[0]!.score)} bars={ranked.map((trial) => ({ label: trial.head, value: trial.score, text: figure(trial.score) }))} />
+      <p class="quiet">Of those that are not clearly worse than the best one, the simplest is chosen.</p>
+      <Bars caption={`${metricName(ranked[0]!.metric)} on validation rows, encoder frozen`} most={Math.max(1, ranked[0]!.score)} bars={ranked.map((trial) => ({ label: trial.head === chosen ? `${trial.head} (chosen)` : trial.head, value: trial.score, text: figure(trial.score) }))} />
     </Card>
   );
 }

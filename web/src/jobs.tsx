@@ -4,23 +4,24 @@ import { useState } from "preact/hooks";
 import type { Job, Page } from "./api";
 import { duration, figure, metricName, percent, phaseName, when } from "./format";
 import { useAsked } from "./hooks";
-import { Card, Failure, Loading, Scroll, Status } from "./parts";
+import { Card, Failure, Loading, Pager, Scroll, Status } from "./parts";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
 export const isOver = (job: Job): boolean => ENDED.includes(job.status);
 
 export function JobsPage(): JSX.Element {
   const [status, setStatus] = useState("");
-  const { data, error } = useAsked<Page<Job>>(`/jobs?limit=100${status && `&status=${status}`}`, (page) => (page?.data.every(isOver) ? 10_000 : 2000));
+  const [after, setAfter] = useState("");
+  const { data, error } = useAsked<Page<Job>>(`/jobs?limit=50${status && `&status=${status}`}${after && `&after=${after}`}`, (page) => (page?.data.every(isOver) ? 10_000 : 2000));
   return (
     <>
       <h1>Jobs</h1>
       <p class="actions"><a class="button" href="#/jobs/new">New job</a></p>
       <Card title="All jobs" aside={
         <label><span class="unseen">Status</span>
-          <select value={status} onChange={(event) => setStatus(event.currentTarget.value)}>
+          <select value={status} onChange={(event) => { setStatus(event.currentTarget.value); setAfter(""); }}>
             <option value="">any status</option>
-            {["queued", "running", "paused", ...ENDED].map((one) => <option key={one}>{one}</option>)}
+            {["queued", "running", "pausing", "paused", ...ENDED].map((one) => <option key={one}>{one}</option>)}
           </select>
         </label>
       }>
@@ -28,6 +29,7 @@ export function JobsPage(): JSX.Element {
         {!data && !error && <Loading what="jobs" />}
         {data?.data.length === 0 && <p>None. A job trains a model on a data set.</p>}
         {data && data.data.length > 0 && <JobTable jobs={data.data} />}
+        <Pager page={data} after={after} onAfter={setAfter} id={(job) => job.id} />
       </Card>
     </>
   );

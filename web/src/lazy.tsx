@@ -12,7 +12,7 @@ export const Chart: FunctionComponent<ComponentProps<ChartType>> = (props): JSX.
       void import("./charts").then((module) => {
         loaded = module.default;
         setFound({ is: loaded });
-      });
+      }, () => location.reload()); // the service has a newer page than this one
     }
   }, []);
   return Found ? <Found.is {...props} /> : <div class="chart" aria-busy="true" />;

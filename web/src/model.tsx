@@ -1,11 +1,11 @@
 // One model: its versions side by side, and which of them is asked.
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { type Job, type Model, type Report, type Version, call, save } from "./api";
+import { type Dataset, type Job, type Model, type Report, type Version, call } from "./api";
 import { bytes, count, figure, metricName, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
 import { metricsOfVersion } from "./models";
-import { Card, Facts, Failure, Loading, Scroll, Sure } from "./parts";
+import { Card, Facts, Failure, Loading, Save, Scroll, Sure } from "./parts";
 
 const SIDE_BY_SIDE = 4;
 
@@ -77,7 +77,7 @@ function Versions({ model, versions, changed }: { model: Model; versions: Versio
   const names = [...new Set(versions.flatMap((version) => metricsOfVersion(version.metrics).map(([name]) => name)))];
   const rows: [string, (version: Version) => ComponentChildren][] = [
     ...names.map((name): [string, (version: Version) => ComponentChildren] => [metricName(name), (version) => <Best name={name} version={version} all={versions} />]),
-    ["Data set", (version) => <a href={`#/datasets/${version.dataset_id}`}>{version.dataset_id.slice(0, 10)}…</a>],
+    ["Data set", (version) => <DatasetLink id={version.dataset_id} />],
     ["Encoder", (version) => version.base_model],
     ["Strategy", (version) => version.strategy],
     ["Head", (version) => version.head],
@@ -116,8 +116,8 @@ function Versions({ model, versions, changed }: { model: Model; versions: Versio
               {versions.map((version) => (
                 <td key={version.version}>
                   {model.aliases["production"] !== version.version && <Sure question={`Answer ${model.name} with version ${version.version}?`} busy={promote.busy} onSure={() => promote.run(version.version)}>Promote</Sure>}
-                  <button type="button" class="plain" onClick={() => void save(path(version, "export"), `${model.name}-${version.version}-onnx.zip`)}>ONNX bundle</button>
-                  <button type="button" class="plain" onClick={() => void save(path(version, "card"), `${model.name}-${version.version}.md`)}>Model card</button>
+                  <Save path={path(version, "export")} name={`${model.name}-${version.version}-onnx.zip`}>ONNX bundle</Save>
+                  <Save path={path(version, "card")} name={`${model.name}-${version.version}.md`}>Model card</Save>
                 </td>
               ))}
             </tr>
@@ -128,10 +128,16 @@ function Versions({ model, versions, changed }: { model: Model; versions: Versio
   );
 }
 
+function DatasetLink({ id }: { id: string }): JSX.Element {
+  const { data } = useAsked<Dataset>(`/datasets/${id}`);
+  return data ? <><a href={`#/datasets/${id}`}>{data.name}</a> <small>{when(data.created_at)}</small></> : <code>{id}</code>;
+}
+
 function Best({ name, version, all }: { name: string; version: Version; all: Version[] }): JSX.Element {
   const of = (one: Version) => metricsOfVersion(one.metrics).find(([other]) => other === name)?.[1];
   const value = of(version);
-  const best = all.length > 1 && value != null && value === Math.max(...all.map((one) => of(one) ?? -Infinity));
+  const comparable = new Set(all.map((one) => one.dataset_id)).size === 1; // else the rows are others, too
+  const best = comparable && all.length > 1 && value != null && value === Math.max(...all.map((one) => of(one) ?? -Infinity));
   return best ? <strong title="the best of these">{figure(value)} ★</strong> : <>{figure(value)}</>;
 }
 

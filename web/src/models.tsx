@@ -1,9 +1,10 @@
 // All models.
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import type { Model, Page } from "./api";
 import { figure, metricName, when } from "./format";
 import { useAsked } from "./hooks";
-import { Card, Failure, Loading, Scroll } from "./parts";
+import { Card, Failure, Loading, Pager, Scroll } from "./parts";
 
 type Metrics = Record<string, Record<string, number>>;
 
@@ -13,7 +14,8 @@ export function metricsOfVersion(metrics: unknown): [string, number][] {
 }
 
 export function ModelsPage(): JSX.Element {
-  const { data, error } = useAsked<Page<Model>>("/models?limit=100");
+  const [after, setAfter] = useState("");
+  const { data, error } = useAsked<Page<Model>>(`/models?limit=50${after && `&after=${encodeURIComponent(after)}`}`);
   return (
     <>
       <h1>Models</h1>
@@ -43,6 +45,7 @@ export function ModelsPage(): JSX.Element {
             </table>
           </Scroll>
         )}
+        <Pager page={data} after={after} onAfter={setAfter} id={(model) => model.name} />
       </Card>
     </>
   );

@@ -1,6 +1,6 @@
 // A new job: three choices, everything else folded away, and what it will come to before it starts.
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, type Dataset, type Job, type Page, type Plan, call } from "./api";
 import { rowsOf } from "./datasets";
 import { about, count, phaseName } from "./format";
@@ -18,12 +18,14 @@ const NUMBERS = ["head_epochs", "head_learning_rate", "full_epochs", "full_learn
 
 export function NewJobPage({ dataset }: { dataset: string | null }): JSX.Element {
   const { data, error } = useAsked<Page<Dataset>>("/datasets?limit=100");
-  const ready = data?.data.filter((one) => one.status === "ready");
+  const { data: wanted, error: missing } = useAsked<Dataset>(dataset && `/datasets/${dataset}`);
+  const known = data && (!dataset || wanted || missing) ? [...(wanted ? [wanted] : []), ...data.data.filter((one) => one.id !== wanted?.id)] : undefined;
+  const ready = known?.filter((one) => one.status === "ready");
   return (
     <>
       <h1>New job</h1>
-      <Failure error={error} />
-      {!data && !error && <Loading what="data sets" />}
+      <Failure error={error ?? missing} />
+      {!ready && !error && <Loading what="data sets" />}
       {ready?.length === 0 && <p>A job needs a data set. <a href="#/datasets">Upload one</a> first.</p>}
       {ready && ready.length > 0 && <JobForm datasets={ready} first={dataset ?? ready[0]!.id} />}
     </>
@@ -47,24 +49,30 @@ function JobForm({ datasets, first }: { datasets: Dataset[]; first: string }): J
   const [body, setBody] = useState<Record<string, unknown>>({});
   const dataset = datasets.find((one) => one.id === id)!;
   const start = useAction(async (wanted: Record<string, unknown>) => go(`/jobs/${(await call<Job>("/jobs", { body: wanted })).id}`));
-  const changed = (form: HTMLFormElement) => setBody(requested(new FormData(form)));
+  const folded = useRef<HTMLDetailsElement>(null);
+  const form = useRef<HTMLFormElement>(null);
+  const changed = () => {
+    setBody(requested(new FormData(form.current!)));
+    start.forget();
+  };
+  useEffect(changed, [id]); // after the choices have become those of the task
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     start.run(requested(new FormData(event.currentTarget as HTMLFormElement)));
   };
   return (
-    <form onSubmit={submit} onInput={(event) => changed(event.currentTarget)} ref={(form) => { if (form && !("dataset_id" in body)) changed(form); }}>
+    <form onSubmit={submit} onInput={changed} ref={form}>
       <Card title="What to train">
         <div class="grid">
           <Field label="Data set" hint={rowsOf(dataset)}><select name="dataset_id" value={id} onChange={(event) => setId(event.currentTarget.value)}>
               {datasets.map((one) => <option key={one.id} value={one.id}>{one.name} ({one.task})</option>)}
             </select></Field>
           <div>Task <p class="given">{dataset.task}{dataset.multi_label && ", several labels"}</p><small>As the data set says</small></div>
-          <Field label="Name of the model" hint="A name that exists gets another version"><input name="model" required pattern="[A-Za-z0-9][A-Za-z0-9._\-]*" maxLength={100} defaultValue={suggestedName(dataset.name)} /></Field>
+          <Field label="Name of the model" hint="A name that exists gets another version"><input name="model" required pattern="[a-z0-9]([a-z0-9._\-]*[a-z0-9])?" title="Small letters, digits, dots, hyphens and underscores" maxLength={63} defaultValue={suggestedName(dataset.name)} /></Field>
         </div>
-        <details>
+        <details ref={folded}>
           <summary>Everything else has a default that fits the data</summary>
-          <Choices task={dataset.task} />
+          <div onInvalidCapture={() => { if (folded.current) folded.current.open = true; }}><Choices key={dataset.task} task={dataset.task} /></div>
         </details>
       </Card>
       <PlanView body={body} />
@@ -75,7 +83,7 @@ function JobForm({ datasets, first }: { datasets: Dataset[]; first: string }): J
 }
 
 function suggestedName(name: string): string {
-  return name.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+|-+$/g, "") || "model";
+  return name.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "").slice(0, 60) || "model";
 }
 
 function Choices({ task }: { task: string }): JSX.Element {
@@ -122,7 +130,7 @@ function PlanView({ body }: { body: Record<string, unknown> }): JSX.Element | nu
         {plan.steps.map((step, index) => <li key={index}><strong>{phaseName(step.phase)}</strong>: {step.description}</li>)}
       </ol>
       <p role="status">
-        {count(plan.rows)} training rows. {plan.estimate ? `About ${about(plan.estimate.low_seconds, plan.estimate.high_seconds)}, ${plan.estimate.basis}.` : "How long it takes is known once a job has run here."}
+        {count(plan.rows)} training rows, for version {plan.version} of {plan.spec.model}{plan.spec.promote === "always" && ", which then answers its calls"}. {plan.estimate ? `About ${about(plan.estimate.low_seconds, plan.estimate.high_seconds)}, ${plan.estimate.basis}.` : "How long it takes is known once a job with this encoder has run here."}
         {plan.queue_length > 0 && ` ${count(plan.queue_length)} job(s) wait before it.`}
       </p>
     </Card>

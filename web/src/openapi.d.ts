@@ -3317,7 +3317,8 @@ export interface components {
          *         "high_seconds": 1011.2,
          *         "basis": "judged by 3 job(s) with this encoder here"
          *       },
-         *       "queue_length": 0
+         *       "queue_length": 0,
+         *       "version": 1
          *     }
          */
         PlanOut: {
@@ -3336,13 +3337,18 @@ export interface components {
             spec: components["schemas"]["TrainingSpec"];
             /** Steps */
             steps: components["schemas"]["StepOut"][];
-            /** @description null: no job with that encoder has succeeded here */
+            /** @description null: nothing is known of that encoder, with which no job has succeeded here */
             estimate: components["schemas"]["EstimateOut"] | null;
             /**
              * Queue Length
              * @description Jobs that wait now
              */
             queue_length: number;
+            /**
+             * Version
+             * @description Of the model, which the job would make, if no other is quicker
+             */
+            version: number;
         };
         /**
          * Precision

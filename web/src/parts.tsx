@@ -1,8 +1,9 @@
 // Small pieces that several pages are made of.
 import { cloneElement, type ComponentChildren, type JSX, type VNode } from "preact";
 import { useId, useState } from "preact/hooks";
-import type { ApiError, Prediction, Problem, Warning } from "./api";
+import { type ApiError, type Page, type Prediction, type Problem, type Warning, save } from "./api";
 import { count, percent } from "./format";
+import { useAction } from "./hooks";
 
 export function Card(props: { title: string; children: ComponentChildren; aside?: ComponentChildren }): JSX.Element {
   return (
@@ -23,7 +24,8 @@ export function Failure({ error }: { error: ApiError | undefined }): JSX.Element
   return (
     <div class="failure" role="alert">
       <p>{error.message}</p>
-      {error.problems.length > 0 && <Problems problems={error.problems} caption="What is wrong, and where" />}
+      {error.problems.some((problem) => problem.file) && <Problems problems={error.problems} caption="What is wrong, and where" />}
+      {error.problems.length > 1 && !error.problems.some((problem) => problem.file) && <ul>{error.problems.map((problem) => <li key={problem.message}>{problem.message}</li>)}</ul>}
       {more > 0 && <p>and {count(more)} more</p>}
     </div>
   );
@@ -160,8 +162,10 @@ export function Marked({ text, marks }: { text: string; marks: Mark[] }): JSX.El
 /** An answer of a model, in the form of its task. */
 export function PredictionView({ prediction, text }: { prediction: Prediction; text: string }): JSX.Element {
   if (prediction.error) return <p class="failure">{prediction.error.message}</p>;
-  if (prediction.entities) return <Marked text={text} marks={prediction.entities} />;
-  if (prediction.tokens) return <Marked text={text} marks={prediction.tokens.map((token) => ({ ...token, label: token.tag }))} />;
+  if (prediction.entities?.length) return <Marked text={text} marks={prediction.entities} />;
+  const tagged = prediction.tokens?.filter((token) => token.tag !== "O") ?? [];
+  if (tagged.length) return <Marked text={text} marks={tagged.map((token) => ({ ...token, label: token.tag }))} />;
+  if (prediction.entities || prediction.tokens) return <p>Nothing was found in the text.</p>;
   const scores = prediction.scores ?? (prediction.label != null && prediction.score != null ? [{ label: prediction.label, score: prediction.score }] : undefined);
   if (scores) {
     const chosen = prediction.labels?.map((one) => one.label);
@@ -195,24 +199,68 @@ export function Dial({ value, low, high }: { value: number; low: number; high: n
 /** Ask once more before something is done that cannot be undone. */
 export function Sure({ children, onSure, busy, question }: { children: ComponentChildren; onSure: () => void; busy?: boolean; question: string }): JSX.Element {
   const [asking, setAsking] = useState(false);
-  if (!asking) return <button type="button" class="plain" disabled={busy} onClick={() => setAsking(true)}>{children}</button>;
+  const [asked, setAsked] = useState(false);
+  // Whoever uses the keyboard stays where they are.
+  const focused = (button: HTMLButtonElement | null) => {
+    if ((asking || asked) && document.activeElement === document.body) button?.focus();
+  };
+  if (!asking) return <button type="button" class="plain" disabled={busy} ref={focused} onClick={() => { setAsking(true); setAsked(true); }}>{children}</button>;
   return (
     <span class="sure" role="group" aria-label={question}>
       {question}{" "}
-      <button type="button" class="danger" disabled={busy} onClick={() => { setAsking(false); onSure(); }}>Yes</button>{" "}
+      <button type="button" class="danger" disabled={busy} ref={focused} onClick={() => { setAsking(false); onSure(); }}>Yes</button>{" "}
       <button type="button" class="plain" onClick={() => setAsking(false)}>No</button>
     </span>
   );
 }
 
+/** Put a text on the clipboard, also where the page came without encryption and has no right to the usual way. */
+async function copied(text: string): Promise<boolean> {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const field = document.createElement("textarea");
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
+}
+
 export function Copy({ text, children }: { text: string; children: ComponentChildren }): JSX.Element {
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState<string>();
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setDone(true);
-    setTimeout(() => setDone(false), 2000);
+    setDone((await copied(text)) ? "Copied" : "It could not be copied");
+    setTimeout(() => setDone(undefined), 2000);
   };
-  return <button type="button" class="plain" onClick={() => void copy()}>{done ? "Copied" : children}</button>;
+  return <button type="button" class="plain" onClick={() => void copy()}>{done ?? children}</button>;
+}
+
+/** The way to older things, and back to the newest. */
+export function Pager<T>({ page, after, onAfter, id }: { page: Page<T> | undefined; after: string; onAfter: (id: string) => void; id: (one: T) => string }): JSX.Element | null {
+  if (!page || (!after && !page.has_more)) return null;
+  return (
+    <p class="actions">
+      <button type="button" class="plain" disabled={!after} onClick={() => onAfter("")}>The first ones</button>
+      <button type="button" class="plain" disabled={!page.has_more} onClick={() => onAfter(id(page.data.at(-1)!))}>More</button>
+    </p>
+  );
+}
+
+/** Told where what is shown is no longer news. */
+export function Away({ error }: { error: ApiError | undefined }): JSX.Element | null {
+  if (!error) return null;
+  return <p class="failure" role="alert">{error.status === 0 ? "The connection is lost; trying again." : error.message}</p>;
+}
+
+/** A button that saves a file, and says so if that fails. */
+export function Save({ path, name, children }: { path: string; name: string; children: ComponentChildren }): JSX.Element {
+  const saving = useAction(() => save(path, name));
+  return (
+    <>
+      <button type="button" class="plain" disabled={saving.busy} onClick={saving.run}>{children}</button>
+      <Failure error={saving.error} />
+    </>
+  );
 }
 
 export function Loading({ what }: { what: string }): JSX.Element {

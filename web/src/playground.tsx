@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type Answer, type Model, type Page, type Report, apiKey, call } from "./api";
-import { useAction, useAsked } from "./hooks";
+import { go, useAction, useAsked } from "./hooks";
 import { Card, Copy, Dial, Failure, Field, Loading, PredictionView } from "./parts";
 
 const TOP = 10; // labels with their scores
@@ -11,6 +11,11 @@ export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Eleme
   const { data, error } = useAsked<Page<Model>>("/models?limit=100");
   const names = (data?.data ?? []).flatMap((model) => [...(model.aliases["production"] == null ? [] : [model.name]), ...model.versions.map((version) => `${model.name}@${version.version}`)]);
   const [name, setName] = useState(chosen ?? "");
+  const [text, setText] = useState("");
+  const [other, setOther] = useState("");
+  useEffect(() => {
+    if (chosen) setName(chosen);
+  }, [chosen]);
   useEffect(() => {
     if (!name && names[0]) setName(names[0]);
   }, [names[0]]);
@@ -23,12 +28,17 @@ export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Eleme
       {data?.data.length === 0 && <p>There is no model yet. <a href="#/datasets">Upload a data set</a> and train one.</p>}
       {model && (
         <>
-          <Field label="Model"><select value={name} onChange={(event) => setName(event.currentTarget.value)}>{names.map((one) => <option key={one}>{one}</option>)}</select></Field>
-          <Ask key={name} name={name} model={model} />
+          <Field label="Model"><select value={name} onChange={(event) => go(`/playground?model=${event.currentTarget.value}`)}>{names.map((one) => <option key={one}>{one}</option>)}</select></Field>
+          <Ask key={name} name={name} model={model} text={text} onText={setText} other={other} onOther={setOther} />
         </>
       )}
     </>
   );
+}
+
+/** The version that a name, with or without one, means now. */
+function versionOf(name: string, model: Model): number {
+  return Number(name.split("@")[1] ?? model.aliases["production"] ?? model.versions[0]?.version ?? 1);
 }
 
 interface Asked {
@@ -37,20 +47,32 @@ interface Asked {
   text: string;
 }
 
-function Ask({ name, model }: { name: string; model: Model }): JSX.Element {
+interface AskProps {
+  name: string;
+  model: Model;
+  text: string;
+  onText: (text: string) => void;
+  other: string;
+  onOther: (text: string) => void;
+}
+
+function Ask({ name, model, text, onText: setText, other, onOther: setOther }: AskProps): JSX.Element {
   const pair = model.task === "similarity";
-  const [text, setText] = useState("");
-  const [other, setOther] = useState("");
+  const [labelled, setLabelled] = useState(model.task === "classification");
   const [asked, setAsked] = useState<Asked>();
   const input = pair ? { text, text_pair: other } : text;
-  const body = model.task === "classification" ? { inputs: [input], top_k: TOP } : { inputs: [input] };
+  const body = labelled ? { inputs: [input], top_k: TOP } : { inputs: [input] };
+  const { data: report } = useAsked<Report>(pair ? `/models/${encodeURIComponent(model.name)}/versions/${versionOf(name, model)}/report` : null);
+  useEffect(() => setLabelled(!pair || report?.labels != null ? model.task !== "tagging" : false), [report]);
+  const empty = !text.trim() || (pair && !other.trim());
   const predict = useAction(async () => {
+    setAsked(undefined);
     const from = performance.now();
     const answer = await call<Answer>(`/predict/${name}`, { body });
     setAsked({ answer, milliseconds: performance.now() - from, text });
   });
   const keys = (event: KeyboardEvent) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) predict.run();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !empty && !predict.busy) predict.run();
   };
   return (
     <>
@@ -58,7 +80,7 @@ function Ask({ name, model }: { name: string; model: Model }): JSX.Element {
         <form onSubmit={(event) => { event.preventDefault(); predict.run(); }} onKeyDown={keys}>
           <Field label={pair ? "First text" : "Text"}><textarea rows={4} required dir="auto" value={text} onInput={(event) => setText(event.currentTarget.value)} /></Field>
           {pair && <Field label="Second text"><textarea rows={4} required dir="auto" value={other} onInput={(event) => setOther(event.currentTarget.value)} /></Field>}
-          <div class="actions"><button disabled={predict.busy || !text.trim() || (pair && !other.trim())}>Predict</button> <small>or Ctrl and Enter</small></div>
+          <div class="actions"><button disabled={predict.busy || empty}>Predict</button> <small>or Ctrl and Enter</small></div>
         </form>
         <Failure error={predict.error} />
       </Card>

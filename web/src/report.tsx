@@ -79,24 +79,26 @@ function Classes({ split }: { split: SplitReport }): JSX.Element {
 }
 
 function ConfusionTable({ split }: { split: SplitReport }): JSX.Element {
-  const { labels, counts } = split.confusion!;
+  const { labels, counts, missed, spurious } = split.confusion!;
   return (
     <Scroll label="Confusion matrix">
       <table class="confusion">
         <caption>What was taken for what: true labels down, predicted ones across</caption>
-        <thead><tr><td /> {labels.map((label) => <th scope="col" key={label}><span>{label}</span></th>)}</tr></thead>
+        <thead><tr><td /> {labels.map((label) => <th scope="col" key={label}><span>{label}</span></th>)}{missed && <th scope="col"><span>nothing</span></th>}</tr></thead>
         <tbody>
           {counts.map((row, index) => {
-            const sum = row.reduce((a, b) => a + b, 0);
+            const sum = row.reduce((a, b) => a + b, missed?.[index] ?? 0);
             return (
               <tr key={labels[index]}>
                 <th scope="row">{labels[index]}</th>
                 {row.map((value, column) => (
                   <td key={column} class={index === column ? "right" : "wrong"} style={{ "--share": String(sum ? value / sum : 0) }}>{value || ""}</td>
                 ))}
+                {missed && <td class="wrong" style={{ "--share": String(sum ? missed[index]! / sum : 0) }}>{missed[index] || ""}</td>}
               </tr>
             );
           })}
+          {spurious && <tr><th scope="row">nothing</th>{spurious.map((value, column) => <td key={column}>{value || ""}</td>)}{missed && <td />}</tr>}
         </tbody>
       </table>
     </Scroll>
