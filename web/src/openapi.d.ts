@@ -3337,7 +3337,7 @@ export interface components {
             spec: components["schemas"]["TrainingSpec"];
             /** Steps */
             steps: components["schemas"]["StepOut"][];
-            /** @description null: nothing is known of that encoder, with which no job has succeeded here */
+            /** @description null: no job with that encoder has succeeded here */
             estimate: components["schemas"]["EstimateOut"] | null;
             /**
              * Queue Length
