@@ -16,7 +16,7 @@ expect.set_options(timeout=20_000)  # the machine is shared
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # and no longer: its event loop would be in the way of other tests' loops
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:

@@ -163,7 +163,13 @@ def test_predictions(shell: Shell, sample_files: dict[str, SampleFiles], tmp_pat
     assert tagged.startswith("text,predicted_entities,predicted_tags,prediction_error\nAda met Bob.,")
     assert piped[0] == "text,text_pair,is_duplicate,predicted_label,predicted_score,prediction_error"
     assert len(piped) == 31
-    assert all("labels" in json.loads(line) for line in lines)
+    assert all("labels" in json.loads(line)["prediction"] for line in lines)
+    own = shell.run("predict", "tiny-classification", "--json", stdin="text,label\nmy parcel,mine\n").stdout
+    assert json.loads(own)["label"] == "mine"  # what the row has is not overwritten
+    capital = shell.run("predict", "tiny-classification", stdin="Text,Label\nmy parcel,mine\n", status=ExitStatus.USAGE)
+    assert "--column" in capital.stderr
+    named = shell.run("predict", "tiny-classification", "--column", "text=Text", stdin="Text,Label\nmy parcel,mine\n")
+    assert named.stdout.startswith("Text,Label,predicted_label,")
     shell.run("predict", "nobody", "text", status=ExitStatus.NOT_FOUND)
     shell.run("predict", "tiny-classification", "--file", tmp_path / "none", status=ExitStatus.USAGE)
 
