@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import signal
@@ -14,10 +15,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import typer
 
 from migrations import upgrade
+from models_store.errors import ConfigurationError
 from models_store.logging import get_logger
 from models_store.process import guarded
 from models_store.settings import Settings
@@ -59,10 +62,16 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = threading.Event()
+        self._lock: IO[bytes] | None = None  # held as long as this process lives
 
     def prepare(self) -> None:
-        """Make the home and bring the database up to date."""
+        """Make the home, take it for ourselves, and bring the database up to date.
+
+        Raises:
+            ConfigurationError: Another one serves from this home.
+        """
         self._settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(self._settings.home)
         upgrade(self._settings.resolved_database_url)
 
     def run(self) -> int:
@@ -131,6 +140,19 @@ def _broker_socket(home: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="thawline-") as folder:
         yield Path(folder) / "broker.sock"
+
+
+def _locked(home: Path) -> IO[bytes]:
+    """The home's lock: two services in one home would end each other's broker. The kernel lets go of it at our end."""
+    lock = (home / "serve.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise ConfigurationError(
+            f"another `thawline serve` runs in {home}; set THAWLINE_HOME for a second one"
+        ) from None
+    return lock
 
 
 def _broker_command(home: Path, socket_path: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -73,3 +75,17 @@ def test_it_says_so_before_it_stops(leaving: Service) -> None:
     assert ready.json()["checks"]["server"] == "it is about to stop"
     assert answer.status_code == 200
     assert answer.headers["connection"] == "close"
+
+
+def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
+    second = subprocess.run(
+        service.command,
+        env={**os.environ, "THAWLINE_HOME": str(service.home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert "another `thawline serve` runs" in second.stderr
+    assert service.client.get("/readyz").status_code == 200
