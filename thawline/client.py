@@ -54,7 +54,7 @@ class Client(_Calls[Job, Model, FilePrediction], Sync):
         transport: What carries the requests, if not the network.
 
     Raises:
-        ConfigurationError: The URL is none.
+        ConfigurationError: The URL is none, or the key no key.
     """
 
     _engine: SyncEngine
@@ -126,13 +126,19 @@ class AsyncClient(_Calls[AsyncJob, AsyncModel, AsyncFilePrediction], Async):
 
 def _url(url: str | None) -> str:
     chosen = url or os.environ.get("THAWLINE_URL") or DEFAULT_URL
-    if not chosen.startswith(("http://", "https://")):
+    try:
+        known = httpx.URL(chosen).scheme in ("http", "https")
+    except httpx.InvalidURL:
+        known = False
+    if not known:
         raise ConfigurationError(f"{chosen!r} is no URL of a service", f"one looks like {DEFAULT_URL}")
     return chosen
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
-    key = api_key or os.environ.get("THAWLINE_API_KEY")
+    key = (api_key or os.environ.get("THAWLINE_API_KEY") or "").strip()
+    if not (key.isascii() and key.isprintable()):  # it is not told: it is a secret
+        raise ConfigurationError("the API key has characters that no key has", "use letters, digits and signs of ASCII")
     return {"User-Agent": "thawline-client", **({"Authorization": f"Bearer {key}"} if key else {})}
 
 

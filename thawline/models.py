@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from thawline.asking import Engine
 from thawline.downloads import download
 from thawline.engines import Async, AsyncEngine, Sync, SyncEngine
+from thawline.errors import ConfigurationError
 from thawline.pages import pages
 from thawline.parsing import parse
 from thawline.plans import Plan, Stream, listing, operation
@@ -153,6 +154,14 @@ class ModelBase:
         yield from self._engine.ask(self._request("DELETE"))
 
     def _predict(self, inputs: Any, options: PredictOptions) -> Plan[Any]:
+        if not isinstance(inputs, Iterable) or hasattr(inputs, "columns"):  # a frame iterates over its columns' names
+            told = type(inputs).__name__
+            raise ConfigurationError(
+                f"the inputs are a {told}", "give a text, a pair, or a list of them (frame['text'].tolist())"
+            )
+        if unknown := options.keys() - _DEFAULTS.keys():
+            known = ", ".join(_DEFAULTS)
+            raise ConfigurationError(f"predict takes no {', '.join(sorted(unknown))}", f"it takes {known}")
         items: Any = [inputs] if is_one(inputs) else list(inputs)
         given: dict[str, Any] = {**_DEFAULTS, **options}
         seconds = given["timeout"]

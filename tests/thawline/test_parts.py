@@ -34,6 +34,34 @@ def test_it_needs_httpx_and_nothing_else() -> None:
     assert fresh(code) == "['thawline']"
 
 
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:abc", "http://[::1", "ftp://host"])
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(thawline.ConfigurationError, match="no URL"):
+        thawline.Client(url)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb"])
+def test_a_key_that_is_none_is_not_told(key: str) -> None:
+    with pytest.raises(thawline.ConfigurationError) as refused:
+        thawline.Client(api_key=key)
+    assert key not in str(refused.value)
+
+
+def test_misspelt_options_and_frames_are_refused_before_anything_is_sent() -> None:
+    model = thawline.Client("http://127.0.0.1:9").model("m")
+    with pytest.raises(thawline.ConfigurationError, match="topk"):
+        model.predict("x", topk=2)  # type: ignore[call-overload]
+    with pytest.raises(thawline.ConfigurationError, match="DataFrame"):
+        model.predict(pd.DataFrame({"text": ["x"]}))
+    with pytest.raises(thawline.ConfigurationError, match="NoneType"):
+        model.predict(None)  # type: ignore[call-overload]
+
+
+def test_pairs_have_columns_of_their_own() -> None:
+    answers = Predictions("m", 1, "similarity", (("a", "b"),), (parse(Prediction, {"score": 1.0}),))
+    assert answers.to_pandas()[["text", "text_pair"]].iloc[0].tolist() == ["a", "b"]
+
+
 def test_help_shows_what_a_method_takes() -> None:
     import inspect
 
