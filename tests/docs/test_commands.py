@@ -31,6 +31,8 @@ QUICK = (
 )
 ROWS = 60  # of each sample file
 ELSEWHERE = {"docs/client.md", "docs/cli.md"}  # whose commands have tests of their own
+# Those of the README stand in these two pages as well; a test sees to that.
+USES_THE_CLIENT = re.compile(r"^(thawline (?!serve)|import thawline$)", re.MULTILINE)
 # The first three make models that others ask; other protocols ask those of all tutorials, and aliases are moved last.
 FIRST = ["README.md", "docs/index.md", "docs/tutorials/classification.md"]
 LAST = ["docs/protocols.md", "docs/versions.md"]
@@ -102,7 +104,7 @@ def workplace(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", pages())
 def test_the_commands_of_a_page(page: str, fresh: Service, workplace: Path) -> None:
-    blocks = blocks_of(page)
+    blocks = [block for block in blocks_of(page) if not USES_THE_CLIENT.search(block.code)]
     shell = [block for block in blocks if block.language == "sh"]
     outputs = run_shell([adapted(block.code, fresh) for block in shell], fresh, workplace)
     for block, (output, refused) in zip(shell, outputs, strict=True):
