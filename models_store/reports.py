@@ -273,17 +273,17 @@ def read_report(store: ArtifactStore, version: ModelVersion) -> Report:
         NotFoundError: The version was published before reports were written.
         ArtifactCorruptError: The file differs from what was published.
     """
-    content = store.read(version.artifact, REPORT_FILE)
-    if content is None:
-        message = f"version {version.version} of {version.model!r} has no report: it is older than reports are"
-        raise NotFoundError(message, code="report_not_found")
-    return Report.model_validate_json(content)
+    return Report.model_validate_json(_file(store, version, REPORT_FILE, "report"))
 
 
 def read_card(store: ArtifactStore, version: ModelVersion) -> bytes:
     """The model card that lies among a version's files, in Markdown; raises what `read_report` does."""
-    content = store.read(version.artifact, CARD_FILE)
+    return _file(store, version, CARD_FILE, "card")
+
+
+def _file(store: ArtifactStore, version: ModelVersion, name: str, what: str) -> bytes:
+    content = store.read(version.artifact, name)
     if content is None:
-        message = f"version {version.version} of {version.model!r} has no model card: it is older than cards are"
-        raise NotFoundError(message, code="card_not_found")
+        message = f"version {version.version} of {version.model!r} has no {what}: it is older than {what}s are"
+        raise NotFoundError(message, code=f"{what}_not_found")
     return content

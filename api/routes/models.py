@@ -15,6 +15,7 @@ from api.schemas import ListOut, ModelOut, VersionOut
 from api.services import Services, ServicesDep
 from models_store import aliases, registry
 from models_store.reports import Report, read_card, read_report
+from models_store.tables import ModelVersion
 
 router = APIRouter(prefix="/models", tags=["models"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31, description="Of the version", examples=[1])]
@@ -53,9 +54,13 @@ def get_model(name: Name, services: ServicesDep) -> ModelOut:
 )
 def get_version(name: Name, version: VersionNumber, services: ServicesDep) -> VersionOut:
     """One version of a model."""
+    return VersionOut.of(_found(name, version, services))
+
+
+def _found(name: str, version: int, services: Services) -> ModelVersion:
     with services.db.reading() as session:
         registry.get_model(session, name)
-        return VersionOut.of(registry.get_version(session, name, version))
+        return registry.get_version(session, name, version)
 
 
 @router.get(
@@ -67,9 +72,7 @@ def get_version(name: Name, version: VersionNumber, services: ServicesDep) -> Ve
 )
 def get_report(name: Name, version: VersionNumber, services: ServicesDep) -> Response:
     """How a version was trained and how good it is: learning curves, figures by label, calibration, worst errors."""
-    with services.db.reading() as session:
-        registry.get_model(session, name)
-        row = registry.get_version(session, name, version)
+    row = _found(name, version, services)
     # Written out here, in a thread: what FastAPI makes of a model it makes on the event loop.
     return Response(read_report(services.store, row).model_dump_json(), media_type="application/json")
 
@@ -86,10 +89,7 @@ def get_report(name: Name, version: VersionNumber, services: ServicesDep) -> Res
 )
 def get_card(name: Name, version: VersionNumber, services: ServicesDep) -> Response:
     """The model card of a version: for people, in Markdown, with the front matter that model hubs read."""
-    with services.db.reading() as session:
-        registry.get_model(session, name)
-        row = registry.get_version(session, name, version)
-    return MarkdownResponse(read_card(services.store, row))
+    return MarkdownResponse(read_card(services.store, _found(name, version, services)))
 
 
 @router.delete(

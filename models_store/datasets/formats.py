@@ -66,12 +66,13 @@ class Opened:
 
 def unpacked_size(source: SourceFile, most: int) -> int:
     """Bytes of a file once it is unpacked; a greater number than ``most`` is not always the right one."""
-    if source.head().startswith((_ZIP, *_COLUMNAR)) and source.is_packed:
-        return most + 1  # packed twice: that takes unpacking to know
-    if source.head().startswith(_COLUMNAR):
-        return weigh(source.path, most).size
     try:
-        if not source.head().startswith(_ZIP):
+        head = source.head()
+        if head.startswith((_ZIP, *_COLUMNAR)) and source.is_packed:
+            return most + 1  # packed twice: that takes unpacking to know
+        if head.startswith(_COLUMNAR):
+            return weigh(source.path, most).size
+        if not head.startswith(_ZIP):
             return _counted([source.opened], most) if source.is_packed else source.path.stat().st_size
         with zipfile.ZipFile(source.path) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
@@ -149,7 +150,7 @@ def needs_workbook(source: SourceFile) -> bool:
     try:
         with zipfile.ZipFile(source.path) as archive:
             return any(archive.open(member).read(len(_ZIP)) == _ZIP for member in archive.infolist())
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError):
+    except _DAMAGES:
         return False  # whoever opens it says what is wrong
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models_store.datasets.census import Census, Vocabulary
-from models_store.datasets.formats import Opened
+from models_store.datasets.formats import Opened, open_tagged
 from models_store.datasets.readers.sentences import line_of
 from models_store.datasets.report import Report, excerpt
 from models_store.datasets.rows import SPLITS
 from models_store.datasets.tables import LocatedRow, Reading, Table, open_table
 from models_store.datasets.writing import RowWriter
-from models_store.errors import Problem, quoted
+from models_store.errors import InvalidDatasetError, Problem, quoted
 from models_store.tasks import TaskName
 from models_store.tasks.bio import OUTSIDE, Scheme
 from models_store.tasks.words import Signs
@@ -77,7 +77,7 @@ class Collector:
 
     def _read_file(self, split: str, opened: Opened) -> None:
         before = self._report.errors.count
-        table = self._open(split, opened)
+        table = open_table(opened, self._like_training(split, opened), self._report)
         self.splits[split] = self._new(split, table)
         with ExitStack() as writers:
             into = {split: writers.enter_context(RowWriter(self.splits[split].path))}
@@ -103,17 +103,17 @@ class Collector:
         is_left_out = self._report.skipped.count or self._report.warnings()
         return "no row of the file can be used" if is_left_out else "the file holds no rows"
 
-    def _open(self, split: str, opened: Opened) -> Table:
-        """The file; of CoNLL the columns that the training file has them in, if it can be read so."""
-        train = self.splits["train"].table if split != "train" else None
-        told = self._reading.mapping
-        if train is None or train.format != "conll" or self._reading.task is not TaskName.TAGGING or told:
-            return open_table(opened, self._reading, self._report)
-        aside = Report(self._report.on_error)
-        same = open_table(opened, replace(self._reading, mapping=train.columns), aside)
-        if same.format == "conll" and not aside.errors.count:
-            return open_table(opened, replace(self._reading, mapping=train.columns), self._report)
-        return open_table(opened, self._reading, self._report)
+    def _like_training(self, split: str, opened: Opened) -> Reading:
+        """How to read a file: of CoNLL the columns in which the training file has them, if it has these."""
+        reading = self._reading
+        if split == "train" or reading.mapping or self.splits["train"].table.format != "conll":
+            return reading
+        columns = self.splits["train"].table.columns
+        try:
+            is_conll = open_tagged(opened, columns).format == "conll"
+        except InvalidDatasetError:
+            return reading
+        return replace(reading, mapping=columns) if is_conll else reading
 
     def _new(self, split: str, table: Table) -> SplitData:
         tagged = self._reading.task is TaskName.TAGGING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -100,14 +101,33 @@ def _schema(path: Path, form: str) -> pa.Schema:
 def _cells(column: pa.Array) -> list[Cell]:
     """The values of a column; of one that Python has no value for what there is to be shown of it."""
     try:
-        return list(column.to_pylist())
+        return list(_without_nanoseconds(column).to_pylist())
     except _NO_VALUE:
         return [_cell(scalar) for scalar in column]
 
 
+def _without_nanoseconds(values: Any) -> Any:
+    """Times in microseconds, as Python has them; Arrow else makes pandas' own of nanoseconds where that is installed.
+
+    Raises:
+        ArrowInvalid: There are times between two microseconds.
+        ValueError: There are nanoseconds within lists or objects.
+    """
+    kind = values.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return values.cast(pa.timestamp("us", kind.tz))
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return values.cast(pa.duration("us"))
+    if kind.num_fields and "[ns" in str(kind):
+        raise ValueError("they are taken part by part")
+    return values
+
+
 def _cell(scalar: pa.Scalar) -> Cell:
+    if not scalar.is_valid:
+        return None
     try:
-        return scalar.as_py()
+        return _without_nanoseconds(scalar).as_py()
     except UnicodeDecodeError:
         return scalar.as_buffer().to_pybytes()  # a text in another encoding: no text, and refused as such
     except _NO_VALUE:  # such as nanoseconds, years beyond 9999, time zones that this machine does not know
