@@ -9,7 +9,6 @@ from fastapi import FastAPI
 
 from api.errors import ProblemResponse
 from api.examples import example, resolved
-from api.prediction_examples import ADDITIONS, PARAMETERS
 from api.protocols.errors import Dialect, dialect_of
 from api.protocols.oip import InferIn
 from api.routes.common import MEANINGS
@@ -85,27 +84,13 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """What is true of several routes: the key may be wrong. And what is said of `/predictions` elsewhere."""
+    """What is true of several routes: the key may be wrong."""
     if operation.get("security"):
         refusal = {"description": MEANINGS[401], "content": _PROBLEM}
         operation["responses"].setdefault("401", refusal)
     for answer in operation["responses"].values():
         if answer.get("description") == "Successful Response":  # the framework's words
             answer["description"] = "It went well"
-    _merge(operation, ADDITIONS.get(operation["operationId"], {}))
-    if operation["tags"] == ["predictions"]:
-        for parameter in operation.get("parameters", []):
-            if known := PARAMETERS.get(parameter["name"]):
-                parameter["description"] = known["description"]
-                parameter["schema"]["examples"] = [known["example"]]
-
-
-def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
 
 
 def _correct(responses: dict[str, Any]) -> None:

@@ -56,6 +56,13 @@ class ArtifactStore:
         with passing_folder(self.root / _STAGING / (name or str(ULID()).lower())) as folder:
             yield folder
 
+    @contextmanager
+    def attempt(self, name: str, number: int) -> Iterator[Path]:
+        """A staging folder for an attempt at something; what earlier ones left that were killed goes."""
+        self.drop_staged(name)
+        with self.staging(f"{name}-{number}") as folder:
+            yield folder
+
     def keep(self, folder: Path, name: str) -> None:
         """Put a staged folder aside, whole, until somebody has read it."""
         target = self.kept(name)

@@ -13,11 +13,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import ColumnElement, and_, case, or_, update
 from sqlmodel import Session, col, select
 
-from models_store.database import Database, db_now
+from models_store.database import DATABASE_AWAY, Database, db_now
 from models_store.errors import LeaseLostError
 
 LEASE_SECONDS = 60.0
 MAX_DEATHS = 3
+PASSING = (LeaseLostError, MemoryError, *DATABASE_AWAY)  # what another attempt may have more luck with
 
 
 class Leased(Protocol):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,13 @@ class Weight:
 
 
 def weigh(path: Path, most: int) -> Weight:
-    """Decode a file in a process of its own, until it is more than so many bytes."""
+    """Decode a file in a process of its own, until it is more than so many bytes; once, however often it is read."""
+    now = path.stat()
+    return _weighed(path, most, now.st_mtime_ns, now.st_size)
+
+
+@lru_cache(maxsize=256)
+def _weighed(path: Path, most: int, changed: int, size: int) -> Weight:  # the last two tell one file from another
     told = json.dumps({"path": str(path), "most": most})
     command = guarded([sys.executable, "-m", "models_store.weighing"])
     try:

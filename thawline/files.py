@@ -16,10 +16,11 @@ from thawline.displays import FileDisplay, file_display
 from thawline.downloads import download
 from thawline.engines import Async, AsyncEngine, Sync, SyncEngine
 from thawline.errors import PredictionFailed
+from thawline.ongoing import Ongoing
 from thawline.pages import pages
 from thawline.parsing import parse
 from thawline.plans import Plan, Stream, listing, operation
-from thawline.records import TERMINAL_STATUSES, Failure, Problem, Record
+from thawline.records import Failure, Problem, Record
 from thawline.requests import Request, segment
 from thawline.uploads import Rows, upload_of
 from thawline.waiting import until_ended
@@ -39,7 +40,7 @@ class FileProgress(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileRecord(Record, Generic[FileT]):
+class FileRecord(Ongoing[FileT], Record, Generic[FileT]):
     """A file that is or was answered; its methods that change or await it answer with a newer one.
 
     Attributes:
@@ -64,21 +65,6 @@ class FileRecord(Record, Generic[FileT]):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     _engine: Any = field(repr=False, compare=False)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it will never change again."""
-        return self.status in TERMINAL_STATUSES
-
-    @operation
-    def refresh(self) -> Plan[FileT]:
-        """It as it is now."""
-        return self._ask("GET")
-
-    @operation
-    def cancel(self) -> Plan[FileT]:
-        """Cancel it: at once if it waits, else within seconds."""
-        return self._ask("POST", "/cancel")
 
     @operation
     def wait(self, *, progress: bool | FileDisplay = False, timeout: float | None = None) -> Plan[FileT]:
@@ -129,11 +115,6 @@ class FileRecord(Record, Generic[FileT]):
     @property
     def _path(self) -> str:
         return f"/predictions/{segment(self.id)}"
-
-    def _ask(self, method: str, action: str = "", *, patient: bool = False) -> Plan[FileT]:
-        request = Request(method=method, path=self._path + action, repeatable=True)
-        answer = yield from self._engine.ask(request, patient=patient)
-        return cast("FileT", parse(type(self), answer.json(), _engine=self._engine))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ from thawline.displays import Display, display
 from thawline.engines import Async, AsyncEngine, Sync, SyncEngine
 from thawline.errors import JobCancelled, JobFailed
 from thawline.events import follow
+from thawline.ongoing import Ongoing
 from thawline.pages import pages
 from thawline.parsing import parse
 from thawline.plans import Plan, Stream, listing, operation
-from thawline.records import TERMINAL_STATUSES, Event, Failure, Metrics, ModelOfJob, Progress, Record
+from thawline.records import Event, Failure, Metrics, ModelOfJob, Progress, Record
 from thawline.requests import Request, segment
 from thawline.waiting import until_ended
 
@@ -22,7 +23,7 @@ JobT = TypeVar("JobT", bound="JobRecord[Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobRecord(Record, Generic[JobT]):
+class JobRecord(Ongoing[JobT], Record, Generic[JobT]):
     """A training job as it was when it was asked for; its methods that change or await it answer with a newer one.
 
     Attributes:
@@ -58,24 +59,9 @@ class JobRecord(Record, Generic[JobT]):
     _engine: Any = field(repr=False, compare=False)
 
     @property
-    def has_ended(self) -> bool:
-        """Whether it will never change again."""
-        return self.status in TERMINAL_STATUSES
-
-    @property
     def metrics(self) -> Metrics:
         """The metrics of each split; empty before the end."""
         return Metrics.of((self.result or {}).get("metrics"))
-
-    @operation
-    def refresh(self) -> Plan[JobT]:
-        """The job as it is now."""
-        return self._ask("GET")
-
-    @operation
-    def cancel(self) -> Plan[JobT]:
-        """Cancel it: at once if it waits or is paused, within seconds if it runs."""
-        return self._ask("POST", "/cancel")
 
     @operation
     def pause(self) -> Plan[JobT]:
@@ -131,11 +117,6 @@ class JobRecord(Record, Generic[JobT]):
     @property
     def _path(self) -> str:
         return f"/jobs/{segment(self.id)}"
-
-    def _ask(self, method: str, action: str = "", *, patient: bool = False, headers: Any = None) -> Plan[JobT]:
-        request = Request(method=method, path=self._path + action, headers=headers or {}, repeatable=True)
-        answer = yield from self._engine.ask(request, patient=patient)
-        return cast("JobT", parse(type(self), answer.json(), _engine=self._engine))
 
 
 @dataclass

@@ -12,6 +12,7 @@ from api.cli.options import (
     DataFile,
     Encoding,
     LabelSeparator,
+    Limit,
     OnError,
     OnErrorOption,
     Task,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Upload data sets, check them, look at them.")
 Id = Annotated[str, typer.Argument(help="Of the data set: ds_…")]
-Limit = Annotated[int, typer.Option(min=1, help="List so many at most")]
 
 
 @command(app)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli.options import Limit
 from api.cli.session import Session, command
 from api.cli.watching import show_result
 from api.cli.watching import watch as watch_job
@@ -24,7 +25,7 @@ def list_jobs(
     session: Session,
     status: Annotated[str | None, typer.Option(help="Such as running or failed")] = None,
     model: Annotated[str | None, typer.Option(help="Of this model")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="List so many at most")] = 20,
+    limit: Limit = 20,
 ) -> None:
     """List jobs, the newest first."""
     found = list(islice(session.client.jobs(status=status, model=model), limit))

@@ -38,6 +38,7 @@ Columns = Annotated[
     list[str] | None, typer.Option("--column", metavar="OURS=YOURS", help="Such as text=body; once for each column")
 ]
 LabelSeparator = Annotated[str | None, typer.Option(help="What stands between the labels of a text with several")]
+Limit = Annotated[int, typer.Option(min=1, help="List so many at most")]
 Encoding = Annotated[str | None, typer.Option(help="Of the text, such as cp1252; by default UTF-8")]
 OnErrorOption = Annotated[OnError, typer.Option("--on-error", help="skip leaves out the rows that are wrong")]
 

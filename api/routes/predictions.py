@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
+from pydantic import Field
 
+from api.prediction_examples import ANSWERS_EXAMPLE, FILE_EXAMPLES
 from api.prediction_schemas import FilePredictionOut
 from api.routes.common import MEDIA_TYPES, PageQuery, check_form, parse_columns, problems
 from api.schemas import ListOut
@@ -18,6 +20,7 @@ from models_store.predictions import FilePrediction, OutputFormat, Question
 from models_store.predictor import CONFIG_FILE
 from models_store.specs import ModelName
 
+PredictionId = Annotated[str, Path(description="Of the file", examples=["pred_01m8er5v3h6w6s1ndv6v2m4q1a"])]
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 _FIELDS = {"file", "model", "columns", "format", "encoding"}
@@ -26,10 +29,19 @@ _FIELDS = {"file", "model", "columns", "format", "encoding"}
 class PredictionsQuery(PageQuery):
     """Which of them."""
 
-    model: ModelName | None = None
+    model: Annotated[
+        ModelName | None, Field(description="Only those that this model answers", examples=["support-intent"])
+    ] = None
 
 
-@router.post("", status_code=202, operation_id="createPrediction", responses=problems(404, 413, 422))
+@router.post(
+    "",
+    status_code=202,
+    operation_id="createPrediction",
+    summary="Have a whole file answered",
+    openapi_extra=FILE_EXAMPLES,
+    responses=problems(404, 413, 422),
+)
 async def create_prediction(
     request: Request,
     response: Response,
@@ -71,15 +83,15 @@ def _submit(services: Services, model: str, file: UploadFile, question: Question
     )
 
 
-@router.get("", operation_id="listPredictions")
+@router.get("", operation_id="listPredictions", summary="List files that are answered")
 def list_predictions(services: ServicesDep, query: Annotated[PredictionsQuery, Query()]) -> ListOut[FilePredictionOut]:
     """Files that are or were answered, the newest first."""
     rows = predictions.list_predictions(services.db, limit=query.limit + 1, after=query.after, model=query.model)
     return ListOut.page([FilePredictionOut.of(row) for row in rows], query.limit)
 
 
-@router.get("/{prediction_id}", operation_id="getPrediction", responses=problems(404))
-def get_prediction(prediction_id: str, services: ServicesDep) -> FilePredictionOut:
+@router.get("/{prediction_id}", operation_id="getPrediction", summary="Show how far a file is", responses=problems(404))
+def get_prediction(prediction_id: PredictionId, services: ServicesDep) -> FilePredictionOut:
     """How far it is, and what came of it."""
     return FilePredictionOut.of(predictions.get(services.db, prediction_id))
 
@@ -87,10 +99,11 @@ def get_prediction(prediction_id: str, services: ServicesDep) -> FilePredictionO
 @router.get(
     "/{prediction_id}/file",
     operation_id="downloadPrediction",
+    summary="Download the answers",
     response_class=FileResponse,
-    responses={200: {"content": {"text/plain": {}}, "description": "The file"}, **problems(404, 409)},
+    responses={200: {"content": {"text/plain": ANSWERS_EXAMPLE}, "description": "The file"}, **problems(404, 409)},
 )
-def download(prediction_id: str, services: ServicesDep) -> FileResponse:
+def download(prediction_id: PredictionId, services: ServicesDep) -> FileResponse:
     """The file with the answers."""
     row = predictions.get(services.db, prediction_id)
     path = predictions.output_path(services.store, row)
@@ -98,13 +111,24 @@ def download(prediction_id: str, services: ServicesDep) -> FileResponse:
     return FileResponse(path, media_type=MEDIA_TYPES[form.value], filename=f"{row.id}.{form.value}")
 
 
-@router.post("/{prediction_id}/cancel", operation_id="cancelPrediction", responses=problems(404, 409))
-def cancel(prediction_id: str, services: ServicesDep) -> FilePredictionOut:
+@router.post(
+    "/{prediction_id}/cancel",
+    operation_id="cancelPrediction",
+    summary="Stop answering a file",
+    responses=problems(404, 409),
+)
+def cancel(prediction_id: PredictionId, services: ServicesDep) -> FilePredictionOut:
     """Cancel it: at once if it waits, else within seconds."""
     return FilePredictionOut.of(predictions.cancel(services.db, prediction_id))
 
 
-@router.delete("/{prediction_id}", status_code=204, operation_id="deletePrediction", responses=problems(404, 409))
-def delete(prediction_id: str, services: ServicesDep) -> None:
+@router.delete(
+    "/{prediction_id}",
+    status_code=204,
+    operation_id="deletePrediction",
+    summary="Delete a file and its answers",
+    responses=problems(404, 409),
+)
+def delete(prediction_id: PredictionId, services: ServicesDep) -> None:
     """Delete one that has ended, with its files."""
     predictions.delete(services.db, services.store, prediction_id)

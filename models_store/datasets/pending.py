@@ -15,8 +15,8 @@ from models_store.datasets.service import get, manifest_of
 from models_store.datasets.source import SourceFile, check_encoding
 from models_store.datasets.uploads import Wishes, check
 from models_store.encoders import EncoderCatalogue
-from models_store.errors import InvalidInputError, LeaseLostError, NotFoundError, Problem, TooLargeError
-from models_store.leases import MAX_DEATHS, Turn, Turns
+from models_store.errors import InvalidInputError, NotFoundError, Problem, TooLargeError
+from models_store.leases import MAX_DEATHS, PASSING, Turn, Turns
 from models_store.logging import get_logger
 from models_store.tables import Dataset, DatasetStatus
 from models_store.tasks import TaskName
@@ -52,8 +52,7 @@ def validate(
     names: dict[str, str] = wishes.pop("files")
     how = Wishes(**{**wishes, "task": TaskName(wishes["task"]), "on_error": OnError(wishes["on_error"])})
     kept = store.kept(turn.id)
-    store.drop_staged(turn.id)  # what an attempt left that was killed
-    with store.staging(f"{turn.id}-{turn.attempt}") as folder:
+    with store.attempt(turn.id, turn.attempt) as folder:
         sources = {}
         for split, name in names.items():
             path = folder / f"source-{split}"
@@ -67,7 +66,7 @@ def validate(
             return _refuse(db, store, turn, error.problems, error.error_count)
         except (TooLargeError, NotFoundError) as error:  # or an encoder that has gone meanwhile
             return _refuse(db, store, turn, [Problem(error.code, error.message)], 1)
-        except (LeaseLostError, MemoryError, *DATABASE_AWAY):  # another attempt may have more luck
+        except PASSING:
             raise
         except Exception as error:  # would come again with every attempt
             log.exception("an upload cannot be read", id=turn.id)

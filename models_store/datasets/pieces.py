@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +15,7 @@ from tokenizers import Tokenizer, decoders
 from models_store.encoders import DEFAULT_ENCODER, EncoderCatalogue
 from models_store.errors import NotFoundError
 from models_store.tasks import Row
-from models_store.tokenizer import tokenizer_of
+from models_store.tokenizer import TOKENIZER_FILE, tokenizer_of
 
 MEASURED_ROWS = 5_000  # of more that may be too long, so many are drawn: the uploader waits for it
 _AT_A_TIME = 500
@@ -42,7 +44,9 @@ class EncoderLimit:
         Raises:
             NotFoundError: There is no such encoder, or its files are not here.
         """
-        return cls(encoder, *tokenizer_of(encoder, catalogue.find(encoder).folder))
+        folder = catalogue.find(encoder).folder
+        file = folder / TOKENIZER_FILE
+        return cls(encoder, *_tokenizer_of(encoder, folder, file.stat().st_mtime_ns if file.is_file() else 0))
 
     def lengths(self, rows: Sequence[Row], indices: Sequence[int]) -> NDArray[np.int64]:
         """Word pieces of the rows at these places."""
@@ -58,6 +62,11 @@ class EncoderLimit:
         by_bytes = isinstance(self.tokenizer.decoder, decoders.ByteLevel)
         by_bytes = by_bytes or getattr(self.tokenizer.model, "byte_fallback", False)
         return np.flatnonzero(characters * (_BYTES_OF_A_CHARACTER if by_bytes else 1) + _SPECIAL > self.most)
+
+
+@lru_cache(maxsize=4)  # every upload asks for one
+def _tokenizer_of(encoder: str, folder: Path, changed: int) -> tuple[Tokenizer, int]:
+    return tokenizer_of(encoder, folder)
 
 
 def limit_for(encoder: str | None, catalogue: EncoderCatalogue | None) -> EncoderLimit | None:

@@ -17,15 +17,15 @@ from typing import Any
 from sqlalchemy import func
 
 from models_store.artifacts import ArtifactStore
-from models_store.database import DATABASE_AWAY, Database, db_now
+from models_store.database import Database, db_now
 from models_store.datasets.formats import Opened, open_sheet, open_single
 from models_store.datasets.readers.json_rows import is_text
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile
 from models_store.errands import Errand, run
-from models_store.errors import InvalidInputError, LeaseLostError, ThawlineError
-from models_store.leases import Turn
+from models_store.errors import InvalidInputError, ThawlineError
+from models_store.leases import PASSING, Turn
 from models_store.logging import get_logger
 from models_store.predictions.answered import Answered
 from models_store.predictions.columns import input_columns
@@ -79,7 +79,7 @@ def answer(db: Database, store: ArtifactStore, turn: Turn, *, most_unpacked: int
     except InvalidInputError as error:
         errors = [problem.to_json() for problem in error.problems[:_SHOWN_ERRORS]]
         return _fail(db, turn, error.code, error.message, errors)
-    except (LeaseLostError, MemoryError, *DATABASE_AWAY):  # another attempt may have more luck
+    except PASSING:
         raise
     except ThawlineError as error:
         return _fail(db, turn, error.code, error.message)
@@ -109,8 +109,7 @@ def _end(db: Database, turn: Turn, status: PredictionStatus, **values: Any) -> P
 def _answer(db: Database, store: ArtifactStore, turn: Turn, row: FilePrediction, most_unpacked: int | None) -> None:
     folder = store.kept(row.id)
     pulse = Pulse(db, turn)
-    store.drop_staged(row.id)  # what an attempt left that was killed
-    with store.staging(f"{row.id}-{turn.attempt}") as scratch:
+    with store.attempt(row.id, turn.attempt) as scratch:
         source = SourceFile(row.file_name, folder / UPLOADED, most_unpacked, row.encoding)
         opened = open_single(source, scratch)
         if row.rows is None:  # else an earlier attempt has looked into it

@@ -48,7 +48,7 @@ function DatasetTable({ datasets }: { datasets: Dataset[] }): JSX.Element {
   );
 }
 
-export function rowsOf(dataset: Dataset): string {
+export function rowsOf(dataset: Pick<Dataset, "splits">): string {
   return Object.entries(dataset.splits).map(([split, { rows }]) => `${split} ${count(rows)}`).join(", ");
 }
 
@@ -130,7 +130,7 @@ function Upload(): JSX.Element {
 function Tried({ tried }: { tried: Validation }): JSX.Element {
   return (
     <div role="status" class={tried.valid ? "success" : "failure"}>
-      <p>{tried.valid ? "It would be taken: " + Object.entries(tried.splits).map(([split, { rows }]) => `${split} ${count(rows)}`).join(", ") : `It would be refused: ${count(tried.error_count)} problem(s).`}</p>
+      <p>{tried.valid ? `It would be taken: ${rowsOf(tried)}` : `It would be refused: ${count(tried.error_count)} problem(s).`}</p>
       {tried.errors.length > 0 && <Problems problems={tried.errors} caption="What is wrong, and where" />}
       {tried.skipped.length > 0 && <Problems problems={tried.skipped} caption={`${count(tried.skipped_rows)} row(s) would be left out`} />}
       <Warnings warnings={tried.warnings} />

@@ -8,6 +8,12 @@ export const when = (time: string): string => new Date(time).toLocaleString(unde
 /** A metric: shares as they are usually written, other figures with three digits. */
 export const figure = (value: number | null | undefined): string => (value == null ? "–" : value.toFixed(3));
 
+/** The metrics of the rows that say most: test rows, where there are any. */
+export function telling(metrics: unknown): [string, number][] {
+  const splits = (metrics ?? {}) as Record<string, Record<string, number>>;
+  return Object.entries(splits["test"] ?? splits["validation"] ?? {});
+}
+
 export function bytes(value: number): string {
   const units = ["B", "kB", "MB", "GB"];
   let unit = 0;

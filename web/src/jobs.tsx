@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Job, Page } from "./api";
-import { duration, figure, metricName, percent, phaseName, when } from "./format";
+import { duration, figure, metricName, percent, phaseName, telling, when } from "./format";
 import { useAsked } from "./hooks";
 import { Card, Failure, Loading, Pager, Scroll, Status } from "./parts";
 
@@ -70,15 +70,7 @@ function progressOf(job: Job): JSX.Element | string {
   );
 }
 
-interface Result {
-  metrics?: Record<string, Record<string, number>>;
-}
-
-/** The metrics of the rows that say most: test rows, where there are any. */
-export function metricsOf(job: Job): [string, number][] {
-  const metrics = (job.result as Result | null)?.metrics;
-  return Object.entries(metrics?.["test"] ?? metrics?.["validation"] ?? {});
-}
+export const metricsOf = (job: Job): [string, number][] => telling(job.result?.["metrics"]);
 
 function resultOf(job: Job): string {
   if (job.error) return job.error.message;

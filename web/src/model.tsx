@@ -2,9 +2,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { type Dataset, type Job, type Model, type Report, type Version, call } from "./api";
-import { bytes, count, figure, metricName, when } from "./format";
+import { bytes, count, figure, metricName, telling, when } from "./format";
 import { go, useAction, useAsked } from "./hooks";
-import { metricsOfVersion } from "./models";
 import { Card, Facts, Failure, Loading, Save, Scroll, Sure } from "./parts";
 
 const SIDE_BY_SIDE = 4;
@@ -74,7 +73,7 @@ function Versions({ model, versions, changed }: { model: Model; versions: Versio
     await call(`/models/${encodeURIComponent(model.name)}/aliases/production`, { method: "PUT", body: { version } });
     changed();
   });
-  const names = [...new Set(versions.flatMap((version) => metricsOfVersion(version.metrics).map(([name]) => name)))];
+  const names = [...new Set(versions.flatMap((version) => telling(version.metrics).map(([name]) => name)))];
   const rows: [string, (version: Version) => ComponentChildren][] = [
     ...names.map((name): [string, (version: Version) => ComponentChildren] => [metricName(name), (version) => <Best name={name} version={version} all={versions} />]),
     ["Data set", (version) => <DatasetLink id={version.dataset_id} />],
@@ -134,7 +133,7 @@ function DatasetLink({ id }: { id: string }): JSX.Element {
 }
 
 function Best({ name, version, all }: { name: string; version: Version; all: Version[] }): JSX.Element {
-  const of = (one: Version) => metricsOfVersion(one.metrics).find(([other]) => other === name)?.[1];
+  const of = (one: Version) => telling(one.metrics).find(([other]) => other === name)?.[1];
   const value = of(version);
   const comparable = new Set(all.map((one) => one.dataset_id)).size === 1; // else the rows are others, too
   const best = comparable && all.length > 1 && value != null && value === Math.max(...all.map((one) => of(one) ?? -Infinity));

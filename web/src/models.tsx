@@ -2,16 +2,9 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Model, Page } from "./api";
-import { figure, metricName, when } from "./format";
+import { figure, metricName, telling, when } from "./format";
 import { useAsked } from "./hooks";
 import { Card, Failure, Loading, Pager, Scroll } from "./parts";
-
-type Metrics = Record<string, Record<string, number>>;
-
-export function metricsOfVersion(metrics: unknown): [string, number][] {
-  const by = metrics as Metrics;
-  return Object.entries(by["test"] ?? by["validation"] ?? {});
-}
 
 export function ModelsPage(): JSX.Element {
   const [after, setAfter] = useState("");
@@ -34,7 +27,7 @@ export function ModelsPage(): JSX.Element {
                     <tr key={model.name}>
                       <th scope="row"><a href={`#/models/${model.name}`}>{model.name}</a></th>
                       <td>{model.task}</td>
-                      <td>{served ? `@${served.version}: ${metricsOfVersion(served.metrics).slice(0, 1).map(([name, value]) => `${metricName(name)} ${figure(value)}`).join("")}` : "none"}</td>
+                      <td>{served ? `@${served.version}: ${telling(served.metrics).slice(0, 1).map(([name, value]) => `${metricName(name)} ${figure(value)}`).join("")}` : "none"}</td>
                       <td class="number">{model.versions.length}</td>
                       <td>{model.versions[0] && when(model.versions[0].created_at)}</td>
                       <td>{model.versions.length > 0 && <a href={`#/playground?model=${model.name}`}>Try it</a>}</td>

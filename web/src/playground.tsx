@@ -58,12 +58,11 @@ interface AskProps {
 
 function Ask({ name, model, text, onText: setText, other, onOther: setOther }: AskProps): JSX.Element {
   const pair = model.task === "similarity";
-  const [labelled, setLabelled] = useState(model.task === "classification");
   const [asked, setAsked] = useState<Asked>();
   const input = pair ? { text, text_pair: other } : text;
-  const body = labelled ? { inputs: [input], top_k: TOP } : { inputs: [input] };
   const { data: report } = useAsked<Report>(pair ? `/models/${encodeURIComponent(model.name)}/versions/${versionOf(name, model)}/report` : null);
-  useEffect(() => setLabelled(!pair || report?.labels != null ? model.task !== "tagging" : false), [report]);
+  const labelled = pair ? report?.labels != null : model.task === "classification"; // graded pairs have no labels
+  const body = labelled ? { inputs: [input], top_k: TOP } : { inputs: [input] };
   const empty = !text.trim() || (pair && !other.trim());
   const predict = useAction(async () => {
     setAsked(undefined);
