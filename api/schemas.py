@@ -62,6 +62,7 @@ class ProblemItem(BaseModel):
     code: str
     message: str
     value: str | None = Field(None, description="What stands there, cut short")
+    row: str | None = Field(None, description="The whole row that it is said of, as the file has it, cut short")
 
 
 class ProblemOut(BaseModel):

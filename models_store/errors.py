@@ -48,6 +48,7 @@ class Problem:
         line: 1-based physical line in that file.
         column: Column or request field.
         value: What stands there, cut short.
+        row: The whole row that it is said of, as it stands in the file, cut short.
     """
 
     code: str
@@ -56,6 +57,7 @@ class Problem:
     line: int | None = None
     column: str | None = None
     value: str | None = None
+    row: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """The problem as it stands in an error body; absent places are left out."""
@@ -66,6 +68,7 @@ class Problem:
             "code": self.code,
             "message": self.message,
             "value": self.value,
+            "row": self.row,
         }
         return {key: value for key, value in pairs.items() if value is not None}
 

@@ -33,6 +33,7 @@ class Problem(Record):
         line: Physical line in that file, from 1.
         column: Column or request field.
         value: What stands there, cut short.
+        row: The whole row, as the file has it, cut short.
     """
 
     code: str
@@ -41,6 +42,7 @@ class Problem(Record):
     line: int | None = None
     column: str | None = None
     value: str | None = None
+    row: str | None = None
 
     def __str__(self) -> str:
         places = [self.file, f"line {self.line}" if self.line else None, self.column]

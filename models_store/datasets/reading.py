@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models_store.datasets.formats import Opened, open_single, open_upload
 from models_store.datasets.ingest import Collector, SplitData, Tell
 from models_store.datasets.pieces import EncoderLimit
+from models_store.datasets.quoting import quoting, with_rows
 from models_store.datasets.report import MAX_LINES, OnError, Report
 from models_store.datasets.rows import SPLITS, split_path
 from models_store.datasets.skipped import Skipped
@@ -81,11 +82,16 @@ def read(
         UnreadableFileError: A file cannot be decoded or parsed.
         TooLargeError: A file unpacks to more than it may.
     """
-    with Skipped(folder / SKIPPED) as skipped:
+    opened = _opened(sources, folder)
+    files = list(opened.values())
+    with Skipped(folder / SKIPPED) as skipped, quoting(files):
         report = Report(on_error, skipped.add)
-        opened = _opened(sources, folder)
         splits = Collector(replace(reading, parts=len(opened) == 1), report, folder, tell).read(opened)
-        return _outcome(reading, splits, report, limit)
+        outcome = _outcome(reading, splits, report, limit)
+    for problems in (report.errors, report.skipped):
+        problems.kept = with_rows(problems.kept, files)
+    skipped.quote(files)
+    return outcome
 
 
 def _outcome(reading: Reading, splits: Mapping[str, SplitData], report: Report, limit: EncoderLimit | None) -> Outcome:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from models_store.datasets.formats import Opened
+from models_store.datasets.quoting import with_rows
 from models_store.errors import Problem
+
+_QUOTED = 1000
 
 
 class Skipped:
@@ -33,6 +38,18 @@ class Skipped:
         if self._file is None:
             self._file = self._path.open("w", encoding="ascii")
         print(json.dumps(problem.to_json()), file=self._file)
+
+    def quote(self, files: Collection[Opened]) -> None:
+        """Give the first thousand problems the rows that they are said of, when all were written down."""
+        if not self._path.is_file():
+            return
+        part = self._path.with_suffix(".part")
+        with self._path.open(encoding="ascii") as old, part.open("w", encoding="ascii") as new:
+            first = [Problem(**json.loads(line)) for line in islice(old, _QUOTED)]
+            for problem in with_rows(first, files):
+                print(json.dumps(problem.to_json()), file=new)
+            shutil.copyfileobj(old, new)
+        part.replace(self._path)
 
 
 def listed(path: Path, *, limit: int, after: int = 0) -> Iterator[dict[str, Any]]:

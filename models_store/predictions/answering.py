@@ -19,6 +19,7 @@ from sqlalchemy import func
 from models_store.artifacts import ArtifactStore
 from models_store.database import Database, db_now
 from models_store.datasets.formats import Opened, open_sheet, open_single
+from models_store.datasets.quoting import quoting
 from models_store.datasets.readers.json_rows import is_text
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report
@@ -113,7 +114,8 @@ def _answer(db: Database, store: ArtifactStore, turn: Turn, row: FilePrediction,
         source = SourceFile(row.file_name, folder / UPLOADED, most_unpacked, row.encoding)
         opened = open_single(source, scratch)
         if row.rows is None:  # else an earlier attempt has looked into it
-            row = _examine(opened, row, pulse)
+            with quoting([opened]):
+                row = _examine(opened, row, pulse)
         parts = finished_parts(folder / _PARTS)
         pulse.beat(rows_done=sum(part.rows for part in parts))
         predictor = Predictor.load(store.verified_path(row.artifact), usable_cores())

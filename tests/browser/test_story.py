@@ -79,6 +79,8 @@ def test_a_bad_file_is_told_line_by_line(page: Page, tmp_path: Path) -> None:
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("22")
     expect(rows.first).to_contain_text("text is empty")
+    expect(rows.first.locator("code")).to_have_text(",a")
+    expect(rows.last.locator("code")).to_have_text("no label,")
 
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("alert")).to_contain_text("2 problem(s)")
@@ -113,6 +115,27 @@ def test_a_job_that_fails_says_why_and_what_to_do(page: Page, trained_models: di
     begin_training(page, "page-broken", encoder="broken")
     expect(page.locator("h1 .status")).to_have_text("failed", timeout=60_000)
     expect(page.get_by_role("alert")).to_contain_text(re.compile("learning rate|Try again"))
+
+    page.get_by_role("link", name="Change something and train again").click()
+    expect(page.get_by_label("Name of the model")).to_have_value("page-broken")
+    expect(page.get_by_label("Encoder", exact=True)).to_have_value("broken")
+    expect(page.get_by_label("Epochs of phase 2", exact=True)).to_have_value("2")
+    page.get_by_label("Encoder", exact=True).fill("tiny")
+    page.get_by_label("Strategy").select_option("frozen")
+    page.get_by_role("button", name="Start training").click()
+    expect(page.get_by_text("page-broken@1 is ready", exact=False)).to_be_visible(timeout=120_000)
+    page.get_by_role("link", name="Change something and train again").click()
+    expect(page.get_by_label("Strategy")).to_have_value("frozen")
+
+
+def test_the_same_file_twice_is_one_data_set(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text("text,label\n" + "".join(f"twice {i},{'ab'[i % 2]}\n" for i in range(20)))
+    for told in (0, 1):
+        choose_file(page, path, "classification")
+        page.get_by_role("button", name="Upload").click()
+        expect(page.get_by_role("heading", level=1, name="twice")).to_be_visible()
+        expect(page.get_by_text("was stored before", exact=False)).to_have_count(told)
 
 
 def test_versions_stand_side_by_side_and_are_promoted_and_rolled_back(

@@ -173,6 +173,12 @@ def test_a_frozen_training_has_no_second_phase_to_speak_of(asked: dict[str, Any]
     assert (problem.code, problem.column) == (code, f"hyperparameters.{next(iter(asked))}")
 
 
+@pytest.mark.parametrize("strategy", ["hybrid", "finetune", "frozen"])
+def test_a_job_can_be_asked_for_again_with_all_of_its_values(strategy: str) -> None:
+    first = spec(strategy=strategy)
+    assert spec(strategy=strategy, hyperparameters=first.hyperparameters.model_dump()) == first
+
+
 def test_each_phase_has_its_own_epochs_and_rate() -> None:
     chosen = {"head_epochs": 2, "head_learning_rate": 0.5, "full_epochs": 3, "full_learning_rate": 0.25, "patience": 9}
     head, full = spec(hyperparameters=chosen).phases()

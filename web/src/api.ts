@@ -96,8 +96,8 @@ async function isReadable(value: FormDataEntryValue): Promise<boolean> {
   return typeof value === "string" || value.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
-/** Send a form with files, and tell how much of it has gone out, from 0 to 1. */
-export async function send<T>(path: string, form: FormData, onProgress: (share: number) => void, signal: AbortSignal): Promise<T> {
+/** Send a form with files, and tell how much of it has gone out, from 0 to 1; what comes of it, and with which status. */
+export async function send<T>(path: string, form: FormData, onProgress: (share: number) => void, signal: AbortSignal): Promise<{ status: number; body: T }> {
   for (const value of form.values()) {
     if (!(await isReadable(value))) throw new ApiError(0, `${(value as File).name} was changed or moved since it was chosen. Choose it again.`);
   }
@@ -111,7 +111,7 @@ export async function send<T>(path: string, form: FormData, onProgress: (share: 
     request.onerror = () => reject(new ApiError(0, "The upload was cut off. Is the service running, and the file not larger than it takes?"));
     request.onload = () => {
       const body = parsed(request.responseText);
-      request.status < 400 ? resolve(body as T) : reject(refusal(request.status, body));
+      request.status < 400 ? resolve({ status: request.status, body: body as T }) : reject(refusal(request.status, body));
     };
     request.send(form);
   });

@@ -27,9 +27,7 @@ function App(): JSX.Element {
   const { parts, query } = useRoute();
   const [place = "datasets"] = parts;
   const [keys, setKeys] = useState(0);
-  const title = PLACES.find(([name]) => name === place)?.[1] ?? "Thawline";
   useEffect(() => {
-    document.title = `${title} – Thawline`;
     document.querySelector("main")?.focus();
     scrollTo(0, 0);
   }, [parts.join("/")]);
@@ -56,9 +54,9 @@ function Place({ parts, query }: { parts: string[]; query: URLSearchParams }): J
   const [place = "datasets", id, version] = parts;
   switch (place) {
     case "datasets":
-      return id ? <DatasetPage key={id} id={id} /> : <DatasetsPage />;
+      return id ? <DatasetPage key={id} id={id} again={query.has("again")} /> : <DatasetsPage />;
     case "jobs":
-      if (id === "new") return <NewJobPage dataset={query.get("dataset")} />;
+      if (id === "new") return <NewJobPage key={query.toString()} dataset={query.get("dataset")} like={query.get("like")} />;
       return id ? <JobPage key={id} id={id} /> : <JobsPage />;
     case "models":
       if (id && version) return <VersionPage key={`${id}@${version}`} model={id} version={Number(version)} />;

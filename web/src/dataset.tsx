@@ -4,20 +4,22 @@ import { useState } from "preact/hooks";
 import { type Dataset, type Page, type Problem, type Spread, type Statistics, call } from "./api";
 import { rowsOf } from "./datasets";
 import { bytes, count, percent, when } from "./format";
-import { go, useAction, useAsked } from "./hooks";
+import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Bars, Card, Facts, Failure, Loading, type Mark, Marked, Problems, Save, Scroll, Status, Sure, Warnings } from "./parts";
 
-export function DatasetPage({ id }: { id: string }): JSX.Element {
+/** `again`: somebody has just uploaded it once more. */
+export function DatasetPage({ id, again }: { id: string; again: boolean }): JSX.Element {
   const { data, error } = useAsked<Dataset>(`/datasets/${id}`, (dataset) => (dataset?.status === "validating" ? 1000 : undefined));
   const remove = useAction(async () => {
     await call(`/datasets/${id}`, { method: "DELETE" });
     go("/datasets");
   });
+  useTitle(data?.name ?? "Data set");
   if (!data) return error ? <Failure error={error} /> : <Loading what="the data set" />;
-  document.title = `${data.name} – Thawline`;
   return (
     <>
       <h1>{data.name} {data.status !== "ready" && <Status status={data.status} />}</h1>
+      {again && <p class="success" role="status">The very same upload was stored before, on {when(data.created_at)}: this is that data set. Nothing was stored twice.</p>}
       {data.status === "validating" && <p role="status"><progress aria-label="Reading" /> {count(data.rows_read)} rows read. You may leave this page.</p>}
       {data.status === "invalid" && <Invalid dataset={data} />}
       {data.status === "ready" && <p class="actions"><a class="button" href={`#/jobs/new?dataset=${id}`}>Train a model on it</a></p>}

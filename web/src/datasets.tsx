@@ -3,12 +3,13 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Dataset, type Page, type Validation, send } from "./api";
 import { bytes, count, percent, when } from "./format";
-import { go, useAction, useAsked } from "./hooks";
+import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Card, Failure, Field, Loading, Pager, Problems, Scroll, Status, Warnings } from "./parts";
 
 export function DatasetsPage(): JSX.Element {
   const [after, setAfter] = useState("");
   const { data, error } = useAsked<Page<Dataset>>(`/datasets?limit=50${after && `&after=${after}`}`, (page) => (page?.data.some((one) => one.status === "validating") ? 1500 : undefined));
+  useTitle("Data sets");
   return (
     <>
       <h1>Data sets</h1>
@@ -52,6 +53,7 @@ export function rowsOf(dataset: Pick<Dataset, "splits">): string {
   return Object.entries(dataset.splits).map(([split, { rows }]) => `${split} ${count(rows)}`).join(", ");
 }
 
+const STORED_BEFORE = 200;
 const TASKS = [
   ["classification", "Classification", "a label for each text, or several"],
   ["tagging", "Tagging", "names and other places within texts, or a tag for each word"],
@@ -74,8 +76,10 @@ function Upload(): JSX.Element {
     stop.current = new AbortController();
     const { signal } = stop.current;
     try {
-      if (path === "/datasets") go(`/datasets/${(await send<Dataset>(path, body, setShare, signal)).id}`);
-      else setTried(await send<Validation>(path, body, setShare, signal));
+      if (path === "/datasets") {
+        const { status, body: dataset } = await send<Dataset>(path, body, setShare, signal);
+        go(`/datasets/${dataset.id}${status === STORED_BEFORE ? "?again" : ""}`);
+      } else setTried((await send<Validation>(path, body, setShare, signal)).body);
     } finally {
       setShare(undefined);
     }

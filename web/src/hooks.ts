@@ -22,6 +22,13 @@ function decoded(part: string): string {
   }
 }
 
+/** What stands in the browser's tab while a page is shown. */
+export function useTitle(title: string): void {
+  useEffect(() => {
+    document.title = `${title} – Thawline`;
+  }, [title]);
+}
+
 export function go(path: string): void {
   location.hash = path;
 }

@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ApiError, type Job, type JobEvent, call, jobEvents } from "./api";
 import { Curves, pointsOfEvents } from "./curves";
 import { duration, figure, metricName, percent, phaseName, when } from "./format";
-import { go, useAction, useAsked } from "./hooks";
+import { go, useAction, useAsked, useTitle } from "./hooks";
 import { isOver, metricsOf } from "./jobs";
 import { Away, Bars, Card, Facts, Failure, Loading, Status, Sure } from "./parts";
 import { ReportView } from "./report";
@@ -27,8 +27,8 @@ function useEvents(jobId: string): { events: JobEvent[]; error: ApiError | undef
 export function JobPage({ id }: { id: string }): JSX.Element {
   const { data: job, error, reload } = useAsked<Job>(`/jobs/${id}`, (one) => (one && isOver(one) ? undefined : 1000));
   const { events, error: lost } = useEvents(id);
+  useTitle(job ? `${job.model.name}, ${job.status}` : "Job");
   if (!job) return error ? <Failure error={error} /> : <Loading what="the job" />;
-  document.title = `${job.model.name}, ${job.status} – Thawline`;
   const model = job.model.version == null ? null : `${job.model.name}@${job.model.version}`;
   return (
     <>
@@ -103,6 +103,7 @@ function Controls({ job, changed }: { job: Job; changed: () => void }): JSX.Elem
         {["paused", "pausing"].includes(job.status) && <button type="button" disabled={ask.busy} onClick={() => ask.run("resume")}>Resume</button>}
         {!isOver(job) && <Sure question="Cancel the job? What it has learnt is lost." busy={ask.busy} onSure={() => ask.run("cancel")}>Cancel</Sure>}
         {["failed", "cancelled"].includes(job.status) && <button type="button" disabled={ask.busy} onClick={() => ask.run("retry")}>Try again</button>}
+        {isOver(job) && <a href={`#/jobs/new?like=${job.id}`}>Change something and train again</a>}
       </p>
       <Failure error={ask.error} />
     </>
@@ -120,7 +121,7 @@ function Failed({ job }: { job: Job }): JSX.Element {
   return (
     <div class="failure" role="alert">
       <p><strong>{error.message}</strong> <small>({error.code})</small></p>
-      <p>{ADVICE[error.code] ?? "The events below say what happened before. “Try again” starts another job that does the same."}</p>
+      <p>{ADVICE[error.code] ?? "The events below say what happened before. “Try again” starts another job that does the same; “Change something” lets you choose first."}</p>
     </div>
   );
 }

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Job, Page } from "./api";
 import { duration, figure, metricName, percent, phaseName, telling, when } from "./format";
-import { useAsked } from "./hooks";
+import { useAsked, useTitle } from "./hooks";
 import { Card, Failure, Loading, Pager, Scroll, Status } from "./parts";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
@@ -13,6 +13,7 @@ export function JobsPage(): JSX.Element {
   const [status, setStatus] = useState("");
   const [after, setAfter] = useState("");
   const { data, error } = useAsked<Page<Job>>(`/jobs?limit=50${status && `&status=${status}`}${after && `&after=${after}`}`, (page) => (page?.data.every(isOver) ? 10_000 : 2000));
+  useTitle("Jobs");
   return (
     <>
       <h1>Jobs</h1>

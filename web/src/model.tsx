@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { type Dataset, type Job, type Model, type Report, type Version, call } from "./api";
 import { bytes, count, figure, metricName, telling, when } from "./format";
-import { go, useAction, useAsked } from "./hooks";
+import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Card, Facts, Failure, Loading, Save, Scroll, Sure } from "./parts";
 
 const SIDE_BY_SIDE = 4;
@@ -15,6 +15,7 @@ export function ModelPage({ name }: { name: string }): JSX.Element {
     await call(`/models/${encodeURIComponent(name)}`, { method: "DELETE" });
     go("/models");
   });
+  useTitle(name);
   if (!model) return error ? <Failure error={error} /> : <Loading what="the model" />;
   const shown = chosen ?? model.versions.slice(0, SIDE_BY_SIDE).map((version) => version.version);
   return (

@@ -3,12 +3,13 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Model, Page } from "./api";
 import { figure, metricName, telling, when } from "./format";
-import { useAsked } from "./hooks";
+import { useAsked, useTitle } from "./hooks";
 import { Card, Failure, Loading, Pager, Scroll } from "./parts";
 
 export function ModelsPage(): JSX.Element {
   const [after, setAfter] = useState("");
   const { data, error } = useAsked<Page<Model>>(`/models?limit=50${after && `&after=${encodeURIComponent(after)}`}`);
+  useTitle("Models");
   return (
     <>
       <h1>Models</h1>

@@ -1,10 +1,10 @@
 // A new job: three choices, everything else folded away, and what it will come to before it starts.
-import type { JSX } from "preact";
+import type { JSX, TargetedInputEvent } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, type Dataset, type Job, type Page, type Plan, call } from "./api";
 import { rowsOf } from "./datasets";
-import { about, count, phaseName } from "./format";
-import { go, useAction, useAsked } from "./hooks";
+import { about, count, phaseName, when } from "./format";
+import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Card, Failure, Field, Loading } from "./parts";
 
 const HEADS: Record<string, string[]> = {
@@ -13,23 +13,40 @@ const HEADS: Record<string, string[]> = {
   similarity: ["auto", "siamese", "linear", "bimpm_lite", "sim_transformer", "bimpm"],
 };
 
+type Spec = Job["spec"];
+
 /** Fields of the form and where they go; what is left empty is the service's to choose. */
 const NUMBERS = ["head_epochs", "head_learning_rate", "full_epochs", "full_learning_rate", "batch_size", "max_length", "patience"];
 
-export function NewJobPage({ dataset }: { dataset: string | null }): JSX.Element {
+/** `dataset` is chosen first; `like` is a job whose choices are the first ones. */
+export function NewJobPage({ dataset: given, like }: { dataset: string | null; like: string | null }): JSX.Element {
+  const { data: earlier, error: lost } = useAsked<Job>(like && `/jobs/${like}`);
+  const dataset = earlier?.dataset_id ?? given;
+  useTitle("New job");
   const { data, error } = useAsked<Page<Dataset>>("/datasets?limit=100");
   const { data: wanted, error: missing } = useAsked<Dataset>(dataset && `/datasets/${dataset}`);
   const known = data && (!dataset || wanted || missing) ? [...(wanted ? [wanted] : []), ...data.data.filter((one) => one.id !== wanted?.id)] : undefined;
-  const ready = known?.filter((one) => one.status === "ready");
+  const ready = like && !earlier && !lost ? undefined : known?.filter((one) => one.status === "ready");
   return (
     <>
       <h1>New job</h1>
-      <Failure error={error ?? missing} />
+      <Failure error={error ?? missing ?? lost} />
+      {earlier && <p>The choices are those of <a href={`#/jobs/${earlier.id}`}>a job</a> of {when(earlier.created_at)}. Change what you like.</p>}
       {!ready && !error && <Loading what="data sets" />}
       {ready?.length === 0 && <p>A job needs a data set. <a href="#/datasets">Upload one</a> first.</p>}
-      {ready && ready.length > 0 && <JobForm datasets={ready} first={dataset ?? ready[0]!.id} />}
+      {ready && ready.length > 0 && <JobForm datasets={ready} first={dataset ?? ready[0]!.id} earlier={earlier?.spec} />}
     </>
   );
+}
+
+/** An object in JSON; undefined for anything else. */
+function objectOf(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function requested(form: FormData): Record<string, unknown> {
@@ -38,16 +55,24 @@ function requested(form: FormData): Record<string, unknown> {
   for (const [name, value] of form) {
     if (typeof value !== "string" || value === "") continue;
     if (NUMBERS.includes(name)) hyperparameters[name] = Number(value);
+    else if (name === "others") Object.assign(hyperparameters, objectOf(value));
     else if (name === "precision") body["export"] = { precision: value };
     else body[name] = ["seed", "ensemble"].includes(name) ? Number(value) : value;
   }
   return Object.keys(hyperparameters).length ? { ...body, hyperparameters } : body;
 }
 
-function JobForm({ datasets, first }: { datasets: Dataset[]; first: string }): JSX.Element {
+/** Let the browser say that a field holds no object. */
+function checkObject(event: TargetedInputEvent<HTMLInputElement>): void {
+  const { value } = event.currentTarget;
+  event.currentTarget.setCustomValidity(value === "" || objectOf(value) ? "" : 'Write an object in JSON, such as {"dropout": 0.2}');
+}
+
+function JobForm({ datasets, first, earlier }: { datasets: Dataset[]; first: string; earlier: Spec | undefined }): JSX.Element {
   const [id, setId] = useState(datasets.some((one) => one.id === first) ? first : datasets[0]!.id);
   const [body, setBody] = useState<Record<string, unknown>>({});
   const dataset = datasets.find((one) => one.id === id)!;
+  const like = earlier?.task === dataset.task ? earlier : undefined;
   const start = useAction(async (wanted: Record<string, unknown>) => go(`/jobs/${(await call<Job>("/jobs", { body: wanted })).id}`));
   const folded = useRef<HTMLDetailsElement>(null);
   const form = useRef<HTMLFormElement>(null);
@@ -68,11 +93,11 @@ function JobForm({ datasets, first }: { datasets: Dataset[]; first: string }): J
               {datasets.map((one) => <option key={one.id} value={one.id}>{one.name} ({one.task})</option>)}
             </select></Field>
           <div>Task <p class="given">{dataset.task}{dataset.multi_label && ", several labels"}</p><small>As the data set says</small></div>
-          <Field label="Name of the model" hint="A name that exists gets another version"><input name="model" required pattern="[a-z0-9]([a-z0-9._\-]*[a-z0-9])?" title="Small letters, digits, dots, hyphens and underscores" maxLength={63} defaultValue={suggestedName(dataset.name)} /></Field>
+          <Field label="Name of the model" hint="A name that exists gets another version"><input name="model" required pattern="[a-z0-9]([a-z0-9._\-]*[a-z0-9])?" title="Small letters, digits, dots, hyphens and underscores" maxLength={63} defaultValue={earlier?.model ?? suggestedName(dataset.name)} /></Field>
         </div>
-        <details ref={folded}>
+        <details ref={folded} open={like !== undefined}>
           <summary>Everything else has a default that fits the data</summary>
-          <div onInvalidCapture={() => { if (folded.current) folded.current.open = true; }}><Choices key={dataset.task} task={dataset.task} /></div>
+          <div onInvalidCapture={() => { if (folded.current) folded.current.open = true; }}><Choices key={dataset.task} task={dataset.task} strategy={String(body["strategy"] ?? like?.strategy ?? "hybrid")} earlier={like} /></div>
         </details>
       </Card>
       <PlanView body={body} />
@@ -86,22 +111,42 @@ function suggestedName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, "").slice(0, 60) || "model";
 }
 
-function Choices({ task }: { task: string }): JSX.Element {
+/** A field with a few choices; those of an empty value are the service's own. */
+function Choice({ options, first, ...field }: { options: [value: string, text: string][]; first: string | undefined } & JSX.IntrinsicElements["select"]): JSX.Element {
+  return <select {...field}>{options.map(([value, text]) => <option key={text} value={value} selected={value !== "" && value === first}>{text}</option>)}</select>;
+}
+
+const STRATEGIES: [string, string][] = [["", "hybrid"], ["finetune", "finetune"], ["frozen", "frozen"]];
+const PRECISIONS: [string, string][] = [["", "auto"], ["int8", "8 bits"], ["fp16", "half precision, for GPUs"], ["fp32", "single precision"]];
+const PROMOTIONS: [string, string][] = [["", "always"], ["if_better", "if it is better"], ["never", "never"]];
+
+/** Numbers of a phase that the strategy has not got can be neither filled in nor sent. */
+function Choices({ task, strategy, earlier }: { task: string; strategy: string; earlier: Spec | undefined }): JSX.Element {
+  const [noHead, noFull] = [strategy === "finetune", strategy === "frozen"];
+  const others = Object.fromEntries(Object.entries(earlier?.hyperparameters ?? {}).filter(([name]) => !NUMBERS.includes(name)));
+  const heads = (HEADS[task] ?? []).map((head): [string, string] => [head === "auto" ? "" : head, head]);
+  /** What the earlier job had there, unless it left the choice to the service. */
+  const had = (name: keyof Spec["hyperparameters"]): string | undefined => {
+    const value = earlier?.hyperparameters[name];
+    return typeof value === "number" ? String(value) : undefined;
+  };
   return (
     <div class="grid">
-      <Field label="Encoder" hint="One of those that this service has"><input name="base_model" maxLength={63} placeholder="minilm-l6" /></Field>
-      <Field label="Strategy" hint="hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest"><select name="strategy"><option value="">hybrid</option><option value="finetune">finetune</option><option value="frozen">frozen</option></select></Field>
-      <Field label="Head" hint="auto tries those that may be worth it"><select name="head">{HEADS[task]?.map((head) => <option key={head} value={head === "auto" ? "" : head}>{head}</option>)}</select></Field>
-      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={8} placeholder="1" /></Field>
-      <Field label="Served in" hint="auto: in 8 bits where it is faster and no worse"><select name="precision"><option value="">auto</option><option value="int8">8 bits</option><option value="fp32">single precision</option></select></Field>
-      <Field label="Put into production" hint="Whether the new version answers the calls at once"><select name="promote"><option value="">always</option><option value="if_better">if it is better</option><option value="never">never</option></select></Field>
-      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better. 0: none"><input name="head_epochs" type="number" min={0} max={1000} placeholder="by the number of rows" /></Field>
-      <Field label="Epochs of phase 2"><input name="full_epochs" type="number" min={1} max={200} placeholder="by the number of rows" /></Field>
-      <Field label="Learning rate of phase 1"><input name="head_learning_rate" type="number" min={0} step="any" placeholder="0.0002" /></Field>
-      <Field label="Learning rate of phase 2"><input name="full_learning_rate" type="number" min={0} step="any" placeholder="0.0001" /></Field>
-      <Field label="Batch size"><input name="batch_size" type="number" min={1} max={1024} placeholder="by the number of rows" /></Field>
-      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input name="max_length" type="number" min={8} max={8192} placeholder="by the texts" /></Field>
-      <Field label="Seed" hint="The same seed gives the same model"><input name="seed" type="number" min={0} placeholder="7" /></Field>
+      <Field label="Encoder" hint="One of those that this service has"><input name="base_model" maxLength={63} placeholder="minilm-l6" defaultValue={earlier?.base_model} /></Field>
+      <Field label="Strategy" hint="hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest"><Choice name="strategy" options={STRATEGIES} first={earlier?.strategy} /></Field>
+      <Field label="Head" hint="auto tries those that may be worth it"><Choice name="head" options={heads} first={earlier?.head} /></Field>
+      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={8} placeholder="1" defaultValue={earlier && String(earlier.ensemble)} /></Field>
+      <Field label="Served in" hint="auto: in 8 bits where it is faster and no worse"><Choice name="precision" options={PRECISIONS} first={earlier?.export.precision} /></Field>
+      <Field label="Put into production" hint="Whether the new version answers the calls at once"><Choice name="promote" options={PROMOTIONS} first={earlier?.promote} /></Field>
+      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better. 0: none"><input name="head_epochs" disabled={noHead} type="number" min={0} max={1000} placeholder="by the number of rows" defaultValue={had("head_epochs")} /></Field>
+      <Field label="Epochs of phase 2"><input name="full_epochs" disabled={noFull} type="number" min={1} max={200} placeholder="by the number of rows" defaultValue={had("full_epochs")} /></Field>
+      <Field label="Learning rate of phase 1"><input name="head_learning_rate" disabled={noHead} type="number" min={0} step="any" placeholder="0.0002" defaultValue={had("head_learning_rate")} /></Field>
+      <Field label="Learning rate of phase 2"><input name="full_learning_rate" disabled={noFull} type="number" min={0} step="any" placeholder="0.0001" defaultValue={had("full_learning_rate")} /></Field>
+      <Field label="Batch size"><input name="batch_size" type="number" min={1} max={1024} placeholder="by the number of rows" defaultValue={had("batch_size")} /></Field>
+      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input name="max_length" type="number" min={8} max={8192} placeholder="by the texts" defaultValue={had("max_length")} /></Field>
+      <Field label="Patience" hint="Epochs without a better one until a phase stops"><input name="patience" type="number" min={1} max={1000} placeholder="by the number of rows" defaultValue={had("patience")} /></Field>
+      <Field label="Seed" hint="The same seed gives the same model"><input name="seed" type="number" min={0} placeholder="7" defaultValue={earlier && String(earlier.seed)} /></Field>
+      <Field label="Other hyperparameters" hint="As JSON; the HTTP reference names them"><input name="others" placeholder='{"dropout": 0.2}' defaultValue={earlier && JSON.stringify(others)} onInput={checkObject} /></Field>
     </div>
   );
 }

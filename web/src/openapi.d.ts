@@ -2856,7 +2856,8 @@ export interface components {
          *           "column": "label",
          *           "code": "missing_label",
          *           "message": "label is empty",
-         *           "value": null
+         *           "value": null,
+         *           "row": "Where is my parcel?,"
          *         }
          *       ],
          *       "has_more": false,
@@ -3639,7 +3640,8 @@ export interface components {
          *       "column": "label",
          *       "code": "missing_label",
          *       "message": "label is empty",
-         *       "value": null
+         *       "value": null,
+         *       "row": "Where is my parcel?,"
          *     }
          */
         ProblemItem: {
@@ -3661,6 +3663,11 @@ export interface components {
              * @description What stands there, cut short
              */
             value?: string | null;
+            /**
+             * Row
+             * @description The whole row that it is said of, as the file has it, cut short
+             */
+            row?: string | null;
         };
         /**
          * ProblemOut
@@ -4823,7 +4830,8 @@ export interface components {
          *           "column": "label",
          *           "code": "missing_label",
          *           "message": "label is empty",
-         *           "value": null
+         *           "value": null,
+         *           "row": "Where is my parcel?,"
          *         }
          *       ],
          *       "error_count": 1,

@@ -39,7 +39,7 @@ export function Problems({ problems, caption }: { problems: Problem[]; caption: 
         <thead>
           <tr>
             <th scope="col">File</th><th scope="col" class="number">Line</th><th scope="col">Column</th>
-            <th scope="col">What stands there</th><th scope="col">What is wrong</th>
+            <th scope="col">The row</th><th scope="col">What is wrong</th>
           </tr>
         </thead>
         <tbody>
@@ -48,7 +48,7 @@ export function Problems({ problems, caption }: { problems: Problem[]; caption: 
               <td>{problem.file ?? ""}</td>
               <td class="number">{problem.line ?? ""}</td>
               <td>{problem.column ?? ""}</td>
-              <td>{problem.value == null ? <i>nothing</i> : <code>{problem.value}</code>}</td>
+              <td><Offending problem={problem} /></td>
               <td>{problem.message} <small>({problem.code})</small></td>
             </tr>
           ))}
@@ -56,6 +56,15 @@ export function Problems({ problems, caption }: { problems: Problem[]; caption: 
       </table>
     </Scroll>
   );
+}
+
+/** The row as the file has it, with what is wrong in it marked. */
+function Offending({ problem: { row, value } }: { problem: Problem }): JSX.Element {
+  if (row == null) return value == null ? <i>nothing</i> : <code>{value}</code>;
+  const wrong = value?.replace(/…$/, "") ?? "";
+  const at = wrong ? row.indexOf(wrong) : -1;
+  if (at < 0) return <code class="row">{row}</code>;
+  return <code class="row">{row.slice(0, at)}<mark>{wrong}</mark>{row.slice(at + wrong.length)}</code>;
 }
 
 export function Warnings({ warnings }: { warnings: Warning[] }): JSX.Element | null {

@@ -2,14 +2,18 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type Answer, type Model, type Page, type Report, apiKey, call } from "./api";
-import { go, useAction, useAsked } from "./hooks";
+import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Card, Copy, Dial, Failure, Field, Loading, PredictionView } from "./parts";
 
 const TOP = 10; // labels with their scores
 
 export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Element {
-  const { data, error } = useAsked<Page<Model>>("/models?limit=100");
-  const names = (data?.data ?? []).flatMap((model) => [...(model.aliases["production"] == null ? [] : [model.name]), ...model.versions.map((version) => `${model.name}@${version.version}`)]);
+  const { data, error: unlisted } = useAsked<Page<Model>>("/models?limit=100");
+  const { data: wanted, error: missing } = useAsked<Model>(chosen && `/models/${encodeURIComponent(chosen.split("@")[0]!)}`);
+  const models = data && (!chosen || wanted || missing) ? [...(wanted ? [wanted] : []), ...data.data.filter((model) => model.name !== wanted?.name)] : undefined;
+  const error = unlisted ?? missing;
+  useTitle("Playground");
+  const names = (models ?? []).flatMap((model) => [...(model.aliases["production"] == null ? [] : [model.name]), ...model.versions.map((version) => `${model.name}@${version.version}`)]);
   const [name, setName] = useState(chosen ?? "");
   const [text, setText] = useState("");
   const [other, setOther] = useState("");
@@ -19,13 +23,13 @@ export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Eleme
   useEffect(() => {
     if (!name && names[0]) setName(names[0]);
   }, [names[0]]);
-  const model = data?.data.find((one) => one.name === name.split("@")[0]);
+  const model = models?.find((one) => one.name === name.split("@")[0]);
   return (
     <>
       <h1>Playground</h1>
       <Failure error={error} />
-      {!data && !error && <Loading what="models" />}
-      {data?.data.length === 0 && <p>There is no model yet. <a href="#/datasets">Upload a data set</a> and train one.</p>}
+      {!models && !error && <Loading what="models" />}
+      {models?.length === 0 && <p>There is no model yet. <a href="#/datasets">Upload a data set</a> and train one.</p>}
       {model && (
         <>
           <Field label="Model"><select value={name} onChange={(event) => go(`/playground?model=${event.currentTarget.value}`)}>{names.map((one) => <option key={one}>{one}</option>)}</select></Field>

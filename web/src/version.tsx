@@ -1,8 +1,10 @@
 // One version of a model: its report, whole.
 import type { JSX } from "preact";
+import { useTitle } from "./hooks";
 import { ReportView } from "./report";
 
 export function VersionPage({ model, version }: { model: string; version: number }): JSX.Element {
+  useTitle(`${model}@${version}`);
   return (
     <>
       <p><a href={`#/models/${model}`}>{model}</a></p>
