@@ -5,6 +5,7 @@ Where another protocol is spoken (`api.protocols`), the document is written as t
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -32,6 +33,8 @@ from models_store.errors import (
     UnavailableError,
 )
 from models_store.logging import get_logger
+from models_store.registry import ALIAS
+from models_store.specs import MODEL_NAME, ExportOptions, Hyperparameters, JobRequest
 
 log = get_logger(__name__)
 
@@ -47,6 +50,12 @@ STATUS_OF_ERROR: dict[type[ThawlineError], HTTPStatus] = {
 }
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
+_PATTERNS = {
+    MODEL_NAME: "a model's name has small letters, digits, dots, hyphens and underscores, 63 at most, and begins and "
+    "ends with a letter or a digit, such as support-intent",
+    f"^{ALIAS}$": "an alias has small letters, digits, hyphens and underscores, 63 at most, and begins with a letter",
+}
+_KNOWN_FIELDS = [*JobRequest.model_fields, *Hyperparameters.model_fields, *ExportOptions.model_fields]
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")  # pydantic speaks of dictionaries and instances
 
 
@@ -153,6 +162,11 @@ def _problem_of(error: dict[str, Any], body: object) -> Problem:
     message = str(error["msg"])
     if kind in _NO_OBJECT:
         message = "expected a JSON object"
+    elif kind == "extra_forbidden":
+        close = difflib.get_close_matches(str(path[-1]), _KNOWN_FIELDS, 1)
+        message = f"there is no such field; did you mean {close[0]}?" if close else "there is no such field"
+    elif kind == "string_pattern_mismatch":
+        message = _PATTERNS.get(error["ctx"]["pattern"], message)
     elif "Expected UploadFile" in message:
         message = "this must be a file, not text; with curl: -F file=@train.csv"
     return Problem(kind, message, column=".".join(_fields(path, body if where == "body" else None)) or None)

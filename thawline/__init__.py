@@ -30,7 +30,7 @@ from thawline.frames import to_pandas
 from thawline.jobs import AsyncJob, Job
 from thawline.models import AsyncModel, Model
 from thawline.predicting import Prediction, Predictions
-from thawline.records import Alias, Dataset, Event, Metrics, ModelInfo, Problem, Progress, Validation, Version
+from thawline.records import Alias, Dataset, Event, Failure, Metrics, ModelInfo, Problem, Progress, Validation, Version
 
 __all__ = [
     "Alias",
@@ -44,6 +44,7 @@ __all__ = [
     "Dataset",
     "Error",
     "Event",
+    "Failure",
     "FilePrediction",
     "InvalidData",
     "InvalidRequest",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -13,6 +14,7 @@ from thawline.plans import Open, Plan, Send, Sleep
 from thawline.requests import Answer, Request, error_of, may_be_asked_again, retry_after
 
 # The connection was never made, so that nobody can have understood the request.
+_LEAST_SECONDS = 0.1
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -45,30 +47,31 @@ class Engine:
         self.url = url
         self.retries = retries
 
-    def ask(self, request: Request, *, patient: bool = False) -> Plan[Answer]:
+    def ask(self, request: Request, *, patient: bool = False, deadline: float = math.inf) -> Plan[Answer]:
         """The answer to a request.
 
         Args:
             request: What to ask.
             patient: Whether to go on for `Retries.patience_seconds` instead of a few tries.
+            deadline: When, by `time.monotonic`, nobody waits for the answer any more.
 
         Raises:
             Unavailable: Nobody answers, or only that it is busy.
             Refused: The service says no.
         """
-        return self._insist(Send(request), patient=patient)
+        return self._insist(Send(request), patient, deadline)
 
     def open(self, request: Request, *, patient: bool = False) -> Plan[Answer]:
         """The same, but the body is left to `Read`."""
-        return self._insist(Open(request), patient=patient)
+        return self._insist(Open(request), patient, math.inf)
 
-    def _insist(self, step: Send | Open, *, patient: bool) -> Plan[Answer]:
+    def _insist(self, step: Send | Open, patient: bool, deadline: float) -> Plan[Answer]:
         began, tries = time.monotonic(), 0
         while True:
             pause = self.retries.pause(tries)
             failure: Error
             try:
-                answer: Answer = yield step
+                answer: Answer = yield _until(deadline, step)
             except httpx.TransportError as error:
                 failure = self._unreachable(error, step.request)
                 again = isinstance(error, _NEVER_SENT) or (
@@ -82,7 +85,8 @@ class Engine:
                 pause = max(pause, retry_after(answer))
             spent = time.monotonic() - began + pause
             enough = spent > self.retries.patience_seconds if patient else tries >= self.retries.most
-            if not again or enough or pause > self.retries.longest_seconds:
+            late = time.monotonic() + pause > deadline
+            if not again or enough or late or pause > self.retries.longest_seconds:
                 raise failure
             tries += 1
             yield Sleep(pause)
@@ -97,6 +101,15 @@ class Engine:
             return Unavailable(f"{self.url} cannot be reached: {error}", where)
         hint = None if request.may_repeat else "look whether it was done before you ask again"
         return Unavailable(f"the connection to {self.url} broke: {error or type(error).__name__}", hint)
+
+
+def _until(deadline: float, step: Send | Open) -> Send | Open:
+    """The same step, but that the service may be silent no longer than until the deadline."""
+    if math.isinf(deadline):
+        return step
+    left = max(deadline - time.monotonic(), _LEAST_SECONDS)
+    given = step.request.timeout
+    return replace(step, request=replace(step.request, timeout=left if given is None else min(left, given)))
 
 
 def _is_silence(error: httpx.TransportError) -> bool:

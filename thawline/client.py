@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -71,9 +73,10 @@ class Client(_Calls[Job, Model, FilePrediction], Sync):
         retries: int | Retries = 4,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        http = httpx.Client(
-            base_url=_url(url), headers=_headers(api_key), timeout=_timeout(timeout), transport=transport
-        )
+        with _told_of_proxies():
+            http = httpx.Client(
+                base_url=_url(url), headers=_headers(api_key), timeout=_timeout(timeout), transport=transport
+            )
         self._engine = SyncEngine(http, _retries(retries))
 
     def close(self) -> None:
@@ -106,9 +109,10 @@ class AsyncClient(_Calls[AsyncJob, AsyncModel, AsyncFilePrediction], Async):
         retries: int | Retries = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        http = httpx.AsyncClient(
-            base_url=_url(url), headers=_headers(api_key), timeout=_timeout(timeout), transport=transport
-        )
+        with _told_of_proxies():
+            http = httpx.AsyncClient(
+                base_url=_url(url), headers=_headers(api_key), timeout=_timeout(timeout), transport=transport
+            )
         self._engine = AsyncEngine(http, _retries(retries))
 
     async def close(self) -> None:
@@ -122,6 +126,16 @@ class AsyncClient(_Calls[AsyncJob, AsyncModel, AsyncFilePrediction], Async):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+@contextmanager
+def _told_of_proxies() -> Iterator[None]:
+    """Say of a proxy in the environment that cannot be used what to do."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:  # a SOCKS proxy; what is no URL of a proxy
+        hint = "install httpx[socks] for a SOCKS proxy, or add the service's host to NO_PROXY"
+        raise ConfigurationError(f"the proxy that the environment names cannot be used: {error}", hint) from error
 
 
 def _url(url: str | None) -> str:

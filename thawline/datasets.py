@@ -148,4 +148,6 @@ def upload_request(path: str, data: Rows, task: str, options: UploadOptions) -> 
             files[f"{option}_file"] = upload_of(value, option)
         else:
             form[option] = json.dumps(value) if option == "columns" else str(value)
-    return Request(method="POST", path=path, form=form, files=files, repeatable=True, sends_data=True)
+    return Request(
+        method="POST", path=path, form=form, files=files, repeatable=True, sends_data=True, wrong_rows=WRONG_ROWS
+    )

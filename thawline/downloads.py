@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,10 +19,12 @@ def download(engine: Engine, request: Request, path: str | os.PathLike[str]) -> 
 
     Raises:
         Unavailable: The connection broke on the way, each time.
-        OSError: The file cannot be written.
+        OSError: The file cannot be written, or its folder does not exist.
     """
     target = Path(path)
     target = target / f"{request.path.rsplit('/', 1)[-1]}" if target.is_dir() else target
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder; make it first", str(target.parent))
     part = target.with_name(f".{target.name}.part")
     tries = 0
     try:

@@ -183,7 +183,11 @@ class _AsyncSteps:
 def _built(http: httpx.Client | httpx.AsyncClient, request: Request, files: ExitStack) -> httpx.Request:
     """The request as httpx sends it, with its files opened anew."""
     opened = {field: (upload.name, files.enter_context(upload.opened())) for field, upload in request.files.items()}
-    timeout = httpx.USE_CLIENT_DEFAULT if request.timeout is None else request.timeout
+    usual = http.timeout
+    timeout = usual
+    if request.timeout is not None:
+        seconds = request.timeout
+        timeout = httpx.Timeout(seconds, connect=seconds if usual.connect is None else min(seconds, usual.connect))
     return http.build_request(
         request.method,
         request.path,

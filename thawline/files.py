@@ -26,6 +26,7 @@ from thawline.uploads import Rows, upload_of
 from thawline.waiting import until_ended
 
 FileT = TypeVar("FileT", bound="FileRecord[Any]")
+_WRONG_ROWS = "correct the rows, and send the file again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class FileRecord(Ongoing[FileT], Record, Generic[FileT]):
         """
         shown = file_display() if progress is True else progress or None
         try:
-            ended = yield from until_ended(partial(self._look, shown), timeout)
+            ended = yield from until_ended(partial(self._shown, shown), timeout)
         finally:
             if shown is not None:
                 shown.close()
@@ -106,8 +107,8 @@ class FileRecord(Ongoing[FileT], Record, Generic[FileT]):
         """Delete it, with its files, once it has ended."""
         yield from self._engine.ask(Request(method="DELETE", path=self._path))
 
-    def _look(self, shown: FileDisplay | None) -> Plan[Any]:
-        now: Any = yield from self._ask("GET", patient=True)
+    def _shown(self, shown: FileDisplay | None, deadline: float) -> Plan[Any]:
+        now: Any = yield from self._look(deadline)
         if shown is not None:
             shown.show(now)
         return now
@@ -163,7 +164,9 @@ class FileCalls(Generic[FileT]):
         optional = {"format": format, "encoding": encoding, "columns": json.dumps(columns) if columns else None}
         form = {"model": model, **{name: value for name, value in optional.items() if value is not None}}
         files = {"file": upload_of(data, "rows")}
-        request = Request(method="POST", path="/predictions", form=form, files=files, sends_data=True)
+        request = Request(
+            method="POST", path="/predictions", form=form, files=files, sends_data=True, wrong_rows=_WRONG_ROWS
+        )
         return self._file((yield from self._engine.ask(request)).json())
 
     @operation

@@ -127,20 +127,20 @@ class _Watcher:
     shown: Display | None
     known: int = 0
 
-    def look(self) -> Plan[Any]:
+    def look(self, deadline: float) -> Plan[Any]:
         """The job as it is now."""
-        news = (yield from self._news()) if self.shown else []  # before the job, which then knows of them
-        job = yield from self.job._ask("GET", patient=True)
+        news = (yield from self._news(deadline)) if self.shown else []  # before the job, which then knows of them
+        job = yield from self.job._look(deadline)
         if self.shown:
-            self.shown.show(job, [*news, *(yield from self._news())] if job.has_ended else news)
+            self.shown.show(job, [*news, *(yield from self._news(deadline))] if job.has_ended else news)
         return job
 
-    def _news(self) -> Plan[list[Event]]:
+    def _news(self, deadline: float) -> Plan[list[Event]]:
         news: list[Event] = []
         while True:
             params = {"after": self.known, "limit": 100}
             request = Request(method="GET", path=f"{self.job._path}/events", params=params)
-            page = (yield from self.job._engine.ask(request, patient=True)).json()
+            page = (yield from self.job._engine.ask(request, patient=True, deadline=deadline)).json()
             news += [parse(Event, item) for item in page["data"]]
             self.known = news[-1].id if news else self.known
             if not page["has_more"]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
@@ -171,11 +173,11 @@ class ModelBase:
             params={"precision": given["precision"], "timeout": seconds},
             body={"inputs": [item_of(item) for item in items], "top_k": given["top_k"]},
             headers={"Routing-Key": given["routing_key"]} if given["routing_key"] else {},
-            timeout=None if seconds is None else seconds + _GRACE_SECONDS,
             repeatable=True,
             sends_data=True,
         )
-        body = (yield from self._engine.ask(request)).json()
+        deadline = math.inf if seconds is None else time.monotonic() + seconds + _GRACE_SECONDS
+        body = (yield from self._engine.ask(request, deadline=deadline)).json()
         answers = [parse(Prediction, answer) for answer in body["predictions"]]
         if given["threshold"] is not None:
             answers = [answer.above(given["threshold"]) for answer in answers]

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 from thawline.parsing import parse
 from thawline.plans import Plan, operation
 from thawline.records import TERMINAL_STATUSES
-from thawline.requests import Request
+from thawline.requests import Answer, Request
 
 T = TypeVar("T")
 
@@ -41,7 +41,14 @@ class Ongoing(Generic[T]):
     def _path(self) -> str:
         raise NotImplementedError
 
-    def _ask(self, method: str, action: str = "", *, patient: bool = False, headers: Any = None) -> Plan[T]:
+    def _ask(self, method: str, action: str = "", *, headers: Any = None) -> Plan[T]:
         request = Request(method=method, path=self._path + action, headers=headers or {}, repeatable=True)
-        answer = yield from self._engine.ask(request, patient=patient)
+        return self._made((yield from self._engine.ask(request)))
+
+    def _look(self, deadline: float) -> Plan[T]:
+        """It as it is now, for somebody who waits for its end, but no longer than until the deadline."""
+        request = Request(method="GET", path=self._path)
+        return self._made((yield from self._engine.ask(request, patient=True, deadline=deadline)))
+
+    def _made(self, answer: Answer) -> T:
         return cast("T", parse(type(self), answer.json(), _engine=self._engine))

@@ -27,6 +27,7 @@ from thawline.uploads import Upload
 
 _BUSY = frozenset({429, 502, 503, 504})
 _UNDONE = frozenset({429, 503})  # whoever answers this has done nothing; behind a proxy's 502 something may have been
+NAME_COLUMNS = "name the columns with columns={'text': …, 'label': …}"
 WRONG_ROWS = "correct the rows, or leave them out with on_error='skip'"
 _NEXT_STEPS = {
     401: "give api_key=… or set THAWLINE_API_KEY to the service's key",
@@ -48,6 +49,7 @@ class Request:
         timeout: Seconds to wait for the answer, if not the client's.
         repeatable: Whether it does no harm to ask again when nobody knows if the first one was understood.
         sends_data: Whether it is the data that is wrong if the service says that the request is.
+        wrong_rows: What to do about rows that are wrong.
     """
 
     method: str
@@ -60,6 +62,7 @@ class Request:
     timeout: float | None = None
     repeatable: bool = False
     sends_data: bool = False
+    wrong_rows: str | None = None
 
     @property
     def may_repeat(self) -> bool:
@@ -107,6 +110,9 @@ def error_of(answer: Answer, request: Request) -> Error:
         "request_id": body.get("request_id") or answer.headers.get("x-request-id"),
     }
     message = str(body.get("detail") or f"the service answered {answer.status}")
+    if answer.status == 404 and code in ("", "about:blank"):  # not one of the things that are asked for by name
+        told = f"{request.method} {request.path} is not known there"
+        return UnexpectedAnswer(told, "is this the URL of a Thawline service, and nothing too much behind its port?")
     if answer.status in _BUSY:
         return Unavailable(f"the service is busy or not whole: {message}", "try again later")
     if answer.status in _KINDS:
@@ -114,7 +120,9 @@ def error_of(answer: Answer, request: Request) -> Error:
     if answer.status in (400, 413, 415, 422):
         kind = InvalidData if request.sends_data else InvalidRequest
         problems = [parse(Problem, item) for item in body.get("errors") or ()]
-        hint = WRONG_ROWS if any(problem.line for problem in problems) else None
+        is_unnamed = request.wrong_rows and any(problem.code == "missing_column" for problem in problems)
+        is_of_rows = any(problem.line for problem in problems)
+        hint = NAME_COLUMNS if is_unnamed else request.wrong_rows if is_of_rows else None
         return kind(message, problems, hint, problem_count=body.get("error_count"), **details)
     if answer.status >= 500:
         return Refused(message, f"the service's log says more of request {details['request_id']}", **details)

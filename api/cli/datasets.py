@@ -82,8 +82,8 @@ def validate(
     if session.out.as_json:
         session.out.json(dict(found.raw))
     else:
-        header = ("file", "line", "column", "code", "message")
-        problems = [(p.file, p.line, p.column, p.code, p.message) for p in (*found.errors, *found.skipped)]
+        header = ("file", "line", "column", "code", "message", "row")
+        problems = [(p.file, p.line, p.column, p.code, p.message, p.row) for p in (*found.errors, *found.skipped)]
         if problems:
             session.out.table(header, problems)
     if not found.valid:

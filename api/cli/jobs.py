@@ -73,6 +73,14 @@ def resume(session: Session, job_id: Id) -> None:
     _told(session, session.client.job(job_id).resume())
 
 
+@command(app)
+def retry(session: Session, job_id: Id) -> None:
+    """Start another job that does what this one, which failed or was cancelled, was to do."""
+    job = session.client.job(job_id).retry()
+    session.out.done(job.raw, job.id, f"{job.id} is {job.status}")
+    session.out.note(f"Watch it: thawline jobs watch {job.id}")
+
+
 def _told(session: Session, job: thawline.Job) -> None:
     asked = " and is asked to stop" if job.cancel_requested and not job.has_ended else ""
     session.out.done(job.raw, job.status, f"{job.id} is {job.status}{asked}")

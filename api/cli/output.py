@@ -72,6 +72,8 @@ class Output:
         for problem in problems:
             if problem.file or problem.line:
                 self.note(f"  {problem}")
+                if problem.row is not None:
+                    self.note(f"    | {problem.row}")
         if hint:
             self.note(f"Next: {hint}")
 
@@ -96,4 +98,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)
+    return f"{value:%Y-%m-%d %H:%MZ}" if hasattr(value, "strftime") else str(value)  # Z: of UTC

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.options import Columns, pairs
-from api.cli.rows import Answers, Form, Writer, batches, inputs_of, read
-from api.cli.session import Session, command
+from api.cli.options import Columns, Encoding, pairs
+from api.cli.rows import (
+    ERROR,
+    Answers,
+    Form,
+    Row,
+    UnreadableRowsError,
+    UnusableRowError,
+    Writer,
+    decoded,
+    gathered,
+    input_of,
+    read,
+)
+from api.cli.session import ExitStatus, Session, command
 
 if TYPE_CHECKING:
     import thawline
 
 _BATCH = 32  # rows of a pipe that are asked at once: few, so that answers flow
+_TOO_LARGE = 413
+_OF_AN_INPUT = re.compile(r"inputs\.(\d+)")  # the place of a problem
 
 
 def register(app: typer.Typer) -> None:
@@ -42,25 +60,55 @@ def predict(
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Labels to list")] = 1,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Leave out what is less sure")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, int8 or fp16, where the version has it")] = None,
+    encoding: Encoding = None,
 ) -> None:
     """Ask a model: one text, a whole file, or what comes through a pipe.
 
     Example: thawline predict support-intent "Where is my parcel?"
     """
     columns = pairs(column or (), "--column")
-    options: Any = {"top_k": top_k, "threshold": threshold}
+    options: Any = {"top_k": top_k, "threshold": threshold, "precision": precision}
+    given = {
+        "TEXT": text, "--pair": pair, "--out": out, "--column": column, "--from": input_form, "--to": output_form,
+        "--top-k": top_k > 1 or None, "--threshold": threshold, "--precision": precision, "--encoding": encoding,
+    }  # fmt: skip
     if file is not None:
-        if text is not None or input_form is not None or top_k > 1 or threshold is not None:
-            raise typer.BadParameter("a file is answered whole: TEXT, --from, --top-k and --threshold are not for it")
-        _answer_file(session, name, file, out, columns, output_form)
-    elif out is not None:
-        raise typer.BadParameter("answers to a text or a pipe go to the standard output", param_hint="--out")
+        _refuse(given, "a file is answered whole", "TEXT", "--pair", "--from", "--top-k", "--threshold", "--precision")
+        _answer_file(session, name, file, out, columns, output_form, encoding)
     elif text is not None:
+        _refuse(given, "one text is answered", "--out", "--column", "--from", "--to", "--encoding")
         _answer_text(session, session.client.model(name), (text, pair) if pair is not None else text, options)
     elif sys.stdin.isatty():
         raise typer.BadParameter("give a text, or --file, or pipe rows into it", param_hint="TEXT")
     else:
-        _answer_pipe(session, session.client.model(name), input_form, output_form, columns, options)
+        _refuse(given, "answers to a pipe go to the standard output", "--out")
+        _refuse(given, "the rows of a pipe have both texts", "--pair")
+        if input_form is Form.LINES:
+            _refuse(given, "lines have no columns", "--column")
+        try:
+            form, rows = read(decoded(_standard_input(), encoding or "utf-8"), input_form, columns)
+            if session.out.as_json:
+                output_form = Answers.JSONL
+            writer = Writer(sys.stdout, output_form or (Answers.JSONL if form is Form.JSONL else Answers.CSV))
+            _answer_pipe(session, session.client.model(name), rows, writer, columns, options)
+        except UnreadableRowsError as error:
+            session.out.error(error, "mend it, and send the rows from there on again")
+            raise typer.Exit(ExitStatus.REFUSED_DATA) from None
+
+
+def _refuse(given: dict[str, Any], why: str, *options: str) -> None:
+    """Refuse what would be passed over in silence."""
+    if wrong := [option for option in options if given[option] is not None]:
+        raise typer.BadParameter(f"{why}; leave out {', '.join(wrong)}")
+
+
+def _standard_input() -> IO[bytes]:
+    """The rows, through a file of our own: a thread that waits for them must not hold Python's at its end."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    except io.UnsupportedOperation:  # it is no file
+        return sys.stdin.buffer
 
 
 def _answer_text(session: Session, model: thawline.Model, asked: Any, options: Any) -> None:
@@ -75,30 +123,91 @@ def _answer_text(session: Session, model: thawline.Model, asked: Any, options: A
 def _answer_pipe(
     session: Session,
     model: thawline.Model,
-    input_form: Form | None,
-    output_form: Answers | None,
+    rows: Iterator[Row],
+    writer: Writer,
     columns: dict[str, str],
     options: Any,
 ) -> None:
-    """Answer rows as they come; a row keeps its columns and gets those of its answer."""
-    form, rows = read(sys.stdin, input_form, columns)
-    chosen = output_form or (Answers.JSONL if form is Form.JSONL else Answers.CSV)
-    if session.out.as_json:
-        chosen = Answers.JSONL
-    writer = Writer(sys.stdout, chosen)
-    for batch in batches(rows, _BATCH):
-        answers = model.predict(inputs_of(batch, columns), **options)
-        for row, answer in zip(batch, answers, strict=True):
-            # Beside the row where it has columns of its own: none of them is overwritten.
-            writer.write({**row, "prediction": answer.raw} if session.out.as_json else {**row, **answer.columns()})
-        sys.stdout.flush()
+    """Answer rows as they come; a row keeps its columns and gets those of its answer, or why it has none."""
+    number = wrong = 0
+    try:
+        for some in gathered(rows, _BATCH):
+            asked = [_asked(row, columns, first=number + place == 0) for place, row in enumerate(some)]
+            answers = _answers(model, asked, options)
+            for row, answer in zip(some, answers, strict=True):
+                number, wrong = number + 1, wrong + (answer.error is not None)
+                # As JSON beside the row, which may have columns of its own: none of them is overwritten.
+                said = {"prediction": answer.raw} if session.out.as_json and not answer.error else answer.columns()
+                writer.write({**row, **said}, answered=answer.error is None)
+            sys.stdout.flush()
+    finally:
+        writer.close()
+    if wrong:
+        session.out.note(f"{wrong} of {number} rows have no answer; their {ERROR} says why")
+        raise typer.Exit(ExitStatus.REFUSED_DATA)
+
+
+def _asked(row: Row, columns: dict[str, str], *, first: bool) -> Any:
+    """What is asked for a row; an `UnusableRowError` where nothing can be."""
+    if row.get(ERROR) is not None:
+        return UnusableRowError(row[ERROR])
+    try:
+        return input_of(row, columns)
+    except UnusableRowError as error:
+        if first:  # then it is so with all of them
+            raise typer.BadParameter(f"{error}; name the column with --column text=…") from error
+        return error
+
+
+def _answers(model: thawline.Model, asked: list[Any], options: Any) -> list[thawline.Prediction]:
+    """The answers, in order; what is none for the model has the reason in the place of its answer."""
+    import thawline
+
+    wrong = {place: str(one) for place, one in enumerate(asked) if isinstance(one, UnusableRowError)}
+    while len(wrong) < len(asked):
+        places = [place for place in range(len(asked)) if place not in wrong]
+        try:
+            answered = model.predict([asked[place] for place in places], **options)
+        except thawline.InvalidData as error:
+            if error.status == _TOO_LARGE and len(asked) > 1:  # each by itself may be none too large
+                middle = len(asked) // 2
+                return [*_answers(model, asked[:middle], options), *_answers(model, asked[middle:], options)]
+            found = {places[place]: message for place, message in _wrong_inputs(error)}
+            if not found:
+                raise
+            wrong |= found
+        else:
+            found_answers = dict(zip(places, answered, strict=True))
+            return [found_answers.get(place) or _no_answer(wrong[place]) for place in range(len(asked))]
+    return [_no_answer(wrong[place]) for place in range(len(asked))]
+
+
+def _wrong_inputs(error: thawline.InvalidData) -> Iterator[tuple[int, str]]:
+    """The places of inputs that are none for the model, and why."""
+    if error.status == _TOO_LARGE:
+        yield 0, error.detail
+    for problem in error.problems:
+        if place := _OF_AN_INPUT.match(problem.column or ""):
+            yield int(place[1]), problem.message
+
+
+def _no_answer(message: str) -> thawline.Prediction:
+    import thawline
+
+    return thawline.Prediction(error=thawline.Failure(code="invalid_input", message=message))
 
 
 def _answer_file(
-    session: Session, name: str, file: Path, out: Path | None, columns: dict[str, str], form: Answers | None
+    session: Session,
+    name: str,
+    file: Path,
+    out: Path | None,
+    columns: dict[str, str],
+    form: Answers | None,
+    encoding: str | None,
 ) -> None:
     """Have the service answer a file; its answers go to a file, or to the standard output."""
-    sent = session.client.predict_file(file, model=name, columns=columns or None, format=form)
+    sent = session.client.predict_file(file, model=name, columns=columns or None, format=form, encoding=encoding)
     try:
         ended = sent.wait(progress=True)
     except KeyboardInterrupt:
@@ -113,7 +222,8 @@ def _answer_file(
         with tempfile.TemporaryDirectory() as folder:
             sys.stdout.buffer.write(ended.save(folder).read_bytes())
     if ended.failed_rows:
-        session.out.note(f"{ended.failed_rows} rows have no answer; the column prediction_error says why")
+        session.out.note(f"{ended.failed_rows} rows have no answer; their {ERROR} says why")
+        raise typer.Exit(ExitStatus.REFUSED_DATA)
 
 
 def _lines(answer: thawline.Prediction) -> list[tuple[Any, ...]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import queue
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import chain
 from typing import IO, Any
 
 import typer
+
+from models_store.spellings import PAIR_SPELLINGS, TEXT_SPELLINGS, column_key
 
 
 class Answers(StrEnum):
@@ -28,90 +33,162 @@ class Form(StrEnum):
     LINES = "lines"
 
 
+class UnreadableRowsError(Exception):
+    """From here on the rows cannot be read."""
+
+
+class UnusableRowError(Exception):
+    """A row that the model cannot be asked for."""
+
+
+Row = dict[str, Any]
+ERROR = "prediction_error"
 csv.field_size_limit(16 * 1024 * 1024)
-_TEXTS = frozenset(
-    {"text", "sentence", "sentence1", "content", "message", "body", "question", "question1", "review", "comment"}
-)
+
+
+def decoded(stream: IO[bytes], encoding: str) -> Iterator[str]:
+    """The lines of a pipe.
+
+    Raises:
+        typer.BadParameter: There is no such encoding.
+        UnreadableRowsError: The bytes mean nothing in it.
+    """
+    try:
+        text = io.TextIOWrapper(stream, encoding, newline="")
+    except LookupError as error:
+        raise typer.BadParameter(f"{encoding!r} is no encoding of text", param_hint="--encoding") from error
+    number = 0
+    try:
+        for line in text:
+            yield line
+            number += 1
+    except UnicodeError as error:
+        message = f"behind line {number} something is not {encoding}; name the rows' encoding, as in --encoding cp1252"
+        raise UnreadableRowsError(message) from error
 
 
 def read(
     stream: Iterable[str], form: Form | None, columns: Mapping[str, str] | None = None
-) -> tuple[Form, Iterator[dict[str, Any]]]:
+) -> tuple[Form, Iterator[Row]]:
     """The form of the rows, and the rows.
 
     Args:
         stream: The lines.
-        form: If it is known. By default JSON Lines where the first line begins as JSON does, CSV where one of its
-            columns is called ``text`` or as ``columns`` say, and else lines.
+        form: If it is known. By default JSON Lines where the first line begins as JSON does, CSV where its columns say
+            so, or ``columns`` do, and else lines.
         columns: Our field to the rows' column, where they differ.
 
     Raises:
         typer.BadParameter: The first line may be a header or a text.
+        UnreadableRowsError: While rows are read: one is no JSON, or no CSV.
     """
     lines = iter(stream)
-    first = next(lines, "")
+    first = next(lines, "").removeprefix("\ufeff")
     found = form or _form_of(first, columns or {})
     return found, _READERS[found](chain([first], lines))
 
 
-def inputs_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[Any]:
-    """What the model is asked for these rows.
+def input_of(row: Row, columns: Mapping[str, str]) -> Any:
+    """What the model is asked for a row.
 
     Args:
-        rows: The rows.
-        columns: Our field to the rows' column, where they differ.
+        row: The row.
+        columns: Our field to the row's column, where they differ.
 
     Raises:
-        typer.BadParameter: A row has no text.
+        UnusableRowError: It has no text.
     """
-    text, pair = columns.get("text", "text"), columns.get("text_pair", "text_pair")
-    asked: list[Any] = []
-    for row in rows:
-        if row.get(pair) is not None:
-            asked.append({"text": row.get(text), "text_pair": row[pair]})
-        elif (tokens := row.get("tokens")) is not None:
-            asked.append(tokens)
-        elif text in row:
-            asked.append(row[text])
-        else:
-            hint = f"a row has no column {text!r}, only {', '.join(map(str, row))}; name it with --column text=…"
-            raise typer.BadParameter(hint)
-    return asked
+    text, pair = _fields(row, columns)
+    if pair is not None and row.get(pair) is not None:
+        return {"text": row.get(text or "text"), "text_pair": row[pair]}
+    if (tokens := row.get("tokens")) is not None:
+        return tokens
+    if text is None or text not in row:
+        named = columns.get("text", "text")
+        raise UnusableRowError(f"there is no column {named!r}, only {', '.join(map(str, row)) or 'an empty row'}")
+    return row[text]
 
 
 class Writer:
-    """Writes rows as CSV or JSON Lines; the columns of a CSV file are those of its first row."""
+    """Writes rows as CSV or JSON Lines; the columns of a CSV file are those of the first row that has an answer."""
 
     def __init__(self, stream: IO[str], form: Answers) -> None:
         self._stream = stream
         self._form = form
         self._csv: csv.DictWriter[str] | None = None
+        self._held: list[Row] = []  # without an answer, and before any that has one
 
-    def write(self, row: Mapping[str, Any]) -> None:
+    def write(self, row: Row, *, answered: bool = True) -> None:
         """Write a row."""
         if self._form is Answers.JSONL:
             self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-            return
+        elif self._csv is None and not answered:
+            self._held.append(row)
+        else:
+            self._columns(row).writerow(row)
+
+    def close(self) -> None:
+        """Write what waits for an answer that tells the columns."""
+        if self._held:
+            self._columns(self._held[0])
+
+    def _columns(self, row: Row) -> csv.DictWriter[str]:
         if self._csv is None:
-            columns = [*row, *({"prediction_error"} - set(row))]  # a later row may have no answer
+            columns = [*row, *({ERROR} - set(row))]  # a later row may have no answer
             self._csv = csv.DictWriter(self._stream, columns, extrasaction="ignore", lineterminator="\n")
             self._csv.writeheader()
-        self._csv.writerow(row)
+            self._csv.writerows(self._held)
+            self._held = []
+        return self._csv
 
 
-def batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows in lists of so many at most."""
-    while batch := list(islice(rows, size)):
-        yield batch
+def gathered(rows: Iterator[Row], most: int) -> Iterator[list[Row]]:
+    """The rows in lists of so many at most: of those that have come, so that none waits until others do."""
+    waiting: queue.Queue[Row | Exception | None] = queue.Queue(2 * most)
+
+    def fetch() -> None:
+        end: Exception | None = None
+        try:
+            for row in rows:
+                waiting.put(row)
+        except Exception as error:  # noqa: BLE001 (raised where the rows are wanted, behind those before it)
+            end = error
+        waiting.put(end)
+
+    threading.Thread(target=fetch, daemon=True).start()  # a pipe that says nothing does not keep the process alive
+    while True:
+        some: list[Row] = []
+        next_one = waiting.get()
+        while isinstance(next_one, dict):
+            some.append(next_one)
+            if len(some) == most or waiting.empty():
+                break
+            next_one = waiting.get()
+        if some:
+            yield some
+        if isinstance(next_one, Exception):
+            raise next_one
+        if next_one is None:
+            return
+
+
+def _fields(names: Iterable[str], columns: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The columns of the text and, where there is one, of the other text of a pair."""
+    by_key = {column_key(str(name)): str(name) for name in names}
+    text, pair = columns.get("text"), columns.get("text_pair")
+    for first, second in PAIR_SPELLINGS:
+        if first in by_key and second in by_key:
+            return text or by_key[first], pair or by_key[second]
+    return text or by_key.get("text"), pair
 
 
 def _form_of(first: str, columns: Mapping[str, str]) -> Form:
-    if first.lstrip("\ufeff ").startswith(("{", "[")):
+    if first.lstrip().startswith(("{", "[")):
         return Form.JSONL
-    header = [name.strip("\ufeff ") for name in next(csv.reader([first]), [])]
-    if columns or "text" in header:
+    text, pair = _fields(next(csv.reader([first]), []), {})
+    if columns or text or pair:
         return Form.CSV
-    if {part.strip("\ufeff \r\n").casefold() for part in re.split(r"[,;\t|]", first)} & _TEXTS:
+    if {column_key(part) for part in re.split(r"[,;\t|]", first)} & {"text", *TEXT_SPELLINGS}:
         raise typer.BadParameter(
             "the first line looks like a header: say --column text=<its column>, send the rows with --file, "
             "or say --from lines if it is a text"
@@ -119,22 +196,31 @@ def _form_of(first: str, columns: Mapping[str, str]) -> Form:
     return Form.LINES
 
 
-def _csv(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    return ({str(name).strip("\ufeff "): value for name, value in row.items()} for row in csv.DictReader(lines))
+def _csv(lines: Iterable[str]) -> Iterator[Row]:
+    reader = csv.DictReader(lines, restkey="", strict=True)
+    try:
+        for row in reader:
+            if "" in row and isinstance(row[""], list):
+                row[ERROR] = f"line {reader.line_num} has more fields than the header"
+                del row[""]
+            yield {str(name).strip(): value for name, value in row.items()}
+    except csv.Error as error:
+        raise UnreadableRowsError(f"line {reader.line_num} is no CSV: {error}") from error
 
 
-def _jsonl(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _jsonl(lines: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise typer.BadParameter(f"line {number} is no JSON by itself: {error}") from error
+                message = f"line {number} is no JSON by itself: {error}; rows before it are answered"
+                raise UnreadableRowsError(message) from error
             for item in row if isinstance(row, list) else [row]:
                 yield item if isinstance(item, dict) else {"text": item}
 
 
-def _lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _lines(lines: Iterable[str]) -> Iterator[Row]:
     return ({"text": line.rstrip("\r\n")} for line in lines if line.strip())
 
 

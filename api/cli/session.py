@@ -54,16 +54,17 @@ def command(
 
     def register(function: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
         @functools.wraps(function)
-        def run(**given: Any) -> None:
+        def run(context: typer.Context, **given: Any) -> None:
             shared = {option: given.pop(option) for option in _SHARED}
-            with _session(**shared) as session:
+            with _session(context.command_path, **shared) as session:
                 function(session, **given)  # type: ignore[call-arg]
 
         signature = inspect.signature(function, eval_str=True)
         own = list(signature.parameters.values())[1:]
         kind = inspect.Parameter.KEYWORD_ONLY
         added = [inspect.Parameter(o, kind, default=d, annotation=a) for o, (a, d) in _SHARED.items()]
-        parameters = [parameter.replace(kind=kind) for parameter in own] + added
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [context, *(parameter.replace(kind=kind) for parameter in own), *added]
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         group.command(name, **settings)(run)
@@ -73,7 +74,7 @@ def command(
 
 
 @contextmanager
-def _session(url: str | None, api_key: str | None, *, as_json: bool) -> Iterator[Session]:
+def _session(path: str, url: str | None, api_key: str | None, *, as_json: bool) -> Iterator[Session]:
     import thawline
 
     out = Output(as_json=as_json)
@@ -81,13 +82,18 @@ def _session(url: str | None, api_key: str | None, *, as_json: bool) -> Iterator
         with thawline.Client(url, api_key, retries=_RETRIES) as client:
             yield Session(client, out)
     except thawline.Error as error:
-        out.error(error, _hint(error))
+        out.error(error, _hint(error, path))
         raise typer.Exit(_status_of(error)) from None
     except BrokenPipeError:  # whoever read has seen enough
         raise
     except OSError as error:
-        out.error(error)
+        reason = f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
+        out.error(OSError(reason))
         raise typer.Exit(ExitStatus.USAGE) from None
+    except typer.BadParameter as error:  # which typer itself tells on the standard error
+        if as_json:
+            out.json({"error": {"type": "Usage", "message": error.message, "hint": f"{path} --help", "problems": []}})
+        raise
     except KeyboardInterrupt:
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
 
@@ -107,9 +113,10 @@ def _status_of(error: Error) -> ExitStatus:
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), ExitStatus.USAGE)
 
 
-def _hint(error: Error) -> str | None:
+def _hint(error: Error, path: str) -> str | None:
     """What to do next on the command line, where the client would say it in Python."""
     import thawline
+    from thawline.requests import NAME_COLUMNS, WRONG_ROWS
 
     if isinstance(error, thawline.JobCancelled):
         return "start another one with thawline train"
@@ -118,7 +125,14 @@ def _hint(error: Error) -> str | None:
     hints: dict[type[thawline.Error], str] = {
         thawline.NotFound: "thawline datasets list, jobs list and models list show what there is",
         thawline.NotAllowed: "give --api-key, or set THAWLINE_API_KEY to the service's key",
+        thawline.Conflict: "thawline datasets show, jobs show and models show tell how it stands",
     }
-    if isinstance(error, thawline.InvalidData) and error.hint:
-        return "correct the rows, or leave them out with --on-error skip"
+    in_python = {
+        WRONG_ROWS: "correct the rows, or leave them out with --on-error skip",
+        NAME_COLUMNS: "name the columns, each with --column OURS=YOURS",
+    }
+    if error.hint in in_python:
+        return in_python[error.hint]
+    if isinstance(error, thawline.InvalidRequest) and not error.hint:
+        return f"{path} --help"
     return next((hint for kind, hint in hints.items() if isinstance(error, kind)), None)

@@ -63,7 +63,8 @@ def train(
     head: Annotated[str | None, typer.Option(help="auto, or one of the task's heads")] = None,
     base_model: Annotated[str | None, typer.Option(help="The encoder to begin with")] = None,
     hyperparameter: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter, such as full_epochs=5")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Such as full_epochs=5; see docs/training.md"),
     ] = None,
     ensemble: Annotated[int | None, typer.Option(min=1, help="Models whose answers are averaged")] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,

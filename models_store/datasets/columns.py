@@ -6,22 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList, quoted
+from models_store.spellings import LABEL_SPELLINGS, PAIR_SPELLINGS, SCORE_SPELLINGS, TEXT_SPELLINGS, column_key
 from models_store.tasks import TaskName
-
-TEXT_SPELLINGS = (
-    "text", "sentence", "content", "review", "message", "utterance", "question", "document", "body", "comment",
-    "tweet", "query", "input", "description",
-)  # fmt: skip
-_LABEL = (
-    "label", "category", "class", "labels", "target", "intent", "topic", "sentiment", "gold_label", "tag",
-    "is_duplicate",
-)  # fmt: skip
-_SCORE = ("score", "similarity", "similarity_score", "relatedness_score", "gold_score", "rating")
-PAIR_SPELLINGS = (
-    ("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"),
-    ("text_a", "text_b"), ("text1", "text2"), ("sentence_a", "sentence_b"), ("sentence_1", "sentence_2"),
-    ("text_1", "text_2"), ("query", "passage"),
-)  # fmt: skip
 
 SPLIT = "split"
 FIELDS: dict[TaskName, tuple[str, ...]] = {
@@ -58,14 +44,14 @@ def map_columns(
     found = dict(mapping)
     if task is TaskName.CLASSIFICATION:
         _find(found, "text", TEXT_SPELLINGS, by_key)
-        _find(found, "label", _LABEL, by_key)
+        _find(found, "label", LABEL_SPELLINGS, by_key)
         missing = [field for field in ("text", "label") if field not in found]
     else:
         _find_pair(found, by_key)
         if "label" not in mapping:
-            _find(found, "score", _SCORE, by_key)
+            _find(found, "score", SCORE_SPELLINGS, by_key)
         if "score" not in found:
-            _find(found, "label", _LABEL, by_key)
+            _find(found, "label", LABEL_SPELLINGS, by_key)
         missing = [field for field in ("text", "text_pair") if field not in found]
         if "score" not in found and "label" not in found:
             missing.append("score (or label)")
@@ -139,11 +125,6 @@ def listed_columns(header: Sequence[str]) -> str:
     """The columns as a message tells of them."""
     shown = ", ".join(map(quoted, header[:_SHOWN_COLUMNS]))
     return shown if len(header) <= _SHOWN_COLUMNS else f"{shown} and {len(header) - _SHOWN_COLUMNS} more"
-
-
-def column_key(column: str) -> str:
-    """A column's name without regard to case and what parts its words."""
-    return column.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
 def _problem(source: SourceFile, message: str, line: int, column: str, code: str = "unknown_column") -> Problem:

@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from models_store.datasets.columns import (
-    MAX_COLUMNS,
-    PAIR_SPELLINGS,
-    TEXT_SPELLINGS,
-    check_header,
-    column_key,
-    listed_columns,
-)
+from models_store.datasets.columns import MAX_COLUMNS, check_header, listed_columns
 from models_store.datasets.readers.sheet import Sheet
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, InvalidInputError, Problem, ProblemList, quoted
+from models_store.spellings import PAIR_SPELLINGS, TEXT_SPELLINGS, column_key
 from models_store.tasks import Prediction, TaskName
 
 ERROR = "prediction_error"

@@ -100,6 +100,18 @@ def test_a_loss_that_the_data_set_or_the_head_cannot_have_is_refused(
     assert [error["column"] for error in body["errors"]] == [column]
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"model": "Bad Name"}, "small letters"),
+        ({"hyperparameters": {"head_epoch": 1}}, "did you mean head_epochs?"),
+        ({"nonsense": 1}, "there is no such field"),
+    ],
+)
+def test_a_request_that_is_wrong_is_told_in_words(client: TestClient, fields: dict[str, Any], told: str) -> None:
+    assert told in problem_of(start(client, **fields), 422)["detail"]
+
+
 def test_a_job_may_name_an_encoder_on_the_hub_that_the_operator_allows_and_no_other(start_app: AppFactory) -> None:
     client = start_app(hub_encoders={"bge": HubRevision("BAAI/bge-small-en-v1.5", "0" * 40)})
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +168,27 @@ def test_waiting_has_an_end(scripted: Scripted) -> None:
         asked.job("job_1").wait(timeout=0.01)
 
 
+def test_a_deadline_is_kept_while_the_service_is_away_or_silent(scripted: Scripted) -> None:
+    silent = threading.Event()
+
+    def says_nothing(handler: BaseHTTPRequestHandler) -> None:
+        silent.wait(60)
+
+    began = time.monotonic()
+    with client(scripted, thawline.Retries()) as asked:
+        scripted.script = [says(200, JOB), *[says(503, retry_after="2")] * 9]
+        with pytest.raises(thawline.WaitTimeout, match="nothing was heard"):
+            asked.job("job_1").wait(timeout=1)
+        scripted.script = [says(200, JOB), says_nothing]
+        with pytest.raises(thawline.WaitTimeout, match="nothing was heard"):
+            asked.job("job_1").wait(timeout=1)
+        scripted.script = [says(503, retry_after="10")] * 9
+        with pytest.raises(thawline.Unavailable):
+            asked.model("m").predict("x", timeout=1)
+    silent.set()
+    assert time.monotonic() - began < 30  # a patience of 300 seconds else
+
+
 def test_a_download_that_breaks_begins_anew_and_leaves_no_half(scripted: Scripted, tmp_path: Path) -> None:
     scripted.script = [streams(b"half", cut=True), streams(b"half", b" and half")]
     with client(scripted) as asked:
@@ -213,7 +237,7 @@ def test_wrong_rows_are_told_with_their_places(scripted: Scripted) -> None:
 @pytest.mark.parametrize("answer", [says(200, ["no object"]), says(200, {"id": 1}), says(404), streams(b"<html>")])
 def test_another_program_at_that_address(scripted: Scripted, answer: Any) -> None:
     scripted.script = [answer]
-    with client(scripted) as asked, pytest.raises(thawline.Error, match=r"Thawline service|list what there is"):
+    with client(scripted) as asked, pytest.raises(thawline.UnexpectedAnswer, match="Thawline service"):
         asked.job("job_1")
 
 

@@ -47,6 +47,13 @@ def test_a_key_that_is_none_is_not_told(key: str) -> None:
     assert key not in str(refused.value)
 
 
+def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    for kind in (thawline.Client, thawline.AsyncClient):
+        with pytest.raises(thawline.ConfigurationError, match=r"httpx\[socks\]"):
+            kind()
+
+
 def test_misspelt_options_and_frames_are_refused_before_anything_is_sent() -> None:
     model = thawline.Client("http://127.0.0.1:9").model("m")
     with pytest.raises(thawline.ConfigurationError, match="topk"):

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from models_store.datasets.columns import column_key
 from models_store.datasets.readers.sentences import not_tagged
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, Problem, ProblemList, quoted
+from models_store.spellings import column_key
 from models_store.tasks.bio import OUTSIDE, split_tag
 
 DOCUMENT = "-DOCSTART-"

@@ -9,11 +9,12 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-from models_store.datasets.columns import SPLIT, column_key
+from models_store.datasets.columns import SPLIT
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report, excerpt
 from models_store.datasets.source import SourceFile
 from models_store.errors import Problem, UnreadableFileError
+from models_store.spellings import column_key
 
 MAX_ROW_CHARACTERS = 16 * 1024 * 1024
 _FIRST_RECORDS, _FIRST_CHARACTERS = 200, 1024 * 1024

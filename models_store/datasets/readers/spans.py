@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from models_store.datasets.columns import SPLIT, column_key
+from models_store.datasets.columns import SPLIT
 from models_store.datasets.labels import label_problem
 from models_store.datasets.readers import label_studio
 from models_store.datasets.readers.json_rows import is_text, json_records
@@ -27,6 +27,7 @@ from models_store.datasets.readers.sentences import Sentence
 from models_store.datasets.report import Report, excerpt
 from models_store.datasets.source import SourceFile
 from models_store.errors import Problem
+from models_store.spellings import column_key
 from models_store.tasks.words import WordSplitter
 
 TOKENS = ("tokens", "words")

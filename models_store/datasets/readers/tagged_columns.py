@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from models_store.datasets.columns import SPLIT, check_header, column_key, listed_columns
+from models_store.datasets.columns import SPLIT, check_header, listed_columns
 from models_store.datasets.readers.columnar import ColumnarSheet
 from models_store.datasets.readers.sentences import Sentence
 from models_store.datasets.readers.spans import ASIDE, SPANS, TAGS, TEXT, TOKENS, SpanReader
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile
 from models_store.errors import InvalidDatasetError, Problem, ProblemList, quoted
+from models_store.spellings import column_key
 
 
 class TaggedColumns:

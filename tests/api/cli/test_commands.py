@@ -102,6 +102,17 @@ def test_wrong_rows(shell: Shell, tmp_path: Path) -> None:
     assert "--on-error skip" in refused.stderr
     assert (told["type"], told["problems"][0]["line"]) == ("InvalidData", 14)
     assert "bad.csv\t14\ttext\tmissing_text\t" in listed
+    assert "    | ,x\n" in refused.stderr
+    (tmp_path / "body.csv").write_text("body,label\n" + "".join(f"a {n},{n % 2}\n" for n in range(6)))
+    unnamed = shell.run(
+        "train", "body.csv", "--task", "classification", "--name", "m", "--column", "label=label", "--column", "text=x",
+        status=ExitStatus.REFUSED_DATA,
+    )  # fmt: skip
+    assert "'x'" in unnamed.stderr
+    spelled = shell.run("datasets", "validate", "body.csv", "--task", "similarity", status=ExitStatus.REFUSED_DATA)
+    assert "text_pair" in spelled.stdout
+    asked = shell.run("datasets", "upload", "body.csv", "--task", "similarity", status=ExitStatus.REFUSED_DATA)
+    assert "--column OURS=YOURS" in asked.stderr
     assert shell.run("datasets", "upload", *words, "--on-error", "skip").stdout.startswith("ds_")
 
 
@@ -114,6 +125,9 @@ def test_a_job_is_looked_at_and_stopped(shell: Shell, job_id: str) -> None:
     assert shell.json("jobs", "cancel", job_id)["status"] == "cancelled"
     assert "was cancelled" in shell.run("jobs", "watch", job_id, status=ExitStatus.JOB_FAILED).stderr
     assert shell.run("jobs", "pause", job_id, status=ExitStatus.USAGE).stderr.startswith("thawline: ")
+    again = shell.json("jobs", "retry", job_id)
+    assert again["retry_of"] == job_id
+    shell.run("jobs", "cancel", again["id"])
 
 
 def test_ctrl_c_leaves_the_job_running(shell: Shell, job_id: str) -> None:
@@ -154,24 +168,57 @@ def test_predictions(shell: Shell, sample_files: dict[str, SampleFiles], tmp_pat
     told = shell.json("predict", "tiny-classification", "my parcel", "--top-k", 2)
     pair = shell.json("predict", "tiny-similarity", "my kettle", "--pair", "kettle")
     tagged = shell.run("predict", "tiny-tagging", "--to", "csv", stdin="Ada met Bob.\n").stdout
-    rows = sample_files["similarity"].test.read_text().replace("question1,question2", "text,text_pair")
+    rows = sample_files["similarity"].test.read_text()
     piped = shell.run("predict", "tiny-similarity", stdin=rows).stdout.splitlines()
     lines = shell.run("predict", "tiny-several", "--json", stdin="refund now\nparcel\n").stdout.splitlines()
 
     assert (told["version"], len(told["scores"])) == (1, 2)
     assert pair["label"] in ("yes", "no")
     assert tagged.startswith("text,predicted_entities,predicted_tags,prediction_error\nAda met Bob.,")
-    assert piped[0] == "text,text_pair,is_duplicate,predicted_label,predicted_score,prediction_error"
+    assert piped[0] == "question1,question2,is_duplicate,predicted_label,predicted_score,prediction_error"
     assert len(piped) == 31
     assert all("labels" in json.loads(line)["prediction"] for line in lines)
     own = shell.run("predict", "tiny-classification", "--json", stdin="text,label\nmy parcel,mine\n").stdout
     assert json.loads(own)["label"] == "mine"  # what the row has is not overwritten
-    capital = shell.run("predict", "tiny-classification", stdin="Text,Label\nmy parcel,mine\n", status=ExitStatus.USAGE)
-    assert "--column" in capital.stderr
-    named = shell.run("predict", "tiny-classification", "--column", "text=Text", stdin="Text,Label\nmy parcel,mine\n")
-    assert named.stdout.startswith("Text,Label,predicted_label,")
+    unclear = shell.run("predict", "tiny-classification", stdin="Body,Label\nmy parcel,mine\n", status=ExitStatus.USAGE)
+    assert "--column" in unclear.stderr
+    for words, name in ((["--column", "text=Body"], "Body"), ([], "Text")):
+        named = shell.run("predict", "tiny-classification", *words, stdin=f"{name},Label\nmy parcel,mine\n")
+        assert named.stdout.startswith(f"{name},Label,predicted_label,")
     shell.run("predict", "nobody", "text", status=ExitStatus.NOT_FOUND)
-    shell.run("predict", "tiny-classification", "--file", tmp_path / "none", status=ExitStatus.USAGE)
+
+
+def test_a_pipe_goes_on_behind_a_row_without_an_answer(shell: Shell) -> None:
+    words = ["predict", "tiny-classification"]
+    csv = shell.run(*words, stdin="text,n\n,1\nmy parcel,2\n,3,4\n", status=ExitStatus.REFUSED_DATA)
+    lines = csv.stdout.splitlines()
+    assert lines[:2] == ["text,n,predicted_label,predicted_score,prediction_error", ",1,,,the text is empty"]
+    assert lines[2].startswith("my parcel,2,")
+    assert lines[3].endswith("line 4 has more fields than the header")
+    assert "2 of 3 rows have no answer" in csv.stderr
+
+    given = '{"text": "my parcel"}\n{"body": "b"}\n{"text": 3}\nnonsense\n'
+    told = shell.run(*words, stdin=given, status=ExitStatus.REFUSED_DATA)
+    answers = [json.loads(line) for line in told.stdout.splitlines()]
+    assert ["prediction_error" in answer for answer in answers] == [False, True, True]
+    assert "line 4 is no JSON" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["hello", "--to", "csv"], "--to"),
+        (["hello", "--from", "csv"], "--from"),
+        (["--pair", "x"], "--pair"),
+        (["--from", "lines", "--column", "text=x"], "--column"),
+        (["--out", "x"], "--out"),
+    ],
+)
+def test_options_are_never_passed_over(shell: Shell, words: list[str], told: str) -> None:
+    refused = shell.run("predict", "tiny-classification", *words, stdin="a\n", status=ExitStatus.USAGE)
+    assert told in refused.stderr
+    as_json = shell.run("predict", "tiny-classification", *words, "--json", stdin="a\n", status=ExitStatus.USAGE)
+    assert told in json.loads(as_json.stdout)["error"]["message"]
 
 
 def test_a_whole_file(shell: Shell, sample_files: dict[str, SampleFiles], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from models_store.specs import Promotion, Strategy
 from models_store.tasks import TaskName
 from tests.api.test_imports import fresh
 
-HEAVY = ("fastapi", "sqlalchemy", "pydantic", "numpy", "pyarrow", "httpx", "thawline", "models_store", "celery")
+HEAVY = ("fastapi", "sqlalchemy", "pydantic", "numpy", "pyarrow", "httpx", "thawline", "celery")
 
 
 def commands(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

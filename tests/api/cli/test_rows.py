@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
 
-from api.cli.rows import Answers, Form, Writer, inputs_of, read
+from api.cli.rows import (
+    Answers,
+    Form,
+    Row,
+    UnreadableRowsError,
+    UnusableRowError,
+    Writer,
+    decoded,
+    gathered,
+    input_of,
+    read,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,22 +43,66 @@ def test_the_form_is_seen(text: str, form: Form, rows: list[dict[str, Any]]) -> 
 
 def test_a_form_that_is_named() -> None:
     _, rows = read(["body,n\n", "a,1\n"], Form.CSV)
-    assert inputs_of(list(rows), {"text": "body"}) == ["a"]
+    assert [input_of(row, {"text": "body"}) for row in rows] == ["a"]
     _, texts = read(['"a"\n'], Form.JSONL)
     assert list(texts) == [{"text": "a"}]
 
 
-def test_a_line_that_is_not_json() -> None:
-    with pytest.raises(typer.BadParameter, match="line 2"):
-        list(read(["{}\n", "{\n"], None)[1])
+@pytest.mark.parametrize(("lines", "told"), [(["{}\n", "{\n"], "line 2 is no JSON"), (["text\n", '"a\n'], "no CSV")])
+def test_rows_that_cannot_be_read(lines: list[str], told: str) -> None:
+    with pytest.raises(UnreadableRowsError, match=told):
+        list(read(lines, None)[1])
+
+
+def test_bytes_of_another_encoding() -> None:
+    assert list(decoded(io.BytesIO("Grüße\n".encode("cp1252")), "cp1252")) == ["Grüße\n"]
+    with pytest.raises(UnreadableRowsError, match="--encoding"):
+        list(decoded(io.BytesIO(b"a\n\xff\n"), "utf-8"))
+    with pytest.raises(typer.BadParameter, match="no encoding"):
+        list(decoded(io.BytesIO(b"a\n"), "nothing"))
 
 
 def test_what_is_asked() -> None:
     rows: list[dict[str, Any]] = [{"text": "a"}, {"text": "a", "text_pair": "b"}, {"tokens": ["a"], "tags": ["O"]}]
 
-    assert inputs_of(rows, {}) == ["a", {"text": "a", "text_pair": "b"}, ["a"]]
-    with pytest.raises(typer.BadParameter, match="--column text="):
-        inputs_of([{"body": "a"}], {})
+    assert [input_of(row, {}) for row in rows] == ["a", {"text": "a", "text_pair": "b"}, ["a"]]
+    assert input_of({"Sentence 1": "a", "Sentence 2": "b"}, {}) == {"text": "a", "text_pair": "b"}
+    with pytest.raises(UnusableRowError, match="only body"):
+        input_of({"body": "a"}, {})
+
+
+def test_rows_do_not_wait_for_others() -> None:
+    second = threading.Event()
+
+    def rows() -> Iterator[Row]:
+        yield {"text": "first"}
+        assert second.wait(60)
+        yield from ({"text": str(n)} for n in range(5))
+        raise UnreadableRowsError("line 7")
+
+    lists = gathered(rows(), 2)
+    assert next(lists) == [{"text": "first"}]
+    second.set()
+    rest = [len(next(lists))]
+    while sum(rest) < 5:
+        rest.append(len(next(lists)))
+    assert max(rest) <= 2
+    with pytest.raises(UnreadableRowsError):
+        next(lists)
+
+
+def test_rows_without_an_answer_wait_for_the_columns_of_one() -> None:
+    stream = io.StringIO()
+    writer = Writer(stream, Answers.CSV)
+    writer.write({"text": "", "prediction_error": "empty"}, answered=False)
+    writer.write({"text": "a", "predicted_tags": "x"})
+    writer.close()
+    assert stream.getvalue() == "text,predicted_tags,prediction_error\n,,empty\na,x,\n"
+
+    none = Writer(bare := io.StringIO(), Answers.CSV)
+    none.write({"text": "", "prediction_error": "empty"}, answered=False)
+    none.close()
+    assert bare.getvalue() == "text,prediction_error\n,empty\n"
 
 
 def test_csv_has_a_place_for_what_has_no_answer() -> None:
