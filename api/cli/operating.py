@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def _told_plainly() -> Iterator[None]:
     """Turn what keeps a process from starting into one line for the operator, and exit status 2."""
-    from pydantic import ValidationError
-    from sqlalchemy.exc import SQLAlchemyError
-
     from models_store.errors import ConfigurationError
 
+    try:
+        from pydantic import ValidationError
+        from sqlalchemy.exc import SQLAlchemyError
+    except ModuleNotFoundError:
+        typer.echo("thawline: this runs the service, and only the client is installed", err=True)
+        typer.echo("Next: install it with its extras, such as thawline[cpu,worker,embedded]", err=True)
+        raise typer.Exit(2) from None
     try:
         yield
     except ConfigurationError as error:
@@ -59,9 +63,9 @@ def _settings(*, listens: bool = False, works: bool = False) -> Settings:
 
 def serve() -> None:
     """Run API, worker and, unless THAWLINE_BROKER_URL is set, a broker, until SIGINT or SIGTERM."""
-    from api.cli.serve import Supervisor
-
     with _told_plainly():
+        from api.cli.serve import Supervisor
+
         supervisor = Supervisor(_settings(listens=True, works=True))
         supervisor.prepare()
     raise typer.Exit(supervisor.run())
@@ -92,8 +96,8 @@ def worker(
 
 def migrate() -> None:
     """Bring the database's schema to the newest version."""
-    from migrations import upgrade
-
     with _told_plainly():
+        from migrations import upgrade
+
         upgrade(_settings().resolved_database_url)
     typer.echo("the database is up to date")
