@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import time
@@ -13,8 +14,11 @@ from thawline.errors import ConfigurationError, Error, Unavailable
 from thawline.plans import Open, Plan, Send, Sleep
 from thawline.requests import Answer, Request, error_of, may_be_asked_again, retry_after
 
+log = logging.getLogger("thawline")
+_TOLD_AFTER = 2  # tries in vain of those who wait
+_LEAST_SECONDS = 0.1  # that a request is given, however near its deadline
+_PATIENT_SECONDS = 5.0  # the longest pause of those who wait anyway: a service that is back is noticed soon
 # The connection was never made, so that nobody can have understood the request.
-_LEAST_SECONDS = 0.1
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -69,10 +73,11 @@ class Engine:
         began, tries = time.monotonic(), 0
         while True:
             pause = self.retries.pause(tries)
+            pause = min(pause, _PATIENT_SECONDS) if patient else pause
             failure: Error
             try:
                 answer: Answer = yield _until(deadline, step)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 failure = self._unreachable(error, step.request)
                 again = isinstance(error, _NEVER_SENT) or (
                     step.request.may_repeat and (patient or not _is_silence(error))
@@ -89,9 +94,11 @@ class Engine:
             if not again or enough or late or pause > self.retries.longest_seconds:
                 raise failure
             tries += 1
+            if patient and tries == _TOLD_AFTER:
+                log.warning("%s; it is tried again", failure.detail)
             yield Sleep(pause)
 
-    def _unreachable(self, error: httpx.TransportError, request: Request) -> Error:
+    def _unreachable(self, error: httpx.RequestError, request: Request) -> Error:
         if isinstance(error, httpx.UnsupportedProtocol):
             return ConfigurationError(f"{self.url!r} is no URL of a service", "one looks like http://127.0.0.1:8000")
         if _is_silence(error):
@@ -112,6 +119,6 @@ def _until(deadline: float, step: Send | Open) -> Send | Open:
     return replace(step, request=replace(step.request, timeout=left if given is None else min(left, given)))
 
 
-def _is_silence(error: httpx.TransportError) -> bool:
+def _is_silence(error: httpx.RequestError) -> bool:
     """Whether nothing came in time: asking again would wait for as long again."""
     return isinstance(error, httpx.ReadTimeout)

@@ -35,7 +35,7 @@ class _Calls(DatasetCalls, JobCalls[JobT], ModelCalls[ModelT], FileCalls[FileT])
         """Whether the service can do its work now. False, too, where nobody answers."""
         try:
             answer = yield Send(Request(method="GET", path="/readyz"))
-        except httpx.TransportError:
+        except httpx.RequestError:
             return False
         ready: bool = answer.status == 200
         return ready

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thawline.records import Event
 
 _STEPS = 1000  # of a bar
+_NARROW = 100  # columns
 
 
 class Display(Protocol):
@@ -84,12 +85,14 @@ class _Bars:
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.table import Column
 
+        narrow = console.width < _NARROW
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(max_width=20, no_wrap=True)),
+            BarColumn(bar_width=10 if narrow else 24),
+            TaskProgressColumn(table_column=Column(no_wrap=True, min_width=4)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
         )
         self._progress = Progress(*columns, console=console)
         self._progress.start()
@@ -139,7 +142,7 @@ def _console() -> Console | None:
     console = Console(stderr=True)
     if console.is_jupyter:
         return console if importlib.util.find_spec("ipywidgets") else None
-    return console if console.is_terminal else None
+    return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
 def _write(line: str) -> None:

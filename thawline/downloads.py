@@ -35,7 +35,7 @@ def download(engine: Engine, request: Request, path: str | os.PathLike[str]) -> 
                     while (chunk := (yield Read())) is not None:
                         file.write(chunk)
                 break
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if tries >= engine.retries.most:
                     raise Unavailable(f"the download from {engine.url} broke off: {error}") from error
                 tries += 1

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from thawline.asking import Engine, Retries
+from thawline.errors import ConfigurationError
 from thawline.listings import AsyncListing, Listing
 from thawline.plans import Emit, Open, Plan, Read, Send, Sleep, Step, Stream
 from thawline.requests import Answer, Request
@@ -69,7 +70,7 @@ class SyncEngine(Engine):
                     continue
                 try:
                     run.result = steps.perform(step)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     run.failure = error
 
 
@@ -104,7 +105,7 @@ class AsyncEngine(Engine):
                     continue
                 try:
                     run.result = await steps.perform(step)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     run.failure = error
 
 
@@ -188,13 +189,16 @@ def _built(http: httpx.Client | httpx.AsyncClient, request: Request, files: Exit
     if request.timeout is not None:
         seconds = request.timeout
         timeout = httpx.Timeout(seconds, connect=seconds if usual.connect is None else min(seconds, usual.connect))
-    return http.build_request(
-        request.method,
-        request.path,
-        params={name: value for name, value in request.params.items() if value is not None},
-        json=request.body,
-        data=dict(request.form) or None,
-        files=opened or None,
-        headers=dict(request.headers),
-        timeout=timeout,
-    )
+    try:
+        return http.build_request(
+            request.method,
+            request.path,
+            params={name: value for name, value in request.params.items() if value is not None},
+            json=request.body,
+            data=dict(request.form) or None,
+            files=opened or None,
+            headers=dict(request.headers),
+            timeout=timeout,
+        )
+    except (ValueError, TypeError, RecursionError) as error:  # half a character, NaN, an object of one's own
+        raise ConfigurationError(f"this cannot be sent: {error}") from error

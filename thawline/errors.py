@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thawline.files import AsyncFilePrediction, FilePrediction
+    from thawline.jobs import AsyncJob, Job
     from thawline.records import Problem
 
 _SHOWN = 5  # problems that stand in an exception's text
@@ -39,6 +41,10 @@ class Error(Exception):
         super().__init__(f"{detail}; {hint}" if hint else detail)
         self.detail = detail
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy, which would else call the constructor with the text alone: process pools need it."""
+        return _restored, (type(self), self.args, dict(self.__dict__))
 
 
 class ConfigurationError(Error):
@@ -126,7 +132,7 @@ class InvalidData(InvalidRequest):
 class JobFailed(Error):
     """The training ended without a model. Attribute `job` is what became of it."""
 
-    def __init__(self, detail: str, hint: str | None = None, *, job: Any) -> None:
+    def __init__(self, detail: str, hint: str | None = None, *, job: Job | AsyncJob) -> None:
         super().__init__(detail, hint)
         self.job = job
 
@@ -138,9 +144,17 @@ class JobCancelled(JobFailed):
 class PredictionFailed(Error):
     """A file was not answered to its end. Attribute `prediction` is what became of it."""
 
-    def __init__(self, detail: str, hint: str | None = None, *, prediction: Any) -> None:
+    def __init__(
+        self, detail: str, hint: str | None = None, *, prediction: FilePrediction | AsyncFilePrediction
+    ) -> None:
         super().__init__(detail, hint)
         self.prediction = prediction
+
+
+def _restored(kind: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -> Error:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def listed(problems: Sequence[Problem]) -> list[str]:

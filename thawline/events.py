@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 import httpx
 
 from thawline.asking import Engine
-from thawline.errors import Unavailable
-from thawline.parsing import parse
+from thawline.errors import Unavailable, UnexpectedAnswer
+from thawline.parsing import loaded, parse
 from thawline.plans import Emit, Read, Sleep, Stream
 from thawline.records import Event
 from thawline.requests import Request
@@ -56,18 +55,21 @@ def follow(engine: Engine, path: str, after: int) -> Stream[Event]:
     while True:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         request = Request(method="GET", path=path, headers=headers, timeout=_SILENCE_SECONDS)
-        if (yield from engine.open(request, patient=True)).status == 204:  # all was told, and the job is over
+        answer = yield from engine.open(request, patient=True)
+        if answer.status == 204:  # all was told, and the job is over
             return
+        if "event-stream" not in answer.headers.get("content-type", ""):
+            raise UnexpectedAnswer("the answer is no stream of events", "is this the URL of a Thawline service?")
         stream, known, heard = EventStream(), after, False
-        broken: httpx.TransportError | None = None
+        broken: httpx.RequestError | None = None
         try:
             while (chunk := (yield Read())) is not None:
                 heard = True
                 for data in stream.feed(chunk):
-                    event = parse(Event, json.loads(data))
+                    event = parse(Event, loaded(data))
                     after = event.id
                     yield Emit(event)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             broken = error
         silent = 0 if heard else silent + 1
         if silent > engine.retries.most:

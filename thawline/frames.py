@@ -15,11 +15,13 @@ def to_pandas(records: Iterable[Any]) -> pandas.DataFrame:
     """A frame with a row for each record; what is nested becomes columns such as ``progress.fraction``.
 
     Args:
-        records: Whatever the client hands out (jobs, versions, events, problems…), or plain dictionaries.
+        records: Whatever the client hands out (jobs, versions, events, problems…), or plain dictionaries; or one.
 
     Raises:
         ConfigurationError: pandas is not installed.
     """
+    if isinstance(records, Mapping) or hasattr(records, "raw"):
+        records = [records]
     return pandas_module().json_normalize([_row(record) for record in records])
 
 

@@ -13,7 +13,7 @@ from thawline.errors import JobCancelled, JobFailed
 from thawline.events import follow
 from thawline.ongoing import Ongoing
 from thawline.pages import pages
-from thawline.parsing import parse
+from thawline.parsing import member, parse
 from thawline.plans import Plan, Stream, listing, operation
 from thawline.records import Event, Failure, Metrics, ModelOfJob, Progress, Record
 from thawline.requests import Request, segment
@@ -141,9 +141,9 @@ class _Watcher:
             params = {"after": self.known, "limit": 100}
             request = Request(method="GET", path=f"{self.job._path}/events", params=params)
             page = (yield from self.job._engine.ask(request, patient=True, deadline=deadline)).json()
-            news += [parse(Event, item) for item in page["data"]]
+            news += [parse(Event, item) for item in member(page, "data")]
             self.known = news[-1].id if news else self.known
-            if not page["has_more"]:
+            if not member(page, "has_more"):
                 return news
 
 
@@ -161,7 +161,7 @@ class AsyncJob(JobRecord["AsyncJob"], Async):
     _engine: AsyncEngine = field(repr=False, compare=False)
 
 
-def checked(job: JobT) -> JobT:
+def checked(job: Any) -> Any:
     """The job, if it has succeeded.
 
     Raises:

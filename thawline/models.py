@@ -12,9 +12,9 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 from thawline.asking import Engine
 from thawline.downloads import download
 from thawline.engines import Async, AsyncEngine, Sync, SyncEngine
-from thawline.errors import ConfigurationError
+from thawline.errors import ConfigurationError, UnexpectedAnswer
 from thawline.pages import pages
-from thawline.parsing import parse
+from thawline.parsing import member, parse
 from thawline.plans import Plan, Stream, listing, operation
 from thawline.predicting import One, Prediction, Predictions, is_one, item_of
 from thawline.records import Alias, ModelInfo, Version
@@ -178,12 +178,15 @@ class ModelBase:
         )
         deadline = math.inf if seconds is None else time.monotonic() + seconds + _GRACE_SECONDS
         body = (yield from self._engine.ask(request, deadline=deadline)).json()
-        answers = [parse(Prediction, answer) for answer in body["predictions"]]
+        answers = [parse(Prediction, answer) for answer in member(body, "predictions")]
+        if len(answers) != len(items):
+            raise UnexpectedAnswer(f"{len(answers)} answers came to {len(items)} inputs")
         if given["threshold"] is not None:
             answers = [answer.above(given["threshold"]) for answer in answers]
         if is_one(inputs):
             return answers[0]
-        return Predictions(body["model"], body["version"], body["task"], tuple(items), tuple(answers))
+        model, version, task = (member(body, name) for name in ("model", "version", "task"))
+        return Predictions(model, version, task, tuple(items), tuple(answers))
 
     def _request(
         self, method: str, path: str = "", body: Any = None, params: Mapping[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from thawline.parsing import parse
 from thawline.plans import Plan, operation
@@ -21,6 +21,14 @@ class Ongoing(Generic[T]):
 
     status: str
     _engine: Any
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: what is known of it, without the client, whose connections belong to this process."""
+        return {**self.__dict__, "_engine": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """It never changes."""
+        return self
 
     @property
     def has_ended(self) -> bool:

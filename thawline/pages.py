@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from thawline.asking import Engine
+from thawline.parsing import member
 from thawline.plans import Emit, Stream
 from thawline.requests import Request
 
@@ -36,9 +37,10 @@ def pages(
     while True:
         request = Request(method="GET", path=path, params={**params, "limit": _PAGE, "after": after})
         page = (yield from engine.ask(request)).json()
-        for item in page["data"]:
+        items = member(page, "data")
+        for item in items:
             yield Emit(made(item))
-        if not page["has_more"] or not page["data"]:
+        if not member(page, "has_more") or not items:
             return
-        seen += len(page["data"])
-        after = seen if key is None else page["data"][-1][key]
+        seen += len(items)
+        after = seen if key is None else member(items[-1], key)

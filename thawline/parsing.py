@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,6 +14,29 @@ from thawline.errors import UnexpectedAnswer
 
 T = TypeVar("T")
 _WHOSE = "is this the URL of a Thawline service?"
+
+
+def loaded(content: str | bytes) -> Any:
+    """The value of a JSON document.
+
+    Raises:
+        UnexpectedAnswer: It is none.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedAnswer("the answer is not JSON", _WHOSE) from error
+
+
+def member(body: Any, name: str) -> Any:
+    """A member of a JSON object.
+
+    Raises:
+        UnexpectedAnswer: It is no object, or has no such member.
+    """
+    if not isinstance(body, Mapping) or name not in body:
+        raise UnexpectedAnswer(f"the answer has no {name!r}", _WHOSE)
+    return body[name]
 
 
 def parse(record: type[T], body: Any, **given: Any) -> T:
@@ -63,5 +87,8 @@ def _converted(hint: Any, value: Any) -> Any:
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: _converted(arguments[1], item) for key, item in value.items()}
     if hint is datetime:
-        return datetime.fromisoformat(value)
+        try:
+            return datetime.fromisoformat(value)
+        except (TypeError, ValueError) as error:
+            raise UnexpectedAnswer(f"{value!r} is no time", _WHOSE) from error
     return parse(hint, value) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else value

@@ -60,18 +60,24 @@ class PhaseBars:
 
     def _bars(self, job: Any) -> Iterator[Bar]:
         yield Bar(job.model.name, job.progress.fraction, " · ".join(_state(job)))
-        for phase in _PHASES_OF_STRATEGY.get(job.spec.get("strategy", ""), ("head", "full")):
+        for phase in _phases(job):
             yield self._phase(job, phase)
 
     def _phase(self, job: Any, phase: str) -> Bar:
         curve, progress = self._curves.get(phase), job.progress
         if job.status == "succeeded" or _is_behind(job.phase, phase):
             return Bar(_LABELS[phase], 1.0, str(curve or ""))
-        if job.phase != phase or curve is None or not progress.epochs:
+        is_told = curve is not None or phase == _phases(job)[0]  # else the epochs are still those of the one before
+        if job.phase != phase or not is_told or not progress.epochs or progress.epoch is None:
             return Bar(_LABELS[phase], 0.0, str(curve or ""))
         within = progress.step / progress.steps if progress.step and progress.steps else 0.0
         done = (max(progress.epoch - 1, 0) + within) / progress.epochs
-        return Bar(_LABELS[phase], min(done, 1.0), f"epoch {progress.epoch} of at most {progress.epochs} · {curve}")
+        note = " · ".join(filter(None, (str(curve or ""), f"epoch {progress.epoch} of at most {progress.epochs}")))
+        return Bar(_LABELS[phase], min(done, 1.0), note)
+
+
+def _phases(job: Any) -> tuple[str, ...]:
+    return _PHASES_OF_STRATEGY.get(job.spec.get("strategy", ""), ("head", "full"))
 
 
 def sparkline(values: Sequence[float]) -> str:

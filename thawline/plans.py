@@ -2,15 +2,15 @@
 
 A plan is a generator. It yields steps (send this, sleep so long), is sent what came of each, and returns the answer.
 It does no input or output itself, so that the same plan runs with and without ``await``. `operation` and `listing`
-turn a plan into a method that is a plain function where its object belongs to a `Client`, and a coroutine function
-where it belongs to an `AsyncClient`.
+turn a plan into a method that is a plain function where its object belongs to a `Client`, and one that returns a
+coroutine where it belongs to an `AsyncClient`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -73,7 +73,7 @@ class operation(Generic[P, T]):  # noqa: N801 (a decorator, like property)
     @overload
     def __get__(self, owner: Sync, kind: object = None) -> Callable[P, T]: ...
     @overload
-    def __get__(self, owner: Async, kind: object = None) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, owner: Async, kind: object = None) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, owner: Any, kind: object = None) -> Any:
         """The method of an object; of a class, the plan, for the sake of `help`."""
         if owner is None:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from thawline.errors import (
+    ConfigurationError,
     Conflict,
     Error,
     InvalidData,
@@ -21,7 +22,7 @@ from thawline.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from thawline.parsing import parse
+from thawline.parsing import loaded, parse
 from thawline.records import Problem
 from thawline.uploads import Upload
 
@@ -89,14 +90,17 @@ class Answer:
         Raises:
             UnexpectedAnswer: It is not JSON.
         """
-        try:
-            return json.loads(self.content)
-        except ValueError as error:
-            raise UnexpectedAnswer("the answer is not JSON", "is this the URL of a Thawline service?") from error
+        return loaded(self.content)
 
 
 def segment(name: str) -> str:
-    """A name as a part of a path."""
+    """A name as a part of a path.
+
+    Raises:
+        ConfigurationError: It would be another path.
+    """
+    if name in ("", ".", "..") or "/" in name:
+        raise ConfigurationError(f"{name!r} is no name, and no id")
     return quote(name, safe="@")
 
 
@@ -118,18 +122,24 @@ def error_of(answer: Answer, request: Request) -> Error:
     if answer.status in _KINDS:
         return _KINDS[answer.status](message, _NEXT_STEPS.get(answer.status), **details)
     if answer.status in (400, 413, 415, 422):
-        kind = InvalidData if request.sends_data else InvalidRequest
         problems = [parse(Problem, item) for item in body.get("errors") or ()]
+        is_of_data = request.sends_data and (not problems or any(map(_is_of_data, problems)))
+        kind = InvalidData if is_of_data else InvalidRequest
         is_unnamed = request.wrong_rows and any(problem.code == "missing_column" for problem in problems)
-        is_of_rows = any(problem.line for problem in problems)
+        is_of_rows = code == "invalid_dataset" and any(problem.line for problem in problems)
         hint = NAME_COLUMNS if is_unnamed else request.wrong_rows if is_of_rows else None
         return kind(message, problems, hint, problem_count=body.get("error_count"), **details)
-    if answer.status >= 500:
+    if answer.status >= 500 and body:
         return Refused(message, f"the service's log says more of request {details['request_id']}", **details)
     if not body:
         told = f"{request.method} {request.path} was answered {answer.status}"
         return UnexpectedAnswer(told, "is this the URL of a Thawline service?")
     return Refused(message, **details)
+
+
+def _is_of_data(problem: Problem) -> bool:
+    """Whether it is said of what was sent, and not of how."""
+    return bool(problem.file or problem.line or (problem.column or "inputs").startswith(("inputs", "file")))
 
 
 def may_be_asked_again(answer: Answer, request: Request) -> bool:

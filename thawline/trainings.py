@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from thawline.asking import Engine
 from thawline.datasets import UploadOptions, upload_request, uploaded
@@ -16,6 +17,8 @@ from thawline.plans import Plan, Stream, listing, operation
 from thawline.records import Dataset
 from thawline.requests import Request, segment
 from thawline.uploads import Rows
+
+_ID = re.compile(r"ds_[0-9a-z]+")
 
 
 class JobCalls(Generic[JobT]):
@@ -56,7 +59,7 @@ class JobCalls(Generic[JobT]):
                 raise ConfigurationError(
                     "say which task the rows are for: task='classification', 'tagging' or 'similarity'"
                 )
-            request = upload_request("/datasets", data, task, uploading)
+            request = upload_request("/datasets", cast("Rows", data), task, uploading)
             dataset_id = (yield from uploaded(self._engine, request)).id
         elif uploading:
             raise ConfigurationError(
@@ -89,4 +92,4 @@ def _dataset_id(data: Rows | Dataset) -> str | None:
     """The id of a data set that is there; None for rows."""
     if isinstance(data, Dataset):
         return data.id
-    return data if isinstance(data, str) and data.startswith("ds_") and not Path(data).exists() else None
+    return data if isinstance(data, str) and _ID.fullmatch(data) and not Path(data).exists() else None

@@ -5,16 +5,30 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
+from uuid import UUID
 
 from thawline.errors import ConfigurationError
 
-# What can be uploaded; a pandas frame, too, which has no type here because pandas need not be installed.
-Rows = str | os.PathLike[str] | IO[bytes] | Sequence[Mapping[str, Any]] | Any
+
+class Frame(Protocol):
+    """A pandas frame, which has no type here because pandas need not be installed."""
+
+    columns: Any
+
+    def to_json(self, *args: Any, **kwargs: Any) -> Any:
+        """The rows as JSON."""
+
+
+# What can be uploaded.
+Rows = str | os.PathLike[str] | IO[bytes] | Sequence[Mapping[str, Any]] | Frame
 
 
 @dataclass(frozen=True)
@@ -57,8 +71,10 @@ def upload_of(data: Any, name: str) -> Upload:
     """
     if isinstance(data, str | os.PathLike):
         path = Path(data)
-        path.stat()  # now, and not when half of the request is on its way
-        return Upload(path.name, path)
+        kind = path.stat().st_mode  # now, and not when half of the request is on its way
+        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+            return Upload(path.name, path)
+        return Upload(path.name, path.read_bytes())  # a pipe can be read only once, and tells no size
     if hasattr(data, "to_json") and hasattr(data, "columns"):
         text = data.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")
         return Upload(f"{name}.jsonl", text.encode())
@@ -81,5 +97,15 @@ def _of_open_file(file: Any, name: str) -> Upload:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: numbers and arrays of numpy as Python's own, all else as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    """What JSON has no word for: numpy's numbers and arrays as Python's own, sets as lists, dates and the like as text.
+
+    Raises:
+        ConfigurationError: Nobody can tell what is meant.
+    """
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, date | time | timedelta | Decimal | UUID | os.PathLike):
+        return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    raise ConfigurationError(f"a row holds a {type(value).__name__}", "rows hold texts, numbers and lists of them")

@@ -87,7 +87,8 @@ def validate(
         if problems:
             session.out.table(header, problems)
     if not found.valid:
-        session.out.note(f"{found.error_count} problem(s): correct them, or upload with --on-error skip")
+        skipping = "" if on_error is OnError.SKIP else ", or upload with --on-error skip"
+        session.out.note(f"{found.error_count} problem(s): correct them{skipping}")
         raise typer.Exit(ExitStatus.REFUSED_DATA)
     session.out.note("the data can be uploaded")
 

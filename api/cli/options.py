@@ -25,7 +25,7 @@ class OnError(StrEnum):
     SKIP = "skip"
 
 
-_HELD: Any = {"exists": True, "dir_okay": False}
+_HELD: Any = {"exists": True, "dir_okay": False}  # /dev/stdin is a file, too
 TaskOption = Annotated[Task, typer.Option("--task", help="What the model is to do")]
 DataFile = Annotated[
     Path, typer.Argument(**_HELD, help="Rows to learn from: CSV, JSON, Parquet, Excel, CoNLL, packed or not")

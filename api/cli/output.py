@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.is_terminal = sys.stdout.isatty()
+        self.is_terminal = sys.stdout is not None and sys.stdout.isatty()
 
     def record(self, raw: Any, pairs: Sequence[tuple[str, Any]], *, title: str = "") -> None:
         """One thing: as JSON all that is known of it, else these names and values."""
@@ -67,7 +68,8 @@ class Output:
         hint = hint or getattr(error, "hint", None)
         if self.as_json:
             told = [dict(problem.raw) for problem in problems]
-            self.json({"error": {"type": type(error).__name__, "message": detail, "hint": hint, "problems": told}})
+            with contextlib.suppress(OSError):  # where it is what cannot be written to
+                self.json({"error": {"type": type(error).__name__, "message": detail, "hint": hint, "problems": told}})
         self.note(f"thawline: {detail}")
         for problem in problems:
             if problem.file or problem.line:

@@ -16,6 +16,7 @@ import typer
 from api.cli.options import Columns, Encoding, pairs
 from api.cli.rows import (
     ERROR,
+    TOO_WIDE,
     Answers,
     Form,
     Row,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     import thawline
 
 _BATCH = 32  # rows of a pipe that are asked at once: few, so that answers flow
-_TOO_LARGE = 413
+_FILE_FORMATS = ("csv", "jsonl", "parquet")  # that a file of answers may have
+_ANSWERS_TO = {Form.CSV: "csv", Form.LINES: "csv", Form.JSONL: "jsonl"}
 _OF_AN_INPUT = re.compile(r"inputs\.(\d+)")  # the place of a problem
 
 
@@ -68,18 +70,24 @@ def predict(
     Example: thawline predict support-intent "Where is my parcel?"
     """
     columns = pairs(column or (), "--column")
+    if session.out.as_json and output_form is Answers.CSV and text is None and file is None:
+        raise typer.BadParameter("--json writes JSON; leave out --to")
     options: Any = {"top_k": top_k, "threshold": threshold, "precision": precision}
     given = {
         "TEXT": text, "--pair": pair, "--out": out, "--column": column, "--from": input_form, "--to": output_form,
         "--top-k": top_k > 1 or None, "--threshold": threshold, "--precision": precision, "--encoding": encoding,
     }  # fmt: skip
     if file is not None:
+        if out is not None and not out.absolute().parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {out.absolute().parent}; make it first", param_hint="--out")
         _refuse(given, "a file is answered whole", "TEXT", "--pair", "--from", "--top-k", "--threshold", "--precision")
-        _answer_file(session, name, file, out, columns, output_form, encoding)
+        suffix = out.suffix.removeprefix(".") if out is not None else ""
+        form = output_form or (suffix if suffix in _FILE_FORMATS else None)
+        _answer_file(session, name, file, out, columns, form, encoding)
     elif text is not None:
         _refuse(given, "one text is answered", "--out", "--column", "--from", "--to", "--encoding")
         _answer_text(session, session.client.model(name), (text, pair) if pair is not None else text, options)
-    elif sys.stdin.isatty():
+    elif sys.stdin is None or sys.stdin.isatty():
         raise typer.BadParameter("give a text, or --file, or pipe rows into it", param_hint="TEXT")
     else:
         _refuse(given, "answers to a pipe go to the standard output", "--out")
@@ -88,9 +96,10 @@ def predict(
             _refuse(given, "lines have no columns", "--column")
         try:
             form, rows = read(decoded(_standard_input(), encoding or "utf-8"), input_form, columns)
-            if session.out.as_json:
-                output_form = Answers.JSONL
-            writer = Writer(sys.stdout, output_form or (Answers.JSONL if form is Form.JSONL else Answers.CSV))
+            if form is Form.LINES and input_form is None:
+                session.out.note("each line is asked as a text; say --from csv where the first one is a header")
+            as_json = session.out.as_json or (output_form or Answers(_ANSWERS_TO[form])) is Answers.JSONL
+            writer = Writer(sys.stdout, Answers.JSONL if as_json else Answers.CSV)
             _answer_pipe(session, session.client.model(name), rows, writer, columns, options)
         except UnreadableRowsError as error:
             session.out.error(error, "mend it, and send the rows from there on again")
@@ -136,12 +145,17 @@ def _answer_pipe(
             answers = _answers(model, asked, options)
             for row, answer in zip(some, answers, strict=True):
                 number, wrong = number + 1, wrong + (answer.error is not None)
-                # As JSON beside the row, which may have columns of its own: none of them is overwritten.
                 said = {"prediction": answer.raw} if session.out.as_json and not answer.error else answer.columns()
+                if taken := said.keys() & row.keys():
+                    message = f"the rows have a column {', '.join(sorted(taken))}, which is to be added; rename it"
+                    raise UnreadableRowsError(message)
+                row.pop(TOO_WIDE, None)
                 writer.write({**row, **said}, answered=answer.error is None)
             sys.stdout.flush()
     finally:
         writer.close()
+    if not number:
+        session.out.note("no row came, and there is nothing to answer")
     if wrong:
         session.out.note(f"{wrong} of {number} rows have no answer; their {ERROR} says why")
         raise typer.Exit(ExitStatus.REFUSED_DATA)
@@ -149,12 +163,10 @@ def _answer_pipe(
 
 def _asked(row: Row, columns: dict[str, str], *, first: bool) -> Any:
     """What is asked for a row; an `UnusableRowError` where nothing can be."""
-    if row.get(ERROR) is not None:
-        return UnusableRowError(row[ERROR])
     try:
         return input_of(row, columns)
     except UnusableRowError as error:
-        if first:  # then it is so with all of them
+        if first and TOO_WIDE not in row:  # then it is so with all of them
             raise typer.BadParameter(f"{error}; name the column with --column text=…") from error
         return error
 
@@ -169,13 +181,11 @@ def _answers(model: thawline.Model, asked: list[Any], options: Any) -> list[thaw
         try:
             answered = model.predict([asked[place] for place in places], **options)
         except thawline.InvalidData as error:
-            if error.status == _TOO_LARGE and len(asked) > 1:  # each by itself may be none too large
-                middle = len(asked) // 2
-                return [*_answers(model, asked[:middle], options), *_answers(model, asked[middle:], options)]
             found = {places[place]: message for place, message in _wrong_inputs(error)}
-            if not found:
-                raise
-            wrong |= found
+            if not found and len(places) > 1:  # together they may be too much, or one of them is
+                middle = places[len(places) // 2]
+                return [*_answers(model, asked[:middle], options), *_answers(model, asked[middle:], options)]
+            wrong |= found or {places[0]: error.detail}
         else:
             found_answers = dict(zip(places, answered, strict=True))
             return [found_answers.get(place) or _no_answer(wrong[place]) for place in range(len(asked))]
@@ -184,8 +194,6 @@ def _answers(model: thawline.Model, asked: list[Any], options: Any) -> list[thaw
 
 def _wrong_inputs(error: thawline.InvalidData) -> Iterator[tuple[int, str]]:
     """The places of inputs that are none for the model, and why."""
-    if error.status == _TOO_LARGE:
-        yield 0, error.detail
     for problem in error.problems:
         if place := _OF_AN_INPUT.match(problem.column or ""):
             yield int(place[1]), problem.message
@@ -203,7 +211,7 @@ def _answer_file(
     file: Path,
     out: Path | None,
     columns: dict[str, str],
-    form: Answers | None,
+    form: str | None,
     encoding: str | None,
 ) -> None:
     """Have the service answer a file; its answers go to a file, or to the standard output."""
@@ -211,7 +219,7 @@ def _answer_file(
     try:
         ended = sent.wait(progress=True)
     except KeyboardInterrupt:
-        sent.cancel()
+        session.out.note(f"\n{sent.cancel().id} is cancelled")
         raise
     if out is not None:
         path = ended.save(out)

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, dropwhile
 from typing import IO, Any
 
 import typer
@@ -43,6 +43,7 @@ class UnusableRowError(Exception):
 
 Row = dict[str, Any]
 ERROR = "prediction_error"
+TOO_WIDE = ""  # the column of what goes beyond the header's
 csv.field_size_limit(16 * 1024 * 1024)
 
 
@@ -70,7 +71,7 @@ def decoded(stream: IO[bytes], encoding: str) -> Iterator[str]:
 def read(
     stream: Iterable[str], form: Form | None, columns: Mapping[str, str] | None = None
 ) -> tuple[Form, Iterator[Row]]:
-    """The form of the rows, and the rows.
+    """The form of the rows, and the rows. Blank lines at the beginning are none.
 
     Args:
         stream: The lines.
@@ -82,7 +83,7 @@ def read(
         typer.BadParameter: The first line may be a header or a text.
         UnreadableRowsError: While rows are read: one is no JSON, or no CSV.
     """
-    lines = iter(stream)
+    lines = dropwhile(lambda line: not line.strip("\ufeff\r\n\t "), stream)
     first = next(lines, "").removeprefix("\ufeff")
     found = form or _form_of(first, columns or {})
     return found, _READERS[found](chain([first], lines))
@@ -98,7 +99,11 @@ def input_of(row: Row, columns: Mapping[str, str]) -> Any:
     Raises:
         UnusableRowError: It has no text.
     """
+    if TOO_WIDE in row:
+        raise UnusableRowError("the row has more fields than the header")
     text, pair = _fields(row, columns)
+    if any(isinstance(value, str) and not _is_text(value) for value in row.values()):
+        raise UnusableRowError("the row holds half of a surrogate pair, which is no character")
     if pair is not None and row.get(pair) is not None:
         return {"text": row.get(text or "text"), "text_pair": row[pair]}
     if (tokens := row.get("tokens")) is not None:
@@ -121,7 +126,8 @@ class Writer:
     def write(self, row: Row, *, answered: bool = True) -> None:
         """Write a row."""
         if self._form is Answers.JSONL:
-            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            line = json.dumps(row, ensure_ascii=False)
+            self._stream.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
         elif self._csv is None and not answered:
             self._held.append(row)
         else:
@@ -182,11 +188,20 @@ def _fields(names: Iterable[str], columns: Mapping[str, str]) -> tuple[str | Non
     return text or by_key.get("text"), pair
 
 
+def _is_text(value: str) -> bool:
+    """Whether the characters can be written as UTF-8; JSON can escape half of one."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _form_of(first: str, columns: Mapping[str, str]) -> Form:
     if first.lstrip().startswith(("{", "[")):
         return Form.JSONL
-    text, pair = _fields(next(csv.reader([first]), []), {})
-    if columns or text or pair:
+    names = [part.strip().strip('"') for part in first.split(_delimiter(first))]
+    if columns or any(_fields(names, {})):
         return Form.CSV
     if {column_key(part) for part in re.split(r"[,;\t|]", first)} & {"text", *TEXT_SPELLINGS}:
         raise typer.BadParameter(
@@ -196,28 +211,40 @@ def _form_of(first: str, columns: Mapping[str, str]) -> Form:
     return Form.LINES
 
 
+def _delimiter(header: str) -> str:
+    """What parts the columns."""
+    return max(",;\t|", key=header.count)
+
+
 def _csv(lines: Iterable[str]) -> Iterator[Row]:
-    reader = csv.DictReader(lines, restkey="", strict=True)
+    lines = iter(lines)
+    first = next(lines, "")
+    reader = csv.DictReader(chain([first], lines), restkey=TOO_WIDE, delimiter=_delimiter(first), strict=True)
+    begun = 1
     try:
         for row in reader:
-            if "" in row and isinstance(row[""], list):
-                row[ERROR] = f"line {reader.line_num} has more fields than the header"
-                del row[""]
-            yield {str(name).strip(): value for name, value in row.items()}
+            yield {str(name).strip(): value for name, value in row.items() if name or isinstance(value, list)}
+            begun = reader.line_num + 1
     except csv.Error as error:
-        raise UnreadableRowsError(f"line {reader.line_num} is no CSV: {error}") from error
+        raise UnreadableRowsError(f"the row of line {begun} is no CSV: {error}; rows before it are answered") from error
 
 
 def _jsonl(lines: Iterable[str]) -> Iterator[Row]:
+    lines = iter(lines)
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                row = _loaded(line if number > 1 or line.strip() != "[" else "".join([line, *lines]))
+            except (ValueError, RecursionError) as error:
                 message = f"line {number} is no JSON by itself: {error}; rows before it are answered"
                 raise UnreadableRowsError(message) from error
             for item in row if isinstance(row, list) else [row]:
                 yield item if isinstance(item, dict) else {"text": item}
+
+
+def _loaded(text: str) -> Any:
+    """A JSON value; a number that is none, as pandas writes what is missing, is nothing."""
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def _lines(lines: Iterable[str]) -> Iterator[Row]:

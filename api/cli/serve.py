@@ -7,6 +7,7 @@ import fcntl
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ log = get_logger(__name__)
 
 @dataclass
 class _Part:
-    """A process of the tree; `restart` for those that must always run."""
+    """A process of the tree."""
 
     name: str
     command: list[str]
@@ -68,10 +69,11 @@ class Supervisor:
         """Make the home, take it for ourselves, and bring the database up to date.
 
         Raises:
-            ConfigurationError: Another one serves from this home.
+            ConfigurationError: Another one serves from this home, or something else has the port.
         """
         self._settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _locked(self._settings.home)
+        _check_port(self._settings)
         upgrade(self._settings.resolved_database_url)
 
     def run(self) -> int:
@@ -140,6 +142,18 @@ def _broker_socket(home: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="thawline-") as folder:
         yield Path(folder) / "broker.sock"
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse a port that somebody else has: whoever that is would be taken for the API."""
+    family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            message = f"port {settings.port} of {settings.host} cannot be had ({error.strerror}); set THAWLINE_PORT"
+            raise ConfigurationError(message) from None
 
 
 def _locked(home: Path) -> IO[bytes]:

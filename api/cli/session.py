@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
+from typer.core import TyperCommand
 
 from api.cli.output import Output
 
@@ -25,6 +26,7 @@ _Url = Annotated[
 _ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="THAWLINE_API_KEY", help="Where the service has one")]
 _Json = Annotated[bool, typer.Option("--json", help="Write JSON to the standard output, and nothing else")]
 _SHARED = {"url": (_Url, None), "api_key": (_ApiKey, None), "as_json": (_Json, False)}
+_UsageError: Any = typer.BadParameter.__base__
 _RETRIES = 2  # a person waits: enough for a service that is being restarted, and an error within two seconds
 
 
@@ -67,10 +69,30 @@ def command(
         parameters = [context, *(parameter.replace(kind=kind) for parameter in own), *added]
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        group.command(name, **settings)(run)
+        group.command(name, cls=_Command, **settings)(run)
         return function
 
     return register
+
+
+class _Command(TyperCommand):
+    """Tells also what is wrong with its own options in JSON, where that is wanted."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words behind the options."""
+        wants_json = "--json" in args  # of which parsing leaves nothing
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            if wants_json:
+                _tell_usage(error, ctx.command_path)
+            raise
+
+
+def _tell_usage(error: Any, path: str) -> None:
+    """On the standard output; typer itself tells it on the standard error."""
+    told = {"type": "Usage", "message": error.format_message(), "hint": f"{path} --help", "problems": []}
+    Output(as_json=True).json({"error": told})
 
 
 @contextmanager
@@ -90,9 +112,9 @@ def _session(path: str, url: str | None, api_key: str | None, *, as_json: bool) 
         reason = f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
         out.error(OSError(reason))
         raise typer.Exit(ExitStatus.USAGE) from None
-    except typer.BadParameter as error:  # which typer itself tells on the standard error
+    except typer.BadParameter as error:
         if as_json:
-            out.json({"error": {"type": "Usage", "message": error.message, "hint": f"{path} --help", "problems": []}})
+            _tell_usage(error, path)
         raise
     except KeyboardInterrupt:
         raise typer.Exit(ExitStatus.INTERRUPTED) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
@@ -158,7 +160,7 @@ def test_a_job_without_a_model_is_an_error(scripted: Scripted, status: str, kind
     with client(scripted) as asked, pytest.raises(kind) as caught:
         asked.job("job_1").wait()
 
-    assert caught.value.job.error.code == "out_of_memory"
+    assert caught.value.job.error == thawline.Failure(code="out_of_memory", message="no memory is left")
     assert caught.value.hint is not None
 
 
@@ -239,6 +241,52 @@ def test_another_program_at_that_address(scripted: Scripted, answer: Any) -> Non
     scripted.script = [answer]
     with client(scripted) as asked, pytest.raises(thawline.UnexpectedAnswer, match="Thawline service"):
         asked.job("job_1")
+
+
+@pytest.mark.parametrize(
+    "answer", [says(200, []), says(200, {"data": []}), says(200, {"data": [{}], "has_more": False})]
+)
+def test_another_programs_lists(scripted: Scripted, answer: Any) -> None:
+    scripted.script = [answer]
+    with client(scripted) as asked, pytest.raises(thawline.UnexpectedAnswer):
+        list(asked.jobs())
+
+
+def test_another_programs_answers(scripted: Scripted) -> None:
+    whole = {"model": "m", "version": 1, "task": "classification", "predictions": []}
+    scripted.script = [says(200, JOB), streams(b"<html>", kind="text/html"), says(200, []), says(200, whole)]
+    with client(scripted) as asked:
+        job = asked.job("job_1")
+        with pytest.raises(thawline.UnexpectedAnswer, match="no stream"):
+            list(job.events())
+        for _ in range(2):
+            with pytest.raises(thawline.UnexpectedAnswer):
+                asked.model("m").predict("x")
+
+
+def test_what_cannot_be_sent() -> None:
+    with thawline.Client("http://127.0.0.1:9") as asked:
+        for odd in (float("nan"), "\ud800", object()):
+            with pytest.raises(thawline.ConfigurationError):
+                asked.model("m").predict([odd])
+        for name in ("", ".", "a/b"):
+            with pytest.raises(thawline.ConfigurationError, match="no name"):
+                asked.job(name)
+
+
+def test_errors_and_jobs_travel_between_processes(scripted: Scripted) -> None:
+    failed = {**JOB, "status": "failed", "error": {"code": "x", "message": "y"}}
+    scripted.script = [says(200, failed), says(200, failed), says(404, problem(404, "some_code", "gone"))]
+    with client(scripted) as asked:
+        job = asked.job("job_1")
+        with pytest.raises(thawline.JobFailed) as ended:
+            job.wait()
+        with pytest.raises(thawline.NotFound) as gone:
+            asked.job("job_1")
+    assert pickle.loads(pickle.dumps(job)) == copy.deepcopy(job) == job
+    for error in (ended.value, gone.value):
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert (type(twin), str(twin), twin.hint) == (type(error), str(error), error.hint)
 
 
 def test_a_newer_server_may_say_more(scripted: Scripted) -> None:

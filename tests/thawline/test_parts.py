@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -94,6 +96,24 @@ def test_rows_are_sent_as_json_lines(data: Any) -> None:
         assert [json.loads(line) for line in file] == [{"text": "ä", "n": 1}, {"text": "b", "n": None}]
 
 
+def test_rows_hold_what_json_has_a_word_for() -> None:
+    row = {"text": "a", "label": {"b"}, "at": datetime(2026, 1, 1, tzinfo=UTC)}
+    (line,) = upload_of([row], "x").source.splitlines()  # type: ignore[union-attr]
+    assert json.loads(line) == {"text": "a", "label": ["b"], "at": "2026-01-01T00:00:00+00:00"}
+    with pytest.raises(thawline.ConfigurationError, match="holds a bytes"):
+        upload_of([{"text": b"a"}], "x")
+
+
+def test_a_pipe_is_sent_whole(tmp_path: Path) -> None:
+    pipe = tmp_path / "rows.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("text,label\n",))
+    writer.start()
+    upload = upload_of(pipe, "x")
+    writer.join()
+    assert (upload.name, upload.source) == ("rows.csv", b"text,label\n")
+
+
 def test_files_are_sent_from_where_they_stand(tmp_path: Path) -> None:
     file = BytesIO(b"12345")
     file.read(2)
@@ -159,7 +179,7 @@ def test_both_phases_as_bars() -> None:
     progress = {"fraction": 0.2, "epoch": 2, "epochs": 4, "step": 5, "steps": 10, "eta_seconds": 9}
     whole, head, full = bars.update(job(phase="head", progress=progress), told)
     assert (whole.fraction, whole.note) == (0.2, "head · about 9 s left")
-    assert (head.fraction, head.note) == (0.375, "epoch 2 of at most 4 · accuracy 0.500 ▁")
+    assert (head.fraction, head.note) == (0.375, "accuracy 0.500 ▁ · epoch 2 of at most 4")
 
     whole, head, full = bars.update(job(phase="full", progress=progress), [news("phase", phase="full")])
     assert (head.fraction, full.fraction) == (1.0, 0.0)  # the epochs are still those of the head

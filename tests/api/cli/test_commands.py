@@ -194,7 +194,7 @@ def test_a_pipe_goes_on_behind_a_row_without_an_answer(shell: Shell) -> None:
     lines = csv.stdout.splitlines()
     assert lines[:2] == ["text,n,predicted_label,predicted_score,prediction_error", ",1,,,the text is empty"]
     assert lines[2].startswith("my parcel,2,")
-    assert lines[3].endswith("line 4 has more fields than the header")
+    assert lines[3].endswith("the row has more fields than the header")
     assert "2 of 3 rows have no answer" in csv.stderr
 
     given = '{"text": "my parcel"}\n{"body": "b"}\n{"text": 3}\nnonsense\n'
