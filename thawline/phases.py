@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 16  # epochs that a curve shows
 _PHASES_OF_STRATEGY = {"frozen": ("head",), "finetune": ("full",)}
-_ORDER = ("prepare", "head", "full", "evaluate", "export")
+_ORDER = ("prepare", "head", "full", "export", "evaluate")
 _LABELS = {"head": "  1 head", "full": "  2 head and encoder"}
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import func
 from sqlmodel import col, select
@@ -20,6 +19,8 @@ _JOBS = 5  # the latest ones by which time is judged
 _EVENTS = 500  # of each
 _LEAST = 0.3  # of the epochs, if training stops early
 _SPARE = 1.5  # jobs that run beside it take time, too
+_QUICK_HEADS = (HeadName.LINEAR, HeadName.SIAMESE, HeadName.CRF)  # docs/decisions/0009 has what heads cost
+_QUICK_TRIAL, _TRIAL = 5.0, 30.0  # seconds on two cores
 _WORD_CHARACTERS = 24  # a row of no length costs something, too
 
 
@@ -45,8 +46,8 @@ def steps(spec: TrainingSpec, rows: dict[str, int]) -> list[Step]:
     return [
         Step("prepare", _preparation(spec, rows["train"])),
         *(Step(phase.name.value, _phase(spec, phase)) for phase in spec.phases()),
+        Step("export", "writes the model as ONNX, and compares it with torch on real rows"),
         Step("evaluate", "measures the model on " + " and ".join(f"{name} rows" for name in rows if name != "train")),
-        Step("export", "writes the model as ONNX, compares it with torch on real rows, and publishes it"),
     ]
 
 
@@ -92,6 +93,9 @@ def estimate(db: Database, spec: TrainingSpec, dataset: Dataset) -> Estimate | N
         paces, basis = [_TWO_CORES], "a guess: what two cores of a laptop take, as no job has run here"
     size = _size(dataset)
     low = high = statistics.median(pace.rest for pace in paces)
+    if len(heads := spec.heads()) > 1:
+        trials = sum(_trial_seconds(head, paces) for head in heads)
+        low, high = low + trials, high + _SPARE * trials
     for phase in spec.phases():
         known = [pace.phases[phase.name] for pace in paces if phase.name in pace.phases]
         seconds = statistics.median(known) * size * phase.epochs * spec.ensemble if known else 0.0
@@ -106,10 +110,12 @@ class _Pace:
     Attributes:
         phases: Seconds for an epoch of a phase and a unit of the data's size.
         rest: Seconds for all besides.
+        trials: Seconds in which each head was tried, if several were; they have as many steps whatever the data's size.
     """
 
     phases: dict[PhaseName, float]
     rest: float
+    trials: dict[str, float] = field(default_factory=dict)
 
 
 # Measured with the sample data of all three tasks and the default encoder.
@@ -120,21 +126,29 @@ def _pace(db: Database, job: TrainingJob, dataset: Dataset) -> _Pace | None:
     size = _size(dataset)
     if not size or job.started_at is None or job.finished_at is None:
         return None
-    found: dict[PhaseName, float] = {}
-    spent = 0.0
-    for phase, epochs, seconds in _ended_phases(db, job.id):
-        found[phase] = seconds / max(1, epochs) / size
-        spent += seconds
-    return _Pace(found, max(0.0, (job.finished_at - job.started_at).total_seconds() - spent))
-
-
-def _ended_phases(db: Database, job_id: str) -> Iterator[tuple[PhaseName, int, float]]:
-    """Phases that have ended, with their epochs and seconds, as the job's events tell."""
     known = {phase.value for phase in PhaseName}
-    for event in events(db, job_id, after=0, limit=_EVENTS):
+    phases: dict[PhaseName, float] = {}
+    trials: dict[str, float] = {}
+    spent = 0.0
+    for event in events(db, job.id, after=0, limit=_EVENTS):
         data = event.data
-        if event.type == "message" and data.get("phase") in known and {"epochs", "seconds"} <= data.keys():
-            yield PhaseName(data["phase"]), int(data["epochs"]), float(data["seconds"])
+        if event.type != "message" or "seconds" not in data:
+            continue
+        seconds = float(data["seconds"])
+        if data.get("phase") in known and "epochs" in data:
+            phases[PhaseName(data["phase"])] = seconds / max(1, int(data["epochs"])) / size
+        elif "head" in data:
+            trials[data["head"]] = seconds
+        else:
+            continue
+        spent += seconds
+    return _Pace(phases, max(0.0, (job.finished_at - job.started_at).total_seconds() - spent), trials)
+
+
+def _trial_seconds(head: HeadName, paces: list[_Pace]) -> float:
+    """How long it takes to try a head: what it took here or, where it was never tried, a guess."""
+    known = [pace.trials[head.value] for pace in paces if head.value in pace.trials]
+    return statistics.median(known) if known else _QUICK_TRIAL if head in _QUICK_HEADS else _TRIAL
 
 
 def _size(dataset: Dataset) -> float:

@@ -18,21 +18,26 @@ interface Props {
   /** Where to draw a line across, and what to write beside it. */
   mark?: { at: number; label: string };
   range?: [number, number];
+  xRange?: [number, number];
+  /** What each x is called, where it is only a place in a row. */
+  names?: { short: string; long: string }[];
 }
 
 const HEIGHT = 240;
+const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 function options(props: Props, width: number): uPlot.Options {
+  const { names } = props;
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   return {
     width,
     height: HEIGHT,
-    scales: { x: { time: false }, ...(props.range ? { y: { range: props.range } } : {}) },
-    axes: [{ ...axis, label: props.xLabel, labelSize: 24, size: 36 }, { ...axis, size: 48 }],
+    scales: { x: { time: false, ...(props.xRange ? { range: props.xRange } : {}) }, ...(props.range ? { y: { range: props.range } } : {}) },
+    axes: [{ ...axis, label: props.xLabel, labelSize: 24, size: 36, ...(names ? { incrs: STEPS, values: (_, places) => places.map((place) => names[place]?.short ?? "") } : {}) }, { ...axis, size: 48 }],
     series: [
       { label: props.xLabel },
       ...props.series.map((one) => ({
@@ -40,7 +45,7 @@ function options(props: Props, width: number): uPlot.Options {
         stroke: colour(one.colour),
         width: 2,
         dash: one.dashed ? [6, 4] : [],
-        spanGaps: true,
+        spanGaps: !names, // a phase begins anew, and nothing is known of what is between
         points: { show: props.x.length < 40, size: 5 },
         value: (_: uPlot, value: number | null) => (value == null ? "–" : value.toFixed(3)),
       })),
@@ -75,7 +80,7 @@ export default function Chart(props: Props): JSX.Element {
   const data = [props.x, ...props.series.map((one) => one.values)] as uPlot.AlignedData;
   const newest = useRef(data);
   newest.current = data;
-  const shape = JSON.stringify([props.title, props.series.map((one) => one.label), props.mark, props.range]);
+  const shape = JSON.stringify([props.title, props.series.map((one) => one.label), props.mark, props.range, props.names?.length]);
 
   useEffect(() => {
     const draw = () => {
@@ -112,7 +117,7 @@ export default function Chart(props: Props): JSX.Element {
             <tbody>
               {props.x.map((x, row) => (
                 <tr key={row}>
-                  <th scope="row">{Number(x.toFixed(3))}</th>
+                  <th scope="row">{props.names?.[row]?.long ?? Number(x.toFixed(3))}</th>
                   {props.series.map((one) => <td class="number" key={one.label}>{one.values[row]?.toFixed(4) ?? ""}</td>)}
                 </tr>
               ))}

@@ -45,6 +45,7 @@ export function Curves({ points }: { points: Point[] }): JSX.Element | null {
     return {
       metric,
       x: points.map((_, index) => index),
+      names: points.map(({ phase, epoch }) => ({ short: String(epoch), long: `phase ${phase === "full" && head ? 2 : 1}, epoch ${epoch}` })),
       mark: head && thaw > 0 ? { at: thaw, label: "thaw" } : undefined,
       losses: [
         { label: "training", values: points.map((point) => point.train), colour: "--first" as const },
@@ -52,12 +53,12 @@ export function Curves({ points }: { points: Point[] }): JSX.Element | null {
       ],
       metrics: [{ label: metric ? metricName(metric) : "", values: points.map((point) => (metric ? point.metrics[metric] ?? null : null)), colour: "--third" as const }],
     };
-  }, [points.length]);
+  }, [points.length, points.at(-1)?.phase, points.at(-1)?.epoch, points.at(-1)?.validation]);
   if (!points.length) return null;
   return (
     <div class="columns">
-      <Chart title="Loss" x={drawn.x} xLabel="epoch, of both phases" series={drawn.losses} mark={drawn.mark} />
-      {drawn.metric && <Chart title={`${metricName(drawn.metric)}, validation rows`} x={drawn.x} xLabel="epoch, of both phases" series={drawn.metrics} mark={drawn.mark} />}
+      <Chart title="Loss" x={drawn.x} names={drawn.names} xLabel="epoch of each phase" series={drawn.losses} mark={drawn.mark} />
+      {drawn.metric && <Chart title={`${metricName(drawn.metric)}, validation rows`} x={drawn.x} names={drawn.names} xLabel="epoch of each phase" series={drawn.metrics} mark={drawn.mark} />}
     </div>
   );
 }

@@ -5,7 +5,7 @@ import { type Dataset, type Page, type Problem, type Spread, type Statistics, ca
 import { rowsOf } from "./datasets";
 import { bytes, count, percent, when } from "./format";
 import { go, useAction, useAsked, useTitle } from "./hooks";
-import { Bars, Card, Facts, Failure, Loading, type Mark, Marked, Problems, Save, Scroll, Status, Sure, Warnings } from "./parts";
+import { Bars, Card, Facts, Failure, Loading, Long, type Mark, Marked, Problems, Save, Scroll, Status, Sure, Warnings } from "./parts";
 
 /** `again`: somebody has just uploaded it once more. */
 export function DatasetPage({ id, again }: { id: string; again: boolean }): JSX.Element {
@@ -48,7 +48,7 @@ function Ready({ dataset }: { dataset: Dataset }): JSX.Element {
       <Card title="At a glance">
         <Facts facts={[
           ["Task", dataset.multi_label ? `${dataset.task}, several labels` : dataset.task],
-          ["Rows", rowsOf(dataset) + (cut ? " (cut off the training rows)" : "")],
+          ["Rows", rowsOf(dataset) + (cut ? "; the validation rows were cut off the training rows" : "")],
           ["Format", `${dataset.format}, ${bytes(dataset.size_bytes)}`],
           ["Columns", Object.entries(dataset.columns).map(([ours, theirs]) => (ours === theirs ? ours : `${ours} = ${theirs}`)).join(", ") || "–"],
           ["Uploaded", when(dataset.created_at)],
@@ -112,7 +112,7 @@ function Figures({ dataset }: { dataset: Dataset }): JSX.Element {
 function Lengths({ caption, spread }: { caption: string; spread: Spread }): JSX.Element {
   return (
     <div>
-      <Bars caption={caption} bars={spread.histogram.map((bin) => ({ label: `up to ${count(bin.up_to)}`, value: bin.rows, text: count(bin.rows) }))} />
+      <Bars whole caption={caption} bars={spread.histogram.map((bin) => ({ label: `up to ${count(bin.up_to)}`, value: bin.rows, text: count(bin.rows) }))} />
       <p class="quiet">median {count(spread.median)}, 95 % up to {count(spread.p95)}, longest {count(spread.max)}</p>
     </div>
   );
@@ -162,7 +162,7 @@ function PlainRows({ rows, first }: { rows: Row[]; first: number }): JSX.Element
         <thead><tr><th scope="col">Row</th>{names.map((name) => <th scope="col" key={name}>{name}</th>)}</tr></thead>
         <tbody>
           {rows.map((row, index) => (
-            <tr key={index}><th scope="row">{first + index + 1}</th>{names.map((name) => <td key={name} dir="auto">{Array.isArray(row[name]) ? (row[name] as string[]).join(", ") : String(row[name])}</td>)}</tr>
+            <tr key={index}><th scope="row">{first + index + 1}</th>{names.map((name) => <td key={name} dir="auto"><Long text={Array.isArray(row[name]) ? (row[name] as string[]).join(", ") : String(row[name])} /></td>)}</tr>
           ))}
         </tbody>
       </table>

@@ -54,6 +54,14 @@ export function rowsOf(dataset: Pick<Dataset, "splits">): string {
 }
 
 const STORED_BEFORE = 200;
+const MENDED_HERE = ["missing_column", "unknown_column", "not_utf8", "wrong_encoding"]; // by what is folded away in the form
+
+/** As the service takes it, who may also be given what it takes itself: `text=body, label=kind`. */
+function columnsOf(text: string): string {
+  if (text.trim().startsWith("{")) return text;
+  return JSON.stringify(Object.fromEntries(text.split(",").map((pair) => pair.split("=", 2).map((part) => part.trim()))));
+}
+
 const TASKS = [
   ["classification", "Classification", "a label for each text, or several"],
   ["tagging", "Tagging", "names and other places within texts, or a tag for each word"],
@@ -67,9 +75,15 @@ function Upload(): JSX.Element {
   const form = useRef<HTMLFormElement>(null);
   const stop = useRef(new AbortController());
   useEffect(() => () => stop.current.abort(), []); // whoever leaves does not want it
+  useEffect(() => {
+    const keep = (event: DragEvent) => event.preventDefault(); // a drop beside the area would else open the file in place of the page
+    addEventListener("dragover", keep);
+    addEventListener("drop", keep);
+    return () => { removeEventListener("dragover", keep); removeEventListener("drop", keep); };
+  }, []);
   const upload = useAction(async (path: string) => {
     const body = new FormData();
-    for (const [name, value] of new FormData(form.current!)) if (typeof value === "string" && value !== "") body.append(name, value);
+    for (const [name, value] of new FormData(form.current!)) if (typeof value === "string" && value !== "") body.append(name, name === "columns" ? columnsOf(value) : value);
     for (const [name, file] of Object.entries(files)) body.append(name, file);
     setTried(undefined);
     setShare(0);
@@ -101,13 +115,13 @@ function Upload(): JSX.Element {
           ))}
         </fieldset>
         <Drop file={files["file"]} onFile={(file) => choose("file", file)} />
-        <details>
+        <details open={upload.error?.problems.some((problem) => MENDED_HERE.includes(problem.code))}>
           <summary>More files, names of columns, other encodings</summary>
           <div class="grid">
             <FileField name="validation_file" label="Validation file" hint="Without one, rows are cut off the training file" onFile={choose} />
             <FileField name="test_file" label="Test file" hint="Rows that only the finished model sees" onFile={choose} />
             <Field label="Name" hint="By default the file's"><input name="name" maxLength={200} /></Field>
-            <Field label="Columns" hint="Only if they are not found: our names, and yours"><input name="columns" placeholder='{"text": "body", "label": "kind"}' /></Field>
+            <Field label="Columns" hint="Only if they are not found: our names, and yours"><input name="columns" placeholder="text=body, label=kind" /></Field>
             <Field label="Between several labels" hint="If a row may have several labels"><input name="label_separator" maxLength={3} placeholder="|" /></Field>
             <Field label="Encoding" hint="Such as cp1252, if the file is not UTF-8"><input name="encoding" placeholder="utf-8" /></Field>
             <Field label="Rows that are wrong"><select name="on_error"><option value="refuse">refuse the file</option><option value="skip">leave them out, and list them</option></select></Field>

@@ -5,7 +5,7 @@ export const count = (value: number): string => whole.format(value);
 export const percent = (value: number, digits = 0): string => `${(100 * value).toFixed(digits)} %`;
 export const when = (time: string): string => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** A metric: shares as they are usually written, other figures with three digits. */
+/** A metric, with three digits. */
 export const figure = (value: number | null | undefined): string => (value == null ? "–" : value.toFixed(3));
 
 /** The metrics of the rows that say most: test rows, where there are any. */
@@ -23,10 +23,12 @@ export function bytes(value: number): string {
 
 /** A span of time, as vaguely as it is known. */
 export function about(low: number, high: number): string {
-  if (high < 90) return `${Math.max(1, Math.round(low))} to ${Math.round(high)} seconds`;
-  if (high < 5400) return `${Math.max(1, Math.round(low / 60))} to ${Math.ceil(high / 60)} minutes`;
-  return `${Math.max(0.5, Math.round(low / 1800) / 2)} to ${Math.ceil(high / 1800) / 2} hours`;
+  if (high < 90) return between(Math.max(5, 5 * Math.round(low / 5)), 5 * Math.ceil(high / 5), "seconds");
+  if (high < 5400) return between(Math.max(1, Math.round(low / 60)), Math.ceil(high / 60), "minutes");
+  return between(Math.max(0.5, Math.round(low / 1800) / 2), Math.ceil(high / 1800) / 2, "hours");
 }
+
+const between = (low: number, high: number, unit: string): string => `${low < high ? `${low} to ` : ""}${high} ${high === 1 ? unit.slice(0, -1) : unit}`;
 
 export function duration(seconds: number): string {
   if (seconds < 1) return "under a second";

@@ -34,7 +34,7 @@ export function JobPage({ id }: { id: string }): JSX.Element {
     <>
       <h1 aria-live="polite">{job.model.name} <Status status={job.status} /></h1>
       <Away error={error} />
-      <Now job={job} stale={error !== undefined} />
+      <Now job={job} events={events} stale={error !== undefined} />
       <Controls job={job} changed={reload} />
       {job.error && <Failed job={job} />}
       {model && (
@@ -66,9 +66,20 @@ export function JobPage({ id }: { id: string }): JSX.Element {
   );
 }
 
-function Now({ job, stale }: { job: Job; stale: boolean }): JSX.Element | null {
+/** How far the trials of heads are, of which the progress knows nothing. */
+function trialsOf(events: JobEvent[]): string {
+  const begun = events.findLastIndex((event) => Array.isArray(event.data["trying"]));
+  if (begun < 0) return "";
+  const all = (events[begun]!.data["trying"] as unknown[]).length;
+  const done = events.slice(begun).filter((event) => typeof event.data["head"] === "string" && typeof event.data["score"] === "number").length;
+  return done < all ? `, trying head ${done + 1} of ${all}` : "";
+}
+
+function Now({ job, events, stale }: { job: Job; events: JobEvent[]; stale: boolean }): JSX.Element | null {
   if (isOver(job)) return null;
   const { fraction, epoch, epochs, eta_seconds: eta } = job.progress;
+  const learning = job.phase === "head" || job.phase === "full";
+  const ending = job.phase === "export" || job.phase === "evaluate"; // moments, of which nobody knows how many
   const waiting = job.waiting_reason ?? (job.queue_position ? `It is number ${job.queue_position} in the queue.` : "It waits for a worker.");
   return (
     <div class={stale ? "now stale" : "now"}>
@@ -80,8 +91,9 @@ function Now({ job, stale }: { job: Job; stale: boolean }): JSX.Element | null {
         {job.status === "running" && (
           <>
             {job.phase ? phaseName(job.phase) : "Starting"}
-            {epoch != null && epochs != null && `, epoch ${epoch} of at most ${epochs}`}, {percent(fraction ?? 0)}
-            {eta != null && `, about ${duration(eta)} left`}
+            {job.phase === "prepare" && trialsOf(events)}
+            {learning && epoch != null && epochs != null && `, epoch ${epoch} of at most ${epochs}`}, {percent(fraction ?? 0)}
+            {!ending && eta != null && eta >= 1 && `, about ${duration(eta)} left`}
             {job.cancel_requested && ". It is being cancelled."}
           </>
         )}
@@ -96,6 +108,9 @@ function Controls({ job, changed }: { job: Job; changed: () => void }): JSX.Elem
     if (what === "retry") go(`/jobs/${answer.id}`);
     else changed();
   });
+  useEffect(() => {
+    if (ask.error?.status === 0) ask.forget(); // the service is there again, as this news of the job tells
+  }, [job]);
   return (
     <>
       <p class="actions">
@@ -139,7 +154,7 @@ function Heads({ events }: { events: JobEvent[] }): JSX.Element | null {
   const chosen = events.map((event) => /^chosen head: (\S+)/.exec(event.message)?.[1]).findLast((name) => name !== undefined);
   const ranked = [...new Map(trials.map((trial) => [trial.head, trial])).values()].sort((a, b) => b.score - a.score);
   return (
-    <Card title="Heads that were tried">
+    <Card title={chosen ? "Heads that were tried" : "Heads, as far as they were tried"}>
       <p class="quiet">Of those that are not clearly worse than the best one, the simplest is chosen.</p>
       <Bars caption={`${metricName(ranked[0]!.metric)} on validation rows, encoder frozen`} most={Math.max(1, ranked[0]!.score)} bars={ranked.map((trial) => ({ label: trial.head === chosen ? `${trial.head} (chosen)` : trial.head, value: trial.score, text: figure(trial.score) }))} />
     </Card>

@@ -14,6 +14,9 @@ const HEADS: Record<string, string[]> = {
 };
 
 type Spec = Job["spec"];
+type Numbers = Spec["hyperparameters"];
+/** What was asked for, as far as that is more than what would be chosen anyway. */
+type Choices = Pick<Spec, "model" | "task" | "base_model" | "strategy" | "head" | "export" | "promote"> & { seed?: number; ensemble?: number; hyperparameters: Partial<Numbers> };
 
 /** Fields of the form and where they go; what is left empty is the service's to choose. */
 const NUMBERS = ["head_epochs", "head_learning_rate", "full_epochs", "full_learning_rate", "batch_size", "max_length", "patience"];
@@ -21,22 +24,41 @@ const NUMBERS = ["head_epochs", "head_learning_rate", "full_epochs", "full_learn
 /** `dataset` is chosen first; `like` is a job whose choices are the first ones. */
 export function NewJobPage({ dataset: given, like }: { dataset: string | null; like: string | null }): JSX.Element {
   const { data: earlier, error: lost } = useAsked<Job>(like && `/jobs/${like}`);
+  const choices = useChoices(earlier);
   const dataset = earlier?.dataset_id ?? given;
   useTitle("New job");
   const { data, error } = useAsked<Page<Dataset>>("/datasets?limit=100");
   const { data: wanted, error: missing } = useAsked<Dataset>(dataset && `/datasets/${dataset}`);
   const known = data && (!dataset || wanted || missing) ? [...(wanted ? [wanted] : []), ...data.data.filter((one) => one.id !== wanted?.id)] : undefined;
-  const ready = like && !earlier && !lost ? undefined : known?.filter((one) => one.status === "ready");
+  const ready = like && !choices && !lost ? undefined : known?.filter((one) => one.status === "ready");
   return (
     <>
       <h1>New job</h1>
       <Failure error={error ?? missing ?? lost} />
-      {earlier && <p>The choices are those of <a href={`#/jobs/${earlier.id}`}>a job</a> of {when(earlier.created_at)}. Change what you like.</p>}
+      {choices && earlier && <p>The choices are those of <a href={`#/jobs/${earlier.id}`}>a job</a> of {when(earlier.created_at)}. Change what you like.</p>}
       {!ready && !error && <Loading what="data sets" />}
       {ready?.length === 0 && <p>A job needs a data set. <a href="#/datasets">Upload one</a> first.</p>}
-      {ready && ready.length > 0 && <JobForm datasets={ready} first={dataset ?? ready[0]!.id} earlier={earlier?.spec} />}
+      {ready && ready.length > 0 && <JobForm datasets={ready} first={dataset ?? ready[0]!.id} earlier={choices} />}
     </>
   );
+}
+
+/** The choices of an earlier job: a job knows all of its values, but not which of them somebody has chosen. */
+function useChoices(job: Job | undefined): Choices | undefined {
+  const [found, setFound] = useState<Choices>();
+  useEffect(() => {
+    if (!job) return;
+    const { spec } = job;
+    const keep = (usual: Spec | undefined) => setFound({
+      ...spec,
+      seed: spec.seed === usual?.seed ? undefined : spec.seed,
+      ensemble: spec.ensemble === usual?.ensemble ? undefined : spec.ensemble,
+      hyperparameters: Object.fromEntries(Object.entries(spec.hyperparameters).filter(([name, value]) => value !== usual?.hyperparameters[name as keyof Numbers])),
+    });
+    const body = { dataset_id: spec.dataset_id, model: spec.model, strategy: spec.strategy };
+    call<Plan>("/jobs/plan", { body }).then((plan) => keep(plan.spec), () => keep(undefined)); // its data set may be gone
+  }, [job]);
+  return found;
 }
 
 /** An object in JSON; undefined for anything else. */
@@ -68,11 +90,12 @@ function checkObject(event: TargetedInputEvent<HTMLInputElement>): void {
   event.currentTarget.setCustomValidity(value === "" || objectOf(value) ? "" : 'Write an object in JSON, such as {"dropout": 0.2}');
 }
 
-function JobForm({ datasets, first, earlier }: { datasets: Dataset[]; first: string; earlier: Spec | undefined }): JSX.Element {
+function JobForm({ datasets, first, earlier }: { datasets: Dataset[]; first: string; earlier: Choices | undefined }): JSX.Element {
   const [id, setId] = useState(datasets.some((one) => one.id === first) ? first : datasets[0]!.id);
   const [body, setBody] = useState<Record<string, unknown>>({});
   const dataset = datasets.find((one) => one.id === id)!;
   const like = earlier?.task === dataset.task ? earlier : undefined;
+  const { plan, error } = usePlan(body);
   const start = useAction(async (wanted: Record<string, unknown>) => go(`/jobs/${(await call<Job>("/jobs", { body: wanted })).id}`));
   const folded = useRef<HTMLDetailsElement>(null);
   const form = useRef<HTMLFormElement>(null);
@@ -95,13 +118,14 @@ function JobForm({ datasets, first, earlier }: { datasets: Dataset[]; first: str
           <div>Task <p class="given">{dataset.task}{dataset.multi_label && ", several labels"}</p><small>As the data set says</small></div>
           <Field label="Name of the model" hint="A name that exists gets another version"><input name="model" required pattern="[a-z0-9]([a-z0-9._\-]*[a-z0-9])?" title="Small letters, digits, dots, hyphens and underscores" maxLength={63} defaultValue={earlier?.model ?? suggestedName(dataset.name)} /></Field>
         </div>
+        {earlier && !like && <p role="status">The data set is for another task than the earlier job, so that its choices do not fit.</p>}
         <details ref={folded} open={like !== undefined}>
           <summary>Everything else has a default that fits the data</summary>
-          <div onInvalidCapture={() => { if (folded.current) folded.current.open = true; }}><Choices key={dataset.task} task={dataset.task} strategy={String(body["strategy"] ?? like?.strategy ?? "hybrid")} earlier={like} /></div>
+          <div onInvalidCapture={() => { if (folded.current) folded.current.open = true; }}><Fields key={dataset.task} task={dataset.task} strategy={String(body["strategy"] ?? like?.strategy ?? "hybrid")} earlier={like} usual={plan?.spec.hyperparameters} /></div>
         </details>
       </Card>
-      <PlanView body={body} />
-      <Failure error={start.error} />
+      {plan && !error && <PlanView plan={plan} />}
+      <Failure error={start.error ?? error} />
       <div class="actions"><button disabled={start.busy}>Start training</button></div>
     </form>
   );
@@ -120,39 +144,46 @@ const STRATEGIES: [string, string][] = [["", "hybrid"], ["finetune", "finetune"]
 const PRECISIONS: [string, string][] = [["", "auto"], ["int8", "8 bits"], ["fp16", "half precision, for GPUs"], ["fp32", "single precision"]];
 const PROMOTIONS: [string, string][] = [["", "always"], ["if_better", "if it is better"], ["never", "never"]];
 
-/** Numbers of a phase that the strategy has not got can be neither filled in nor sent. */
-function Choices({ task, strategy, earlier }: { task: string; strategy: string; earlier: Spec | undefined }): JSX.Element {
+interface FieldsProps {
+  task: string;
+  strategy: string;
+  earlier: Choices | undefined;
+  /** What the service would choose, shown in the fields that are left empty. */
+  usual: Numbers | undefined;
+}
+
+/** All that has a default. Numbers of a phase that the strategy has not got can be neither filled in nor sent. */
+function Fields({ task, strategy, earlier, usual }: FieldsProps): JSX.Element {
   const [noHead, noFull] = [strategy === "finetune", strategy === "frozen"];
   const others = Object.fromEntries(Object.entries(earlier?.hyperparameters ?? {}).filter(([name]) => !NUMBERS.includes(name)));
   const heads = (HEADS[task] ?? []).map((head): [string, string] => [head === "auto" ? "" : head, head]);
-  /** What the earlier job had there, unless it left the choice to the service. */
-  const had = (name: keyof Spec["hyperparameters"]): string | undefined => {
-    const value = earlier?.hyperparameters[name];
-    return typeof value === "number" ? String(value) : undefined;
+  const number = (name: keyof Numbers): { name: string; type: "number"; placeholder: string | undefined; defaultValue: string | undefined } => {
+    const [had, planned] = [earlier?.hyperparameters[name], usual?.[name]];
+    return { name, type: "number", placeholder: planned == null ? undefined : String(planned), defaultValue: typeof had === "number" ? String(had) : undefined };
   };
   return (
     <div class="grid">
       <Field label="Encoder" hint="One of those that this service has"><input name="base_model" maxLength={63} placeholder="minilm-l6" defaultValue={earlier?.base_model} /></Field>
       <Field label="Strategy" hint="hybrid: the head on the frozen encoder first, then both. finetune: both at once. frozen: the head alone, which is quickest"><Choice name="strategy" options={STRATEGIES} first={earlier?.strategy} /></Field>
       <Field label="Head" hint="auto tries those that may be worth it"><Choice name="head" options={heads} first={earlier?.head} /></Field>
-      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={8} placeholder="1" defaultValue={earlier && String(earlier.ensemble)} /></Field>
+      <Field label="Models together" hint="Three are steadier, and take three times as long"><input name="ensemble" type="number" min={1} max={8} placeholder="1" defaultValue={earlier?.ensemble?.toString()} /></Field>
       <Field label="Served in" hint="auto: in 8 bits where it is faster and no worse"><Choice name="precision" options={PRECISIONS} first={earlier?.export.precision} /></Field>
       <Field label="Put into production" hint="Whether the new version answers the calls at once"><Choice name="promote" options={PROMOTIONS} first={earlier?.promote} /></Field>
-      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better. 0: none"><input name="head_epochs" disabled={noHead} type="number" min={0} max={1000} placeholder="by the number of rows" defaultValue={had("head_epochs")} /></Field>
-      <Field label="Epochs of phase 2"><input name="full_epochs" disabled={noFull} type="number" min={1} max={200} placeholder="by the number of rows" defaultValue={had("full_epochs")} /></Field>
-      <Field label="Learning rate of phase 1"><input name="head_learning_rate" disabled={noHead} type="number" min={0} step="any" placeholder="0.0002" defaultValue={had("head_learning_rate")} /></Field>
-      <Field label="Learning rate of phase 2"><input name="full_learning_rate" disabled={noFull} type="number" min={0} step="any" placeholder="0.0001" defaultValue={had("full_learning_rate")} /></Field>
-      <Field label="Batch size"><input name="batch_size" type="number" min={1} max={1024} placeholder="by the number of rows" defaultValue={had("batch_size")} /></Field>
-      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input name="max_length" type="number" min={8} max={8192} placeholder="by the texts" defaultValue={had("max_length")} /></Field>
-      <Field label="Patience" hint="Epochs without a better one until a phase stops"><input name="patience" type="number" min={1} max={1000} placeholder="by the number of rows" defaultValue={had("patience")} /></Field>
-      <Field label="Seed" hint="The same seed gives the same model"><input name="seed" type="number" min={0} placeholder="7" defaultValue={earlier && String(earlier.seed)} /></Field>
-      <Field label="Other hyperparameters" hint="As JSON; the HTTP reference names them"><input name="others" placeholder='{"dropout": 0.2}' defaultValue={earlier && JSON.stringify(others)} onInput={checkObject} /></Field>
+      <Field label="Epochs of phase 1" hint="At most; it stops where it no longer gets better. 0: none"><input {...number("head_epochs")} disabled={noHead} min={0} max={1000} /></Field>
+      <Field label="Epochs of phase 2" hint="At most; fewer where validation rows show no more gain"><input {...number("full_epochs")} disabled={noFull} min={1} max={200} /></Field>
+      <Field label="Learning rate of phase 1" hint="Smaller is steadier and slower"><input {...number("head_learning_rate")} disabled={noHead} min={0} step="any" /></Field>
+      <Field label="Learning rate of phase 2" hint="A large one forgets what the encoder knew"><input {...number("full_learning_rate")} disabled={noFull} min={0} step="any" /></Field>
+      <Field label="Batch size" hint="Rows a step; a smaller one needs less memory"><input {...number("batch_size")} min={1} max={1024} /></Field>
+      <Field label="Longest text" hint="In word pieces; longer ones are read in windows"><input {...number("max_length")} min={8} max={8192} /></Field>
+      <Field label="Patience" hint="Epochs without a better one until a phase stops"><input {...number("patience")} min={1} max={1000} /></Field>
+      <Field label="Seed" hint="The same seed gives the same model"><input name="seed" type="number" min={0} placeholder="7" defaultValue={earlier?.seed?.toString()} /></Field>
+      <Field label="Other hyperparameters" hint="As JSON; the HTTP reference names them"><input name="others" placeholder='{"dropout": 0.2}' defaultValue={Object.keys(others).length ? JSON.stringify(others) : undefined} onInput={checkObject} /></Field>
     </div>
   );
 }
 
-/** What the job will do, asked for again a moment after the last change. */
-function PlanView({ body }: { body: Record<string, unknown> }): JSX.Element | null {
+/** What a job would do, asked for again a moment after the last change. */
+function usePlan(body: Record<string, unknown>): { plan: Plan | undefined; error: ApiError | undefined } {
   const [plan, setPlan] = useState<Plan>();
   const [error, setError] = useState<ApiError>();
   const wanted = JSON.stringify(body);
@@ -162,13 +193,15 @@ function PlanView({ body }: { body: Record<string, unknown> }): JSX.Element | nu
     const timer = setTimeout(() => {
       call<Plan>("/jobs/plan", { body, signal: stop.signal }).then(
         (found) => { setPlan(found); setError(undefined); },
-        (reason: unknown) => { if (reason instanceof ApiError) { setPlan(undefined); setError(reason); } },
+        (reason: unknown) => reason instanceof ApiError && setError(reason),
       );
     }, 300);
     return () => { stop.abort(); clearTimeout(timer); };
   }, [wanted]);
-  if (error) return <Failure error={error} />;
-  if (!plan) return null;
+  return { plan, error };
+}
+
+function PlanView({ plan }: { plan: Plan }): JSX.Element {
   return (
     <Card title="What it will do">
       <ol class="plan">

@@ -21,11 +21,13 @@ export function Card(props: { title: string; children: ComponentChildren; aside?
 export function Failure({ error }: { error: ApiError | undefined }): JSX.Element | null {
   if (!error) return null;
   const more = error.problemCount - error.problems.length;
+  const places = error.problems.some((problem) => problem.file);
+  const untold = error.problems.filter((problem) => !error.message.includes(problem.message));
   return (
     <div class="failure" role="alert">
       <p>{error.message}</p>
-      {error.problems.some((problem) => problem.file) && <Problems problems={error.problems} caption="What is wrong, and where" />}
-      {error.problems.length > 1 && !error.problems.some((problem) => problem.file) && <ul>{error.problems.map((problem) => <li key={problem.message}>{problem.message}</li>)}</ul>}
+      {places && <Problems problems={error.problems} caption="What is wrong, and where" />}
+      {!places && untold.length > 0 && <ul>{untold.map((problem) => <li key={`${problem.column} ${problem.message}`}>{problem.column && `${problem.column}: `}{problem.message}</li>)}</ul>}
       {more > 0 && <p>and {count(more)} more</p>}
     </div>
   );
@@ -58,13 +60,14 @@ export function Problems({ problems, caption }: { problems: Problem[]; caption: 
   );
 }
 
-/** The row as the file has it, with what is wrong in it marked. */
-function Offending({ problem: { row, value } }: { problem: Problem }): JSX.Element {
-  if (row == null) return value == null ? <i>nothing</i> : <code>{value}</code>;
+/** The row as the file has it, with what is wrong in it marked; tabs are made seen. */
+function Offending({ problem: { row, value } }: { problem: Problem }): JSX.Element | null {
+  if (row == null) return value == null ? null : <code>{value}</code>;
   const wrong = value?.replace(/…$/, "") ?? "";
   const at = wrong ? row.indexOf(wrong) : -1;
-  if (at < 0) return <code class="row">{row}</code>;
-  return <code class="row">{row.slice(0, at)}<mark>{wrong}</mark>{row.slice(at + wrong.length)}</code>;
+  const seen = (part: string) => part.replaceAll("\t", " │ ");
+  if (at < 0) return <code class="row">{seen(row)}</code>;
+  return <code class="row">{seen(row.slice(0, at))}<mark>{seen(wrong)}</mark>{seen(row.slice(at + wrong.length))}</code>;
 }
 
 export function Warnings({ warnings }: { warnings: Warning[] }): JSX.Element | null {
@@ -81,9 +84,18 @@ export function Warnings({ warnings }: { warnings: Warning[] }): JSX.Element | n
   );
 }
 
-/** What is wider than a phone scrolls by itself, also with the keyboard. */
-export function Scroll({ label, children }: { label: string; children: ComponentChildren }): JSX.Element {
-  return <div class="scroll" role="region" aria-label={label} tabIndex={0}>{children}</div>;
+const LONG = 600; // characters
+
+/** A text, of which a long one is shown in part until somebody wants the rest. */
+export function Long({ text }: { text: string }): JSX.Element {
+  const [whole, setWhole] = useState(false);
+  if (whole || text.length <= LONG) return <>{text}</>;
+  return <>{text.slice(0, LONG)}… <button type="button" class="plain" onClick={() => setWhole(true)}>All {count(text.length)} characters</button></>;
+}
+
+/** What is wider than a phone scrolls by itself, also with the keyboard; what is `tall`, in both directions. */
+export function Scroll({ label, tall = false, children }: { label: string; tall?: boolean; children: ComponentChildren }): JSX.Element {
+  return <div class={tall ? "scroll tall" : "scroll"} role="region" aria-label={label} tabIndex={0}>{children}</div>;
 }
 
 export function Facts({ facts }: { facts: [string, ComponentChildren][] }): JSX.Element {
@@ -108,15 +120,15 @@ export function Field({ label, hint, children }: { label: string; hint?: string;
   );
 }
 
-export interface Bar {
+interface Bar {
   label: string;
   value: number;
   text: string;
 }
 
-/** Bars with their figures; more than a dozen are folded away. */
-export function Bars({ bars, caption, most = Math.max(...bars.map((bar) => bar.value)) }: { bars: Bar[]; caption: string; most?: number }): JSX.Element {
-  const [all, setAll] = useState(false);
+/** Bars with their figures; more than a dozen are folded away, unless the last ones matter as much as the first. */
+export function Bars({ bars, caption, most = Math.max(...bars.map((bar) => bar.value)), whole = false }: { bars: Bar[]; caption: string; most?: number; whole?: boolean }): JSX.Element {
+  const [all, setAll] = useState(whole);
   const shown = all ? bars : bars.slice(0, 12);
   return (
     <figure class="bars">
@@ -124,7 +136,7 @@ export function Bars({ bars, caption, most = Math.max(...bars.map((bar) => bar.v
       <ul>
         {shown.map((bar) => (
           <li key={bar.label}>
-            <span class="name" title={bar.label}>{bar.label}</span>
+            <span class="name" dir="auto">{bar.label}</span>
             <span class="track" aria-hidden="true"><span style={{ width: percent(most > 0 ? bar.value / most : 0, 1).replace(" ", "") }} /></span>
             <span class="value">{bar.text}</span>
           </li>

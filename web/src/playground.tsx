@@ -5,6 +5,7 @@ import { type Answer, type Model, type Page, type Report, apiKey, call } from ".
 import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Card, Copy, Dial, Failure, Field, Loading, PredictionView } from "./parts";
 
+const SLOW = 1000;
 const TOP = 10; // labels with their scores
 
 export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Element {
@@ -79,7 +80,7 @@ function Ask({ name, model, text, onText: setText, other, onOther: setOther }: A
   };
   return (
     <>
-      <Card title="Text">
+      <Card title="Ask">
         <form onSubmit={(event) => { event.preventDefault(); predict.run(); }} onKeyDown={keys}>
           <Field label={pair ? "First text" : "Text"}><textarea rows={4} required dir="auto" value={text} onInput={(event) => setText(event.currentTarget.value)} /></Field>
           {pair && <Field label="Second text"><textarea rows={4} required dir="auto" value={other} onInput={(event) => setOther(event.currentTarget.value)} /></Field>}
@@ -87,6 +88,7 @@ function Ask({ name, model, text, onText: setText, other, onOther: setOther }: A
         </form>
         <Failure error={predict.error} />
       </Card>
+      {predict.busy && <p class="quiet" role="status">Asking … A model that was not asked for a while is loaded first, and a long text takes its time.</p>}
       <div aria-live="polite">{asked && <Card title="Answer"><Shown asked={asked} name={name} /></Card>}</div>
       <Card title="The same from elsewhere">
         <p class="actions">
@@ -108,7 +110,7 @@ function Shown({ asked, name }: { asked: Asked; name: string }): JSX.Element {
     <>
       {graded ? <Graded name={name.split("@")[0]!} version={answer.version} score={prediction.score ?? 0} /> : <PredictionView prediction={prediction} text={text} />}
       {prediction.truncated && <p class="quiet">The texts were too long and were cut.</p>}
-      <p class="quiet">{milliseconds.toFixed(0)} ms, by {answer.model}@{answer.version}</p>
+      <p class="quiet">{milliseconds.toFixed(0)} ms{milliseconds > SLOW && ", the loading of the model included if it was not asked for a while"}, by {answer.model}@{answer.version}</p>
     </>
   );
 }
@@ -133,5 +135,5 @@ function asPython(name: string, body: { inputs: unknown[] }): string {
 
 function asJavaScript(name: string, body: object): string {
   const key = apiKey.get() ? ", Authorization: `Bearer ${process.env.THAWLINE_API_KEY}`" : "";
-  return `const response = await fetch(${JSON.stringify(`${location.origin}/predict/${name}`)}, {\n  method: "POST",\n  headers: { "Content-Type": "application/json"${key} },\n  body: JSON.stringify(${JSON.stringify(body)}),\n});\nconsole.log((await response.json()).predictions);\n`;
+  return `const response = await fetch(${JSON.stringify(`${location.origin}/predict/${name}`)}, {\n  method: "POST",\n  headers: { "Content-Type": "application/json"${key} },\n  body: JSON.stringify(${JSON.stringify(body)}),\n});\nconsole.log(JSON.stringify((await response.json()).predictions, null, 2));\n`;
 }

@@ -6,7 +6,7 @@ import { Curves, pointsOfReport } from "./curves";
 import { bytes, count, figure, metricName, percent } from "./format";
 import { useAsked } from "./hooks";
 import { Chart } from "./lazy";
-import { Bars, Card, Facts, Failure, Scroll } from "./parts";
+import { Bars, Card, Facts, Failure, Long, Scroll } from "./parts";
 
 export function ReportView({ model, version, curves = true }: { model: string; version: number; curves?: boolean }): JSX.Element | null {
   const { data: report, error } = useAsked<Report>(`/models/${encodeURIComponent(model)}/versions/${version}/report`);
@@ -81,7 +81,7 @@ function Classes({ split }: { split: SplitReport }): JSX.Element {
 function ConfusionTable({ split }: { split: SplitReport }): JSX.Element {
   const { labels, counts, missed, spurious } = split.confusion!;
   return (
-    <Scroll label="Confusion matrix">
+    <Scroll label="Confusion matrix" tall>
       <table class="confusion">
         <caption>What was taken for what: true labels down, predicted ones across</caption>
         <thead><tr><td /> {labels.map((label) => <th scope="col" key={label}><span>{label}</span></th>)}{missed && <th scope="col"><span>nothing</span></th>}</tr></thead>
@@ -111,7 +111,7 @@ function ReliabilityChart({ split }: { split: SplitReport }): JSX.Element {
   const x = filled.map((bin) => bin.confidence ?? bin.lower);
   return (
     <div>
-      <Chart title="Can its confidence be believed?" x={x} xLabel="confidence" range={[0, 1]} series={[
+      <Chart title="Can its confidence be believed?" x={x} xLabel="confidence" range={[0, 1]} xRange={[0, 1]} series={[
         { label: "right", values: filled.map((bin) => bin.accuracy), colour: "--second" },
         { label: "as it should be", values: x, colour: "--third", dashed: true },
       ]} />
@@ -148,7 +148,7 @@ function WorstErrors({ split }: { split: SplitReport }): JSX.Element | null {
             {shown.map((one) => (
               <tr key={one.row}>
                 <th scope="row">{one.row + 1}</th>
-                <td dir="auto">{one.text}{one.text_pair != null && <><hr />{one.text_pair}</>}</td>
+                <td dir="auto"><Long text={one.text} />{one.text_pair != null && <><hr /><Long text={one.text_pair} /></>}</td>
                 <td>{told(one.true)}</td>
                 <td>{told(one.predicted)}{typeof one.predicted === "string" && <small> {percent(one.score)}</small>}</td>
               </tr>

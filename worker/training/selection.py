@@ -125,6 +125,10 @@ def _rank(
 ) -> Generator[Event, None, list[HeadTried]]:
     """All trials; the chosen head's first, then by score."""
     model.to(options.device)
+    names = [name.value for name in candidates]
+    yield Message(
+        message=f"trying {len(names)} heads on the frozen encoder: {', '.join(names)}", data={"trying": names}
+    )
     trials: list[HeadTried] = []
     for name in candidates:
         trial = yield from _try(name, samples, model, data, options, features)
