@@ -51,7 +51,6 @@ test-browser: $(STAMP) $(PAGE) ## Install Chromium (Debian) and try the page in 
 
 docs: $(STAMP) ## Build the documentation's site in build/site; a broken link fails
 	@$(BIN)/python -m scripts.docs
-	@echo "Look at it with: python3 -m http.server -b 127.0.0.1 -d build/site (its search needs a server)"
 
 check: $(STAMP) web/node_modules ## Lint, format check, types, architecture
 	@$(BIN)/ruff check .

@@ -9,6 +9,8 @@ with thawline.Client() as client:
 
 from thawline.asking import Retries
 from thawline.client import AsyncClient, Client
+from thawline.datasets import UploadOptions
+from thawline.displays import Display, FileDisplay
 from thawline.errors import (
     ConfigurationError,
     Conflict,
@@ -28,34 +30,60 @@ from thawline.errors import (
 from thawline.files import AsyncFilePrediction, FilePrediction
 from thawline.frames import to_pandas
 from thawline.jobs import AsyncJob, Job
-from thawline.models import AsyncModel, Model
-from thawline.predicting import Prediction, Predictions
-from thawline.records import Alias, Dataset, Event, Failure, Metrics, ModelInfo, Problem, Progress, Validation, Version
+from thawline.listings import AsyncListing, Listing
+from thawline.models import AsyncModel, Model, PredictOptions
+from thawline.predicting import Entity, LabelScore, Prediction, Predictions, Token
+from thawline.records import (
+    Alias,
+    Canary,
+    Dataset,
+    DataWarning,
+    Event,
+    Failure,
+    LabelCount,
+    Metrics,
+    ModelInfo,
+    Problem,
+    Progress,
+    Split,
+    Validation,
+    Version,
+)
 
 __all__ = [
     "Alias",
     "AsyncClient",
     "AsyncFilePrediction",
     "AsyncJob",
+    "AsyncListing",
     "AsyncModel",
+    "Canary",
     "Client",
     "ConfigurationError",
     "Conflict",
+    "DataWarning",
     "Dataset",
+    "Display",
+    "Entity",
     "Error",
     "Event",
     "Failure",
+    "FileDisplay",
     "FilePrediction",
     "InvalidData",
     "InvalidRequest",
     "Job",
     "JobCancelled",
     "JobFailed",
+    "LabelCount",
+    "LabelScore",
+    "Listing",
     "Metrics",
     "Model",
     "ModelInfo",
     "NotAllowed",
     "NotFound",
+    "PredictOptions",
     "Prediction",
     "PredictionFailed",
     "Predictions",
@@ -63,8 +91,11 @@ __all__ = [
     "Progress",
     "Refused",
     "Retries",
+    "Split",
+    "Token",
     "Unavailable",
     "UnexpectedAnswer",
+    "UploadOptions",
     "Validation",
     "Version",
     "WaitTimeout",

@@ -24,7 +24,8 @@ def main() -> int:
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "--config-file", str(config)]
     status = subprocess.run(command, cwd=output, check=False).returncode
     if status == 0:
-        sys.stdout.write(f"The site is in {output / 'site'}; open index.html there.\n")
+        site = output / "site"
+        sys.stdout.write(f"The site is in {site}. Look at it: python3 -m http.server -b 127.0.0.1 -d {site}\n")
     return 1 if status else 0
 
 

@@ -22,6 +22,79 @@ def reference_pages(document: Json) -> Iterator[tuple[str, str]]:
         parts = [f"# {_title(tag['name'])}\n\n{tag['description']}\n"]
         parts += [Operation(document, *found).section() for found in _operations(document, tag["name"])]
         yield f"reference/{page_of(tag['name'])}", "\n".join(parts)
+    yield "reference/objects.md", _objects(document)
+
+
+def _objects(document: Json) -> str:
+    """Every object that an answer may be or hold, with its members."""
+    schemas: Json = document["components"]["schemas"]
+    parts = ["# Objects of the answers\n\nWhat calls answer with, and what is within. A newer service may tell more.\n"]
+    for name in sorted(_answered(document)):
+        members = schemas[name]["properties"].items()
+        rows = [row(f"`{member}`", _linked(value, schemas), meaning_of(value)) for member, value in members]
+        told = str(schemas[name].get("description", "")).replace("``", "`")
+        table = "\n".join(["| member | value | meaning |", "|---|---|---|", *rows])
+        parts.append(f"## {name} {{#{name.lower()}}}\n\n{told}\n\n{table}\n")
+    return "\n".join(parts)
+
+
+def _answered(document: Json) -> set[str]:
+    """The names of the objects that answers are made of."""
+    found: set[str] = set()
+    waiting = [
+        content.get("schema", {})
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for answer in operation["responses"].values()
+        for content in answer.get("content", {}).values()
+    ]
+    while waiting:
+        for name in _names_in(waiting.pop()):
+            schema = document["components"]["schemas"][name]
+            if name not in found and "properties" in schema:
+                found.add(name)
+                waiting.append(schema)
+    return found
+
+
+def _names_in(schema: Any) -> Iterator[str]:
+    """The names of the schemas that one refers to."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _names_in(item)
+    elif isinstance(schema, dict):
+        if isinstance(reference := schema.get("$ref"), str):
+            yield reference.rpartition("/")[2]
+        for name, value in schema.items():
+            if name not in ("example", "examples", "default"):
+                yield from _names_in(value)
+
+
+def _linked(schema: Json, schemas: Json) -> str:
+    """The values of a member, in a few words; objects are links."""
+    kinds = _kinds(schema)
+    words = [_linked_kind(kind, schemas) for kind in kinds if kind.get("type") != "null"]
+    return " or ".join([*dict.fromkeys(words), *(["null"] if {"type": "null"} in kinds else [])])
+
+
+def _linked_kind(kind: Json, schemas: Json) -> str:
+    if "$ref" in kind:
+        name = kind["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})" if "properties" in schemas[name] else _linked(schemas[name], schemas)
+    if kind.get("type") == "array":
+        return f"list of {_linked(kind['items'], schemas)}" if kind.get("items") else "list"
+    if isinstance(values := kind.get("additionalProperties"), dict):
+        return f"object of {_linked(values, schemas)}" if values else "object"
+    return _in_words(kind)
+
+
+def meaning_of(schema: Json) -> str:
+    """What is said of a member."""
+    return next((kind["description"] for kind in [schema, *_kinds(schema)] if "description" in kind), "")
+
+
+def _default(schema: Json) -> str:
+    return f"`{json.dumps(schema['default'], ensure_ascii=False)}`" if "default" in schema else ""
 
 
 def page_of(tag: str) -> str:
@@ -100,7 +173,9 @@ class Operation:
             for schema in _kinds(self._body().get(kind, {}).get("schema", {})):
                 rows += self._members(self._resolved(schema))
             if rows:
-                return "\n".join([f"| {words} | | value | meaning |", "|---|---|---|---|", *rows])
+                return "\n".join(
+                    [f"| {words} | needed, or its default | value | meaning |", "|---|---|---|---|", *rows]
+                )
         return ""
 
     def _members(self, schema: Json, within: str = "") -> Iterator[str]:
@@ -110,9 +185,9 @@ class Operation:
             if "properties" in inner:
                 yield from self._members(inner, f"{within}{name}.")
                 continue
-            said = [member, *_kinds(member)]
-            meaning = next((kind["description"] for kind in said if "description" in kind), "")
-            yield row(f"`{within}{name}`", "needed" if name in needed else "", self._kind(member), meaning)
+            usual = _default(member) if member.get("default") is not None else ""
+            place = "(needed)" if name in needed else usual
+            yield row(f"`{within}{name}`", place, self._kind(member), meaning_of(member))
 
     def _kind(self, schema: Json) -> str:
         """The values that fit, in a few words."""
@@ -169,6 +244,9 @@ class Operation:
 
     def _shown(self, answer: Json) -> Iterator[str]:
         for kind, content in answer.get("content", {}).items():
+            for name in list(_names_in(content.get("schema", {})))[:1]:
+                if "properties" in self.document["components"]["schemas"][name]:
+                    yield f"Answer: [{name}](objects.md#{name.lower()})\n"
             for example in self._examples(content)[:1]:
                 language = "json" if kind == "application/json" else "text"
                 text = written(example) if language == "json" else example

@@ -111,7 +111,21 @@ def test_the_reference_has_a_section_with_a_call_for_every_operation(built: Path
 
 def test_every_parameter_and_every_member_of_a_body_has_a_meaning(built: Path) -> None:
     for path in (built / "docs" / "reference").glob("*.md"):
+        if path.name == "objects.md":  # of answers, where many a name says enough
+            continue
         assert re.findall(r"^\| .* \| +\|$", path.read_text(encoding="utf-8"), re.MULTILINE) == [], path.name
+
+
+def test_every_object_of_an_answer_has_a_section(built: Path) -> None:
+    reference = built / "docs" / "reference"
+    known = set(re.findall(r"\{#(\w+)\}", (reference / "objects.md").read_text(encoding="utf-8")))
+    linked = {
+        anchor
+        for path in reference.glob("*.md")
+        for anchor in re.findall(r"objects\.md#(\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert {"jobout", "progressout", "datasetout"} <= known
+    assert {"jobout", "datasetout"} <= linked <= known
 
 
 def test_the_calls_of_the_reference_are_shell(built: Path) -> None:
