@@ -3305,12 +3305,12 @@ export interface components {
          *           "description": "head and encoder learn; at most 12 epochs, and fewer where validation rows show no more gain"
          *         },
          *         {
-         *           "phase": "evaluate",
-         *           "description": "measures the model on validation rows"
+         *           "phase": "export",
+         *           "description": "writes the model as ONNX, and compares it with torch on real rows"
          *         },
          *         {
-         *           "phase": "export",
-         *           "description": "writes the model as ONNX, compares it with torch on real rows, and publishes it"
+         *           "phase": "evaluate",
+         *           "description": "measures the model on validation rows"
          *         }
          *       ],
          *       "estimate": {
