@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from api.errors import ProblemResponse
 from api.examples import example, resolved
+from api.meanings import ANYWHERE, OF_SCHEMA
 from api.protocols.errors import Dialect, dialect_of
 from api.protocols.oip import InferIn
 from api.routes.common import MEANINGS
@@ -18,27 +19,6 @@ _PROBLEM = {ProblemResponse.media_type: {"schema": {"$ref": _SCHEMAS.format(mode
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 # Of schemas that other packages share with us, which know nothing of HTTP.
 _EXAMPLES = {"JobRequest": ("job_request", "job_request_tuned"), "Report": ("report",)}
-# What is said of their members where they say nothing themselves.
-_MEANINGS = {
-    "JobRequest": {
-        "dataset_id": "Of the rows to learn from",
-        "model": "How the model is called; a job for a name that is there makes its next version",
-        "base_model": "The encoder to begin with: what comes along, or one that the operator has added",
-        "strategy": "`hybrid`: first the head, then all; `finetune`: all at once; `frozen`: the head alone",
-        "head": "`auto` tries those that fit the task and takes the best",
-        "seed": "Draws what chance decides: the same one gives the same model",
-        "metadata": "Words of your own that the job carries",
-    },
-    "Hyperparameters": {
-        "head_learning_rate": "Peak of the learning rate while the encoder is frozen",
-        "full_learning_rate": "Peak of the learning rate of head and encoder together",
-        "weight_decay": "Pull of the weights towards zero",
-        "warmup_fraction": "Share of the steps in which the learning rate rises",
-        "dropout": "Share of the head's inputs that are left out at random",
-        "max_grad_norm": "Longer gradients are cut to this length",
-    },
-}
-
 ABOUT: dict[str, Any] = {
     "summary": "Labelled text in, a low-latency endpoint out.",
     "description": "Upload labelled text, start a job, watch it, and call the finished model. "
@@ -122,8 +102,9 @@ def _complete_schemas(schemas: dict[str, Any]) -> None:
     schemas |= schema.pop("$defs") | {InferIn.__name__: schema}
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
-    for name, meanings in _MEANINGS.items():
-        for member, meaning in meanings.items():
-            schemas[name]["properties"][member].setdefault("description", meaning)
+    for name, schema in schemas.items():
+        for member, told in schema.get("properties", {}).items():
+            if meaning := OF_SCHEMA.get(name, {}).get(member) or ANYWHERE.get(member):
+                told.setdefault("description", meaning)
     for name, files in _EXAMPLES.items():
         schemas[name]["examples"] = [example(file) for file in files]

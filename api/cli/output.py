@@ -88,8 +88,11 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> N
     table = Table(title=title or None, show_header=bool(header), box=None, padding=(0, 2, 0, 0))
     for number, name in enumerate(header):
         table.add_column(
-            name, no_wrap=number == 0, overflow="ignore" if number == 0 else "ellipsis"
+            name, no_wrap=number == 0, overflow="ignore" if number == 0 else "fold"
         )  # an id is copied whole
+    if not header:
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

@@ -64,7 +64,8 @@ def decoded(stream: IO[bytes], encoding: str) -> Iterator[str]:
             yield line
             number += 1
     except UnicodeError as error:
-        message = f"behind line {number} something is not {encoding}; name the rows' encoding, as in --encoding cp1252"
+        place = f"behind line {number} something" if number else "the beginning"
+        message = f"{place} is not {encoding}; name the rows' encoding, as in --encoding cp1252"
         raise UnreadableRowsError(message) from error
 
 

@@ -936,14 +936,22 @@ export interface components {
          * @description What an alias was set to.
          */
         AliasChangeOut: {
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
+            /** @description Another version that answers a share of the calls */
             canary: components["schemas"]["CanaryOut"] | null;
-            /** Shadow */
+            /**
+             * Shadow
+             * @description Another version that is asked as well, and only compared
+             */
             shadow: number | null;
             /**
              * Changed At
              * Format: date-time
+             * @description When it was changed (UTC)
              */
             changed_at: string;
             /**
@@ -957,14 +965,22 @@ export interface components {
          * @description An alias as it is now.
          */
         AliasDetail: {
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
+            /** @description Another version that answers a share of the calls */
             canary: components["schemas"]["CanaryOut"] | null;
-            /** Shadow */
+            /**
+             * Shadow
+             * @description Another version that is asked as well, and only compared
+             */
             shadow: number | null;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was changed last (UTC)
              */
             updated_at: string;
             /**
@@ -1030,14 +1046,22 @@ export interface components {
          *     }
          */
         AliasOut: {
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
+            /** @description Another version that answers a share of the calls */
             canary: components["schemas"]["CanaryOut"] | null;
-            /** Shadow */
+            /**
+             * Shadow
+             * @description Another version that is asked as well, and only compared
+             */
             shadow: number | null;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was changed last (UTC)
              */
             updated_at: string;
             /**
@@ -1047,11 +1071,15 @@ export interface components {
             previous: number | null;
             /**
              * Object
+             * @description What kind of object it is
              * @default model.alias
              * @constant
              */
             object: "model.alias";
-            /** Model */
+            /**
+             * Model
+             * @description The model's name
+             */
             model: string;
             /** Alias */
             alias: string;
@@ -1070,16 +1098,23 @@ export interface components {
          * @description Somebody's work on a job.
          */
         AttemptOut: {
-            /** Attempt */
+            /**
+             * Attempt
+             * @description Counted from 1; 0 before the first
+             */
             attempt: number;
             /** Worker */
             worker: string;
             /**
              * Started At
              * Format: date-time
+             * @description When the last attempt began (UTC)
              */
             started_at: string;
-            /** Ended At */
+            /**
+             * Ended At
+             * @description When the attempt ended (UTC)
+             */
             ended_at: string | null;
             /** @description None while it goes on */
             outcome: components["schemas"]["AttemptOutcome"] | null;
@@ -1097,7 +1132,10 @@ export interface components {
          * @description Rows whose length is at most this, and more than half of it.
          */
         BinOut: {
-            /** Up To */
+            /**
+             * Up To
+             * @description The range's end
+             */
             up_to: number;
             /** Rows */
             rows: number;
@@ -1262,7 +1300,10 @@ export interface components {
          * @description A version that is to answer a share of the calls.
          */
         CanaryIn: {
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
             /**
              * Weight
@@ -1275,9 +1316,15 @@ export interface components {
          * @description A version that answers a share of the calls.
          */
         CanaryOut: {
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
-            /** Weight */
+            /**
+             * Weight
+             * @description Share of the calls, 0 to 1
+             */
             weight: number;
         };
         /**
@@ -1293,7 +1340,10 @@ export interface components {
             recall: number;
             /** F1 */
             f1: number;
-            /** Support */
+            /**
+             * Support
+             * @description Rows that have the label
+             */
             support: number;
         };
         /**
@@ -1353,7 +1403,10 @@ export interface components {
          * @description An epoch of a phase; epoch 0 is the state in which the phase began.
          */
         CurvePoint: {
-            /** Epoch */
+            /**
+             * Epoch
+             * @description The present one, from 1
+             */
             epoch: number;
             /** Train Loss */
             train_loss: number | null;
@@ -1365,7 +1418,10 @@ export interface components {
             metrics: {
                 [key: string]: number;
             };
-            /** Seconds */
+            /**
+             * Seconds
+             * @description That the epoch took
+             */
             seconds: number;
             /**
              * Best
@@ -1441,22 +1497,33 @@ export interface components {
             id: string;
             /**
              * Object
+             * @description What kind of object it is
              * @default dataset
              * @constant
              */
             object: "dataset";
             /** Name */
             name: string;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
             /** @description `validating` while a large upload is being read */
             status: components["schemas"]["DatasetStatus"];
             /** Format */
             format: string;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Of its files
+             */
             size_bytes: number;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description Of the uploaded files
+             */
             sha256: string;
-            /** Columns */
+            /**
+             * Columns
+             * @description Our field to the file's column
+             */
             columns: {
                 [key: string]: string;
             };
@@ -1467,9 +1534,15 @@ export interface components {
              * @description Classification: whether a text may have several labels, or none
              */
             multi_label: boolean;
-            /** Labels */
+            /**
+             * Labels
+             * @description Of the training rows
+             */
             labels: components["schemas"]["LabelCount"][];
-            /** Splits */
+            /**
+             * Splits
+             * @description Training, validation and test rows
+             */
             splits: {
                 [key: string]: components["schemas"]["SplitOut"];
             };
@@ -1478,7 +1551,10 @@ export interface components {
              * @description Rows that are wrong and were left out (`on_error=skip`)
              */
             skipped_rows: number;
-            /** Warnings */
+            /**
+             * Warnings
+             * @description What is no error and yet worth knowing
+             */
             warnings: components["schemas"]["WarningOut"][];
             /**
              * Rows Read
@@ -1490,11 +1566,15 @@ export interface components {
              * @description Why it is invalid: the first hundred
              */
             errors: components["schemas"]["ProblemItem"][] | null;
-            /** Error Count */
+            /**
+             * Error Count
+             * @description All that are wrong, also those that are not listed
+             */
             error_count: number;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
         };
@@ -1525,6 +1605,7 @@ export interface components {
             id: string;
             /**
              * Object
+             * @description What kind of object it is
              * @default model
              * @constant
              */
@@ -1558,11 +1639,15 @@ export interface components {
         EmbeddingModels: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["EmbeddingModel"][];
         };
         /**
@@ -1572,6 +1657,7 @@ export interface components {
         EmbeddingOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default embedding
              * @constant
              */
@@ -1665,11 +1751,15 @@ export interface components {
         EmbeddingsOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["EmbeddingOut"][];
             /**
              * Model
@@ -1687,11 +1777,20 @@ export interface components {
             label: string;
             /** Text */
             text: string;
-            /** Start */
+            /**
+             * Start
+             * @description First character in the text, from 0
+             */
             start: number;
-            /** End */
+            /**
+             * End
+             * @description Behind its last character
+             */
             end: number;
-            /** Score */
+            /**
+             * Score
+             * @description The mean of its words'
+             */
             score: number;
         };
         /**
@@ -1699,9 +1798,15 @@ export interface components {
          * @description About how long a job takes.
          */
         EstimateOut: {
-            /** Low Seconds */
+            /**
+             * Low Seconds
+             * @description If training stops early
+             */
             low_seconds: number;
-            /** High Seconds */
+            /**
+             * High Seconds
+             * @description If not, and others work beside it
+             */
             high_seconds: number;
             /**
              * Basis
@@ -1737,10 +1842,14 @@ export interface components {
          *     }
          */
         EventOut: {
-            /** Id */
+            /**
+             * Id
+             * @description Rises from event to event of a job
+             */
             id: number;
             /**
              * Object
+             * @description What kind of object it is
              * @default job.event
              * @constant
              */
@@ -1748,6 +1857,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
             /**
@@ -1757,12 +1867,19 @@ export interface components {
             level: "info" | "warning" | "error";
             /**
              * Type
+             * @description `phase`, `metrics`, `message` or `status`
              * @enum {string}
              */
             type: "phase" | "metrics" | "message" | "status";
-            /** Message */
+            /**
+             * Message
+             * @description For a person
+             */
             message: string;
-            /** Data */
+            /**
+             * Data
+             * @description The same for programs: an epoch's losses and metrics, a head that was tried, …
+             */
             data: {
                 [key: string]: unknown;
             };
@@ -1823,17 +1940,29 @@ export interface components {
             id: string;
             /**
              * Object
+             * @description What kind of object it is
              * @default prediction
              * @constant
              */
             object: "prediction";
+            /** @description `running`, `succeeded`, `failed` or `cancelled` */
             status: components["schemas"]["PredictionStatus"];
-            /** Model */
+            /**
+             * Model
+             * @description The model's name
+             */
             model: string;
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
-            /** File Name */
+            /**
+             * File Name
+             * @description As it was uploaded
+             */
             file_name: string;
             /** @description Of the file of answers */
             format: components["schemas"]["OutputFormat"];
@@ -1850,24 +1979,38 @@ export interface components {
              * @description Rows without an answer; their `prediction_error` says why
              */
             failed_rows: number;
+            /** @description Why it failed */
             error: components["schemas"]["JobError"] | null;
             /**
              * Errors
              * @description Rows that cannot be read: the first hundred
              */
             errors: components["schemas"]["ProblemItem"][] | null;
-            /** Attempt */
+            /**
+             * Attempt
+             * @description Counted from 1; 0 before the first
+             */
             attempt: number;
-            /** Cancel Requested */
+            /**
+             * Cancel Requested
+             * @description Whether somebody has asked for its end
+             */
             cancel_requested: boolean;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
-            /** Started At */
+            /**
+             * Started At
+             * @description When the last attempt began (UTC)
+             */
             started_at: string | null;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it ended (UTC)
+             */
             finished_at: string | null;
         };
         /**
@@ -1895,13 +2038,19 @@ export interface components {
          * @description How good a head was on the frozen encoder when ``auto`` compared them.
          */
         HeadTrial: {
-            /** Head */
+            /**
+             * Head
+             * @description Of the model
+             */
             head: string;
             /** Metric */
             metric: string;
             /** Score */
             score: number;
-            /** Seconds */
+            /**
+             * Seconds
+             * @description That it took
+             */
             seconds: number;
         };
         /**
@@ -2046,9 +2195,15 @@ export interface components {
          * @description Why a job failed.
          */
         JobError: {
-            /** Code */
+            /**
+             * Code
+             * @description Stable name for programs
+             */
             code: string;
-            /** Message */
+            /**
+             * Message
+             * @description For a person
+             */
             message: string;
         };
         /**
@@ -2058,7 +2213,10 @@ export interface components {
         JobModel: {
             /** Name */
             name: string;
-            /** Version */
+            /**
+             * Version
+             * @description null until the job has succeeded
+             */
             version: number | null;
         };
         /**
@@ -2230,34 +2388,56 @@ export interface components {
             id: string;
             /**
              * Object
+             * @description What kind of object it is
              * @default job
              * @constant
              */
             object: "job";
+            /** @description `queued`, `running`, `pausing` and `paused` may change; the others are its end */
             status: components["schemas"]["JobStatus"];
-            /** Phase */
+            /**
+             * Phase
+             * @description What it does now
+             */
             phase: ("prepare" | "head" | "full" | "evaluate" | "export") | null;
             progress: components["schemas"]["ProgressOut"];
-            /** Dataset Id */
+            /**
+             * Dataset Id
+             * @description Of the data set
+             */
             dataset_id: string;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
+            /** @description The model it trains, and the version once there is one */
             model: components["schemas"]["JobModel"];
+            /** @description What was asked for, with every default filled in */
             spec: components["schemas"]["TrainingSpec"];
-            /** Result */
+            /**
+             * Result
+             * @description Of one that has succeeded: its head, its phases, its metrics and what else was measured
+             */
             result: {
                 [key: string]: unknown;
             } | null;
+            /** @description Why it failed */
             error: components["schemas"]["JobError"] | null;
-            /** Attempt */
+            /**
+             * Attempt
+             * @description Counted from 1; 0 before the first
+             */
             attempt: number;
             /**
              * Attempts
              * @description Each of them; left out of lists
              */
             attempts?: components["schemas"]["AttemptOut"][] | null;
-            /** Cancel Requested */
+            /**
+             * Cancel Requested
+             * @description Whether somebody has asked for its end
+             */
             cancel_requested: boolean;
             priority: components["schemas"]["Priority"];
+            /** @description Of which workers; null: of any */
             queue: components["schemas"]["QueueName"] | null;
             /**
              * Queue Position
@@ -2276,18 +2456,28 @@ export interface components {
             retry_of: string | null;
             /** Webhook Url */
             webhook_url: string | null;
-            /** Metadata */
+            /**
+             * Metadata
+             * @description Your own words
+             */
             metadata: {
                 [key: string]: string;
             };
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
-            /** Started At */
+            /**
+             * Started At
+             * @description When the last attempt began (UTC)
+             */
             started_at: string | null;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it ended (UTC)
+             */
             finished_at: string | null;
         };
         /**
@@ -2502,13 +2692,20 @@ export interface components {
         ListOut_DatasetOut_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["DatasetOut"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -2546,13 +2743,20 @@ export interface components {
         ListOut_EventOut_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["EventOut"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -2595,13 +2799,20 @@ export interface components {
         ListOut_FilePredictionOut_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["FilePredictionOut"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -2776,13 +2987,20 @@ export interface components {
         ListOut_JobOut_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["JobOut"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -2837,13 +3055,20 @@ export interface components {
         ListOut_ModelOut_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["ModelOut"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -2867,13 +3092,20 @@ export interface components {
         ListOut_ProblemItem_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["ProblemItem"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -2903,28 +3135,42 @@ export interface components {
         ListOut_WebhookDeliveryOut_: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: components["schemas"]["WebhookDeliveryOut"][];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /** ListOut[dict[str, Any]] */
         ListOut_dict_str__Any__: {
             /**
              * Object
+             * @description What kind of object it is
              * @default list
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description The items
+             */
             data: {
                 [key: string]: unknown;
             }[];
-            /** Has More */
+            /**
+             * Has More
+             * @description Whether there are more behind the last one; ask with `after` for them
+             */
             has_more: boolean;
         };
         /**
@@ -3067,26 +3313,38 @@ export interface components {
         ModelOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default model
              * @constant
              */
             object: "model";
             /** Name */
             name: string;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
-            /** Aliases */
+            /**
+             * Aliases
+             * @description Alias to version; `production` is what a bare name means
+             */
             aliases: {
                 [key: string]: number;
             };
-            /** Alias Details */
+            /**
+             * Alias Details
+             * @description Canary, shadow and what a roll-back returns to
+             */
             alias_details: {
                 [key: string]: components["schemas"]["AliasDetail"];
             };
-            /** Versions */
+            /**
+             * Versions
+             * @description The newest first
+             */
             versions: components["schemas"]["VersionOut"][];
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
         };
@@ -3126,13 +3384,19 @@ export interface components {
          * @description What went wrong.
          */
         OpenAIError: {
-            /** Message */
+            /**
+             * Message
+             * @description For a person
+             */
             message: string;
             /** Type */
             type: string;
             /** Param */
             param: string | null;
-            /** Code */
+            /**
+             * Code
+             * @description Stable name for programs
+             */
             code: string | null;
         };
         /**
@@ -3196,7 +3460,10 @@ export interface components {
              * @default 1
              */
             member: number;
-            /** Epochs */
+            /**
+             * Epochs
+             * @description At most
+             */
             epochs: number;
             /**
              * Best Epoch
@@ -3214,13 +3481,22 @@ export interface components {
              * @default false
              */
             averaged: boolean;
-            /** Seconds */
+            /**
+             * Seconds
+             * @description That it took
+             */
             seconds: number;
-            /** Metrics */
+            /**
+             * Metrics
+             * @description Of the weights that were kept, on validation rows
+             */
             metrics: {
                 [key: string]: number;
             };
-            /** Curve */
+            /**
+             * Curve
+             * @description Epoch by epoch
+             */
             curve: components["schemas"]["CurvePoint"][];
         };
         /**
@@ -3228,19 +3504,34 @@ export interface components {
          * @description How long they are in word pieces of an encoder.
          */
         PiecesOut: {
-            /** Min */
+            /**
+             * Min
+             * @description The least
+             */
             min: number;
             /** Median */
             median: number;
-            /** P95 */
+            /**
+             * P95
+             * @description 95 of 100 are no greater
+             */
             p95: number;
-            /** P99 */
+            /**
+             * P99
+             * @description 99 of 100 are no greater
+             */
             p99: number;
-            /** Max */
+            /**
+             * Max
+             * @description The greatest
+             */
             max: number;
             /** Mean */
             mean: number;
-            /** Histogram */
+            /**
+             * Histogram
+             * @description Rows of each range
+             */
             histogram: components["schemas"]["BinOut"][];
             /**
              * Counted Rows
@@ -3325,10 +3616,12 @@ export interface components {
         PlanOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default job.plan
              * @constant
              */
             object: "job.plan";
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
             /**
              * Rows
@@ -3336,7 +3629,10 @@ export interface components {
              */
             rows: number;
             spec: components["schemas"]["TrainingSpec"];
-            /** Steps */
+            /**
+             * Steps
+             * @description Of an epoch
+             */
             steps: components["schemas"]["StepOut"][];
             /** @description null: no job with that encoder has succeeded here */
             estimate: components["schemas"]["EstimateOut"] | null;
@@ -3366,9 +3662,15 @@ export interface components {
         PrecisionFigures: {
             /** Score */
             score: number;
-            /** Milliseconds */
+            /**
+             * Milliseconds
+             * @description For a text of middling length, on one core, as measured when the version was made
+             */
             milliseconds: number | null;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Of its files
+             */
             size_bytes: number;
         };
         /**
@@ -3554,12 +3856,22 @@ export interface components {
          *     }
          */
         PredictOut: {
-            /** Model */
+            /**
+             * Model
+             * @description The model's name
+             */
             model: string;
-            /** Version */
+            /**
+             * Version
+             * @description The one that answered
+             */
             version: number;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
-            /** Predictions */
+            /**
+             * Predictions
+             * @description In the order of the inputs
+             */
             predictions: components["schemas"]["PredictionOut"][];
         };
         /**
@@ -3567,9 +3879,15 @@ export interface components {
          * @description Why one of several inputs has no answer.
          */
         PredictionError: {
-            /** Code */
+            /**
+             * Code
+             * @description Stable name for programs
+             */
             code: string;
-            /** Message */
+            /**
+             * Message
+             * @description For a person
+             */
             message: string;
         };
         /**
@@ -3579,20 +3897,35 @@ export interface components {
         PredictionOut: {
             /** @description Present, and alone, where the model gave no answer to this input but did to others */
             error?: components["schemas"]["PredictionError"] | null;
-            /** Label */
+            /**
+             * Label
+             * @description The likeliest; null where a text may have several
+             */
             label?: string | null;
-            /** Score */
+            /**
+             * Score
+             * @description Probability of the label; of graded pairs the grade
+             */
             score?: number | null;
             /**
              * Labels
              * @description Where a text may have several labels: those likelier than not, the likeliest first
              */
             labels?: components["schemas"]["LabelScore"][] | null;
-            /** Scores */
+            /**
+             * Scores
+             * @description The likeliest labels, as many as `top_k` asked for
+             */
             scores?: components["schemas"]["LabelScore"][] | null;
-            /** Entities */
+            /**
+             * Entities
+             * @description Of tagged text
+             */
             entities?: components["schemas"]["EntityOut"][] | null;
-            /** Tokens */
+            /**
+             * Tokens
+             * @description Of tagged text: each word and its tag
+             */
             tokens?: components["schemas"]["TokenOut"][] | null;
             /**
              * Truncated
@@ -3605,7 +3938,10 @@ export interface components {
          * @description How far it is.
          */
         PredictionProgress: {
-            /** Fraction */
+            /**
+             * Fraction
+             * @description 0 to 1
+             */
             fraction: number;
             /**
              * Rows
@@ -3614,9 +3950,15 @@ export interface components {
             rows: number | null;
             /** Rows Done */
             rows_done: number;
-            /** Rows Per Second */
+            /**
+             * Rows Per Second
+             * @description As fast as it answers
+             */
             rows_per_second: number | null;
-            /** Eta Seconds */
+            /**
+             * Eta Seconds
+             * @description About so many are left; null where nobody knows
+             */
             eta_seconds: number | null;
         };
         /**
@@ -3645,18 +3987,30 @@ export interface components {
          *     }
          */
         ProblemItem: {
-            /** File */
+            /**
+             * File
+             * @description The uploaded file's name
+             */
             file?: string | null;
             /**
              * Line
              * @description 1-based physical line
              */
             line?: number | null;
-            /** Column */
+            /**
+             * Column
+             * @description Column of the file, or member of the request
+             */
             column?: string | null;
-            /** Code */
+            /**
+             * Code
+             * @description Stable name for programs
+             */
             code: string;
-            /** Message */
+            /**
+             * Message
+             * @description For a person
+             */
             message: string;
             /**
              * Value
@@ -3690,24 +4044,43 @@ export interface components {
          *     }
          */
         ProblemOut: {
-            /** Type */
+            /**
+             * Type
+             * @description `urn:thawline:error:` and the stable name of the reason
+             */
             type: string;
-            /** Title */
+            /**
+             * Title
+             * @description The status in words
+             */
             title: string;
             /** Status */
             status: number;
-            /** Detail */
+            /**
+             * Detail
+             * @description What is wrong and what to do, for a person
+             */
             detail: string;
-            /** Instance */
+            /**
+             * Instance
+             * @description The path that was asked for
+             */
             instance: string;
-            /** Request Id */
+            /**
+             * Request Id
+             * @description Under which the service's log has the request
+             */
             request_id: string | null;
             /**
              * Errors
+             * @description The first hundred things that are wrong
              * @default []
              */
             errors: components["schemas"]["ProblemItem"][];
-            /** Error Count */
+            /**
+             * Error Count
+             * @description All that are wrong, also those that are not listed
+             */
             error_count?: number | null;
         };
         /**
@@ -3717,20 +4090,39 @@ export interface components {
         ProgressOut: {
             /**
              * Fraction
+             * @description Of the whole job, 0 to 1; it never falls
              * @default 0
              */
             fraction: number;
-            /** Epoch */
+            /**
+             * Epoch
+             * @description The present one, from 1
+             */
             epoch?: number | null;
-            /** Epochs */
+            /**
+             * Epochs
+             * @description At most
+             */
             epochs?: number | null;
-            /** Step */
+            /**
+             * Step
+             * @description Of the present epoch
+             */
             step?: number | null;
-            /** Steps */
+            /**
+             * Steps
+             * @description Of an epoch
+             */
             steps?: number | null;
-            /** Examples Per Second */
+            /**
+             * Examples Per Second
+             * @description Training rows
+             */
             examples_per_second?: number | null;
-            /** Eta Seconds */
+            /**
+             * Eta Seconds
+             * @description About so many are left; null where nobody knows
+             */
             eta_seconds?: number | null;
         };
         /**
@@ -3812,9 +4204,15 @@ export interface components {
             upper: number;
             /** Count */
             count: number;
-            /** Confidence */
+            /**
+             * Confidence
+             * @description Mean of the scores
+             */
             confidence: number | null;
-            /** Accuracy */
+            /**
+             * Accuracy
+             * @description Share that is right
+             */
             accuracy: number | null;
         };
         /**
@@ -4145,10 +4543,12 @@ export interface components {
         Report: {
             /**
              * Object
+             * @description What kind of object it is
              * @default model.report
              * @constant
              */
             object: "model.report";
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
             /** Labels */
             labels: string[] | null;
@@ -4157,16 +4557,25 @@ export interface components {
                 number,
                 number
             ] | null;
-            /** Base Encoder */
+            /**
+             * Base Encoder
+             * @description The encoder it began with, and its hash
+             */
             base_encoder: string;
             /**
              * Base Encoder Source
              * @description repository@commit of an encoder from the hub; null: it was local
              */
             base_encoder_source?: string | null;
-            /** Head */
+            /**
+             * Head
+             * @description Of the model
+             */
             head: string;
-            /** Dataset Id */
+            /**
+             * Dataset Id
+             * @description Of the data set
+             */
             dataset_id: string;
             /**
              * Dataset Sha256
@@ -4194,7 +4603,10 @@ export interface components {
              * @description Pieces from one window of a long text to the next; null: not windowed
              */
             stride?: number | null;
-            /** Primary Metric */
+            /**
+             * Primary Metric
+             * @description By which epochs and versions are compared
+             */
             primary_metric: string;
             /** Phases */
             phases: components["schemas"]["PhaseReport"][];
@@ -4353,7 +4765,10 @@ export interface components {
         ServerMetadataOut: {
             /** Name */
             name: string;
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: string;
             /** Extensions */
             extensions: string[];
@@ -4363,11 +4778,15 @@ export interface components {
          * @description How often the shadow decided like the version that answered, since the alias was set to have it.
          */
         ShadowReport: {
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
             /**
              * Since
              * Format: date-time
+             * @description From when on it counts (UTC)
              */
             since: string;
             /**
@@ -4411,9 +4830,15 @@ export interface components {
             label: string;
             /** Text */
             text: string;
-            /** Start */
+            /**
+             * Start
+             * @description First character in the text, from 0
+             */
             start: number;
-            /** End */
+            /**
+             * End
+             * @description Behind its last character
+             */
             end: number;
         };
         /**
@@ -4425,6 +4850,7 @@ export interface components {
             rows: number;
             /**
              * Source
+             * @description `uploaded`, or `auto`: cut off the training rows
              * @enum {string}
              */
             source: "uploaded" | "auto";
@@ -4457,9 +4883,15 @@ export interface components {
              * @description Rows with a wrong answer; scores are never quite right
              */
             errors: number | null;
-            /** Worst Errors */
+            /**
+             * Worst Errors
+             * @description What the model was surest of and wrong about
+             */
             worst_errors: components["schemas"]["WorstError"][];
-            /** Metrics */
+            /**
+             * Metrics
+             * @description By name
+             */
             metrics: {
                 [key: string]: number;
             };
@@ -4496,19 +4928,34 @@ export interface components {
          * @description How long the rows of a split are.
          */
         SpreadOut: {
-            /** Min */
+            /**
+             * Min
+             * @description The least
+             */
             min: number;
             /** Median */
             median: number;
-            /** P95 */
+            /**
+             * P95
+             * @description 95 of 100 are no greater
+             */
             p95: number;
-            /** P99 */
+            /**
+             * P99
+             * @description 99 of 100 are no greater
+             */
             p99: number;
-            /** Max */
+            /**
+             * Max
+             * @description The greatest
+             */
             max: number;
             /** Mean */
             mean: number;
-            /** Histogram */
+            /**
+             * Histogram
+             * @description Rows of each range
+             */
             histogram: components["schemas"]["BinOut"][];
         };
         /**
@@ -4699,11 +5146,15 @@ export interface components {
         StatisticsOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default dataset.statistics
              * @constant
              */
             object: "dataset.statistics";
-            /** Dataset Id */
+            /**
+             * Dataset Id
+             * @description Of the data set
+             */
             dataset_id: string;
             /** Encoder */
             encoder: string | null;
@@ -4759,11 +5210,20 @@ export interface components {
         TokenOut: {
             /** Text */
             text: string;
-            /** Start */
+            /**
+             * Start
+             * @description First character in the text, from 0
+             */
             start: number;
-            /** End */
+            /**
+             * End
+             * @description Behind its last character
+             */
             end: number;
-            /** Tag */
+            /**
+             * Tag
+             * @description In the BIO scheme, or as in the training data
+             */
             tag: string;
             /** Score */
             score: number;
@@ -4773,14 +5233,26 @@ export interface components {
          * @description The request with every default filled in; what the worker obeys and the job shows.
          */
         TrainingSpec: {
-            /** Dataset Id */
+            /**
+             * Dataset Id
+             * @description Of the data set
+             */
             dataset_id: string;
-            /** Model */
+            /**
+             * Model
+             * @description The model's name
+             */
             model: string;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
-            /** Base Model */
+            /**
+             * Base Model
+             * @description The encoder it began with
+             */
             base_model: string;
+            /** @description Which phases were trained */
             strategy: components["schemas"]["Strategy"];
+            /** @description Of the model */
             head: components["schemas"]["HeadName"];
             /**
              * Ensemble
@@ -4804,9 +5276,15 @@ export interface components {
          * @description Word pieces that were read, special tokens included.
          */
         Usage: {
-            /** Prompt Tokens */
+            /**
+             * Prompt Tokens
+             * @description Word pieces read
+             */
             prompt_tokens: number;
-            /** Total Tokens */
+            /**
+             * Total Tokens
+             * @description The same
+             */
             total_tokens: number;
         };
         /**
@@ -4843,6 +5321,7 @@ export interface components {
         ValidationOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default dataset.validation
              * @constant
              */
@@ -4856,6 +5335,7 @@ export interface components {
             format?: string | null;
             /**
              * Columns
+             * @description Our field to the file's column
              * @default {}
              */
             columns: {
@@ -4865,11 +5345,13 @@ export interface components {
             scheme?: components["schemas"]["Scheme"] | null;
             /**
              * Labels
+             * @description Of the training rows
              * @default []
              */
             labels: components["schemas"]["LabelCount"][];
             /**
              * Splits
+             * @description As they would be
              * @default {}
              */
             splits: {
@@ -4890,6 +5372,7 @@ export interface components {
             errors: components["schemas"]["ProblemItem"][];
             /**
              * Error Count
+             * @description All that are wrong, also those that are not listed
              * @default 0
              */
             error_count: number;
@@ -4901,11 +5384,13 @@ export interface components {
             skipped: components["schemas"]["ProblemItem"][];
             /**
              * Skipped Rows
+             * @description Rows that were left out because they are wrong
              * @default 0
              */
             skipped_rows: number;
             /**
              * Warnings
+             * @description What is no error and yet worth knowing
              * @default []
              */
             warnings: components["schemas"]["WarningOut"][];
@@ -4937,34 +5422,64 @@ export interface components {
         VersionOut: {
             /**
              * Object
+             * @description What kind of object it is
              * @default model.version
              * @constant
              */
             object: "model.version";
-            /** Model */
+            /**
+             * Model
+             * @description The model's name
+             */
             model: string;
-            /** Version */
+            /**
+             * Version
+             * @description The version's number
+             */
             version: number;
+            /** @description `classification`, `tagging` or `similarity` */
             task: components["schemas"]["TaskName"];
-            /** Job Id */
+            /**
+             * Job Id
+             * @description Of the job that made it
+             */
             job_id: string;
-            /** Dataset Id */
+            /**
+             * Dataset Id
+             * @description Of the data set
+             */
             dataset_id: string;
-            /** Base Model */
+            /**
+             * Base Model
+             * @description The encoder it began with
+             */
             base_model: string;
-            /** Strategy */
+            /**
+             * Strategy
+             * @description Which phases were trained
+             */
             strategy: string;
-            /** Head */
+            /**
+             * Head
+             * @description The one that was chosen
+             */
             head: string;
-            /** Metrics */
+            /**
+             * Metrics
+             * @description Of each split, measured on the exported model
+             */
             metrics: {
                 [key: string]: unknown;
             };
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Of the model's file in the precision that is served
+             */
             size_bytes: number;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
         };
@@ -4973,13 +5488,25 @@ export interface components {
          * @description Something about the data that is no error and yet worth knowing.
          */
         WarningOut: {
-            /** Code */
+            /**
+             * Code
+             * @description Stable name for programs
+             */
             code: string;
-            /** Message */
+            /**
+             * Message
+             * @description For a person
+             */
             message: string;
-            /** File */
+            /**
+             * File
+             * @description The uploaded file's name
+             */
             file?: string | null;
-            /** Lines */
+            /**
+             * Lines
+             * @description The first of them
+             */
             lines: number[];
         };
         /**
@@ -5009,11 +5536,15 @@ export interface components {
             id: string;
             /**
              * Object
+             * @description What kind of object it is
              * @default webhook.delivery
              * @constant
              */
             object: "webhook.delivery";
-            /** Job Id */
+            /**
+             * Job Id
+             * @description Of the job that made it
+             */
             job_id: string;
             /**
              * Type
@@ -5027,8 +5558,12 @@ export interface components {
              * @description The body, to the letter
              */
             payload: string;
+            /** @description `pending`, `delivered` or `given_up` */
             status: components["schemas"]["DeliveryStatus"];
-            /** Attempts */
+            /**
+             * Attempts
+             * @description So far
+             */
             attempts: number;
             /**
              * Next Attempt At
@@ -5048,9 +5583,13 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made (UTC)
              */
             created_at: string;
-            /** Delivered At */
+            /**
+             * Delivered At
+             * @description When it was taken (UTC)
+             */
             delivered_at: string | null;
         };
         /**
@@ -5162,6 +5701,7 @@ export interface components {
             parameters: components["schemas"]["InputParameters"];
             /**
              * Data
+             * @description The items
              * @default null
              * @example [
              *       "Where is my parcel?"
