@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+_NARROW = 70  # columns of a terminal in which a table would be one letter wide
+
 
 class Output:
     """The standard output of a command.
@@ -85,6 +87,13 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> N
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if header and console.width < _NARROW:  # one below the other
+        for row in rows:
+            pairs = [(name, cell) for name, cell in zip(header, row, strict=True) if cell]
+            _draw((), pairs, "")
+            console.print()
+        return
     table = Table(title=title or None, show_header=bool(header), box=None, padding=(0, 2, 0, 0))
     for number, name in enumerate(header):
         table.add_column(
@@ -95,7 +104,7 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> N
         table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def _text(value: Any) -> str:

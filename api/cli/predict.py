@@ -19,6 +19,7 @@ from api.cli.rows import (
     TOO_WIDE,
     Answers,
     Form,
+    NoTextError,
     Row,
     UnreadableRowsError,
     UnusableRowError,
@@ -165,9 +166,11 @@ def _asked(row: Row, columns: dict[str, str], *, first: bool) -> Any:
     """What is asked for a row; an `UnusableRowError` where nothing can be."""
     try:
         return input_of(row, columns)
-    except UnusableRowError as error:
-        if first and TOO_WIDE not in row:  # then it is so with all of them
+    except NoTextError as error:
+        if first:  # then it is so with all of them
             raise typer.BadParameter(f"{error}; name the column with --column text=…") from error
+        return error
+    except UnusableRowError as error:
         return error
 
 

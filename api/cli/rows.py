@@ -41,6 +41,10 @@ class UnusableRowError(Exception):
     """A row that the model cannot be asked for."""
 
 
+class NoTextError(UnusableRowError):
+    """A row without the column that holds the texts."""
+
+
 Row = dict[str, Any]
 ERROR = "prediction_error"
 TOO_WIDE = ""  # the column of what goes beyond the header's
@@ -98,7 +102,7 @@ def input_of(row: Row, columns: Mapping[str, str]) -> Any:
         columns: Our field to the row's column, where they differ.
 
     Raises:
-        UnusableRowError: It has no text.
+        UnusableRowError: It has no text, or none that can be sent.
     """
     if TOO_WIDE in row:
         raise UnusableRowError("the row has more fields than the header")
@@ -111,7 +115,7 @@ def input_of(row: Row, columns: Mapping[str, str]) -> Any:
         return tokens
     if text is None or text not in row:
         named = columns.get("text", "text")
-        raise UnusableRowError(f"there is no column {named!r}, only {', '.join(map(str, row)) or 'an empty row'}")
+        raise NoTextError(f"there is no column {named!r}, only {', '.join(map(str, row)) or 'an empty row'}")
     return row[text]
 
 

@@ -155,6 +155,8 @@ def _hint(error: Error, path: str) -> str | None:
     }
     if error.hint in in_python:
         return in_python[error.hint]
+    if isinstance(error, thawline.InvalidData) and path.endswith("predict") and "text_pair" in error.detail:
+        return 'give the other text of the pair: thawline predict NAME "…" --pair "…"'
     if isinstance(error, thawline.InvalidRequest) and not error.hint:
         return f"{path} --help"
     return next((hint for kind, hint in hints.items() if isinstance(error, kind)), None)

@@ -89,3 +89,17 @@ def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
     assert second.returncode == 2
     assert "another `thawline serve` runs" in second.stderr
     assert service.client.get("/readyz").status_code == 200
+
+
+def test_a_port_that_somebody_has_is_told_before_anything_starts(service: Service, tmp_path: Path) -> None:
+    second = subprocess.run(
+        service.command,
+        env={**os.environ, "THAWLINE_HOME": str(tmp_path), "THAWLINE_PORT": str(service.port)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert f"port {service.port}" in second.stderr
+    assert "ready" not in second.stdout

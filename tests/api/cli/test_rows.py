@@ -13,6 +13,7 @@ import typer
 from api.cli.rows import (
     Answers,
     Form,
+    NoTextError,
     Row,
     UnreadableRowsError,
     UnusableRowError,
@@ -31,6 +32,10 @@ from api.cli.rows import (
         ("\ufeffid,text\n1,a\n", Form.CSV, [{"id": "1", "text": "a"}]),
         ('{"text": "a"}\n\n{"text": "b"}\n', Form.JSONL, [{"text": "a"}, {"text": "b"}]),
         ('[{"text": "a"}, "b"]', Form.JSONL, [{"text": "a"}, {"text": "b"}]),
+        ("text;n\na;1\n", Form.CSV, [{"text": "a", "n": "1"}]),
+        ("Text\tn\na\t1\n", Form.CSV, [{"Text": "a", "n": "1"}]),
+        ('\n[\n {"text": "a"},\n "b"\n]\n', Form.JSONL, [{"text": "a"}, {"text": "b"}]),
+        ('{"text": NaN}\n', Form.JSONL, [{"text": None}]),
         ("Hello, you\n\nthere\n", Form.LINES, [{"text": "Hello, you"}, {"text": "there"}]),
         ("", Form.LINES, []),
     ],
@@ -48,7 +53,10 @@ def test_a_form_that_is_named() -> None:
     assert list(texts) == [{"text": "a"}]
 
 
-@pytest.mark.parametrize(("lines", "told"), [(["{}\n", "{\n"], "line 2 is no JSON"), (["text\n", '"a\n'], "no CSV")])
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [(["{}\n", "{\n"], "line 2 is no JSON"), (["text\n", '"a\n'], "no CSV"), (["[" * 100_000], "line 1")],
+)
 def test_rows_that_cannot_be_read(lines: list[str], told: str) -> None:
     with pytest.raises(UnreadableRowsError, match=told):
         list(read(lines, None)[1])
@@ -67,8 +75,10 @@ def test_what_is_asked() -> None:
 
     assert [input_of(row, {}) for row in rows] == ["a", {"text": "a", "text_pair": "b"}, ["a"]]
     assert input_of({"Sentence 1": "a", "Sentence 2": "b"}, {}) == {"text": "a", "text_pair": "b"}
-    with pytest.raises(UnusableRowError, match="only body"):
+    with pytest.raises(NoTextError, match="only body"):
         input_of({"body": "a"}, {})
+    with pytest.raises(UnusableRowError, match="half of a surrogate"):
+        input_of({"text": "\ud800"}, {})
 
 
 def test_rows_do_not_wait_for_others() -> None:
