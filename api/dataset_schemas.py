@@ -114,12 +114,30 @@ class PiecesOut(SpreadOut):
     longer_than_encoder: LongerOut
 
 
+class ScoreBinOut(BaseModel):
+    """Rows whose scores are in a range."""
+
+    lower: float
+    upper: float
+    rows: int
+
+
+class ScoresOut(BaseModel):
+    """How the scores of graded pairs are spread."""
+
+    min: float
+    mean: float
+    max: float
+    histogram: list[ScoreBinOut]
+
+
 class SplitStatistics(BaseModel):
     """What the rows of a split are like."""
 
     rows: int
     labels: list[LabelRows]
     characters: SpreadOut
+    scores: Annotated[ScoresOut | None, Field(description="Of graded pairs")] = None
     word_pieces: PiecesOut | None = None
 
 

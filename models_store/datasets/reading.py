@@ -185,7 +185,7 @@ def write_splits(outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[s
             written[part] = {"rows": int(rows.sum()), "source": source}
             if part != split:
                 written[part]["seed"] = outcome.split_seed
-            statistics[part] = of_split(data.census, rows)
+            statistics[part] = of_split(data.census, rows, data.scores)
         part_rows(data.path, {split_path(folder, part): rows for part, rows in parts.items()})
         data.path.unlink()
     for path in folder.glob("source-*-*"):  # what archives were unpacked to

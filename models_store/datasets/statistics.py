@@ -15,10 +15,26 @@ from models_store.tasks import Row
 COUNTED_ROWS = 10_000  # of a split, whose word pieces are counted; more would keep the caller waiting
 
 
-def of_split(census: Census, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Labels and lengths of some rows of a split."""
+_SCORE_BINS = 10
+
+
+def of_split(census: Census, rows: NDArray[np.bool_], scores: Sequence[float] = ()) -> dict[str, Any]:
+    """Labels, lengths and, of graded pairs, scores of some rows of a split."""
     lengths = numbers(census.lengths)[rows]
-    return {"rows": int(rows.sum()), "labels": _labels(census, rows), "characters": spread(lengths)}
+    found = {"rows": int(rows.sum()), "labels": _labels(census, rows), "characters": spread(lengths)}
+    return {**found, "scores": _scores(np.asarray(scores)[rows])} if len(scores) and rows.any() else found
+
+
+def _scores(scores: NDArray[np.float64]) -> dict[str, Any]:
+    """Smallest, mean, largest; and a histogram of bins of one width."""
+    counts, edges = np.histogram(scores, _SCORE_BINS)
+    ranges = zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
+    return {
+        "min": float(scores.min()),
+        "mean": float(scores.mean()),
+        "max": float(scores.max()),
+        "histogram": [{"lower": lower, "upper": upper, "rows": rows} for lower, upper, rows in ranges],
+    }
 
 
 def _labels(census: Census, rows: NDArray[np.bool_]) -> list[dict[str, Any]]:

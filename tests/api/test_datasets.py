@@ -347,6 +347,19 @@ def test_statistics_count_labels_characters_and_word_pieces(
     assert service.client.get(path, params={"encoder": "nobody"}).status_code == 404
 
 
+def test_statistics_of_graded_pairs_tell_how_the_scores_are_spread(
+    service: Service, trained_models: dict[str, TrainedModel]
+) -> None:
+    dataset_id = trained_models["graded"].dataset["id"]
+    splits = service.client.get(f"/datasets/{dataset_id}/statistics").json()["splits"]
+
+    for split in splits.values():
+        scores = split["scores"]
+        assert sum(one["rows"] for one in scores["histogram"]) == split["rows"]
+        assert scores["min"] <= scores["mean"] <= scores["max"]
+        assert (scores["histogram"][0]["lower"], scores["histogram"][-1]["upper"]) == (scores["min"], scores["max"])
+
+
 @pytest.mark.parametrize(
     ("kind", "form"),
     [("classification", "csv"), ("several", "jsonl"), ("several", "csv"), ("tagging", "conll"), ("graded", "csv")],

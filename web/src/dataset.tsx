@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { type Dataset, type Page, type Problem, type Spread, type Statistics, call } from "./api";
 import { rowsOf } from "./datasets";
-import { bytes, count, percent, when } from "./format";
+import { bytes, count, figure, percent, when } from "./format";
 import { go, useAction, useAsked, useTitle } from "./hooks";
 import { Bars, Card, Facts, Failure, Loading, Long, type Mark, Marked, Problems, Save, Scroll, Status, Sure, Warnings } from "./parts";
 
@@ -92,6 +92,7 @@ function Figures({ dataset }: { dataset: Dataset }): JSX.Element {
       {found && (
         <div class="columns">
           {labels.length > 0 && <Bars caption={`Rows of each label (${count(found.rows)} in all)`} bars={labels.map((one) => ({ label: one.label, value: one.rows, text: `${count(one.rows)} (${percent(one.rows / found.rows)})` }))} />}
+          {found.scores && <Bars whole caption={`Rows of each range of scores, ${figure(found.scores.mean)} on average`} bars={found.scores.histogram.map((bin) => ({ label: `${figure(bin.lower)} to ${figure(bin.upper)}`, value: bin.rows, text: count(bin.rows) }))} />}
           <Lengths caption="Characters of a row" spread={found.characters} />
           {found.word_pieces ? (
             <div>

@@ -4726,6 +4726,18 @@ export interface components {
          */
         Scheme: "bio" | "iob1" | "bioes" | "io" | "plain";
         /**
+         * ScoreBinOut
+         * @description Rows whose scores are in a range.
+         */
+        ScoreBinOut: {
+            /** Lower */
+            lower: number;
+            /** Upper */
+            upper: number;
+            /** Rows */
+            rows: number;
+        };
+        /**
          * ScoreFigures
          * @description How far predicted scores are from true ones, in the data's own unit.
          */
@@ -4750,6 +4762,29 @@ export interface components {
             true_mean: number;
             /** Predicted Mean */
             predicted_mean: number;
+        };
+        /**
+         * ScoresOut
+         * @description How the scores of graded pairs are spread.
+         */
+        ScoresOut: {
+            /**
+             * Min
+             * @description The least
+             */
+            min: number;
+            /** Mean */
+            mean: number;
+            /**
+             * Max
+             * @description The greatest
+             */
+            max: number;
+            /**
+             * Histogram
+             * @description Rows of each range
+             */
+            histogram: components["schemas"]["ScoreBinOut"][];
         };
         /**
          * ServerMetadataOut
@@ -4921,6 +4956,8 @@ export interface components {
             /** Labels */
             labels: components["schemas"]["LabelRows"][];
             characters: components["schemas"]["SpreadOut"];
+            /** @description Of graded pairs */
+            scores?: components["schemas"]["ScoresOut"] | null;
             word_pieces?: components["schemas"]["PiecesOut"] | null;
         };
         /**
