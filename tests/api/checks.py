@@ -37,6 +37,6 @@ def problem_of(response: Answer, status: int) -> dict[str, Any]:
     if "errors" in body:
         assert body["error_count"] >= len(body["errors"])
         for error in body["errors"]:
-            assert {"code", "message"} <= set(error) <= {"file", "line", "column", "code", "message", "value"}
+            assert {"code", "message"} <= set(error) <= {"file", "line", "column", "code", "message", "value", "row"}
             assert error.get("line", 1) >= 1
     return body
