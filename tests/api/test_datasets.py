@@ -116,7 +116,14 @@ def test_a_bad_row_is_named_by_its_line_in_the_file(service: Service) -> None:
 
     assert body["error_count"] == 1
     assert body["errors"] == [
-        {"file": "file.csv", "line": 4, "column": "label", "code": "missing_label", "message": "label is empty"}
+        {
+            "file": "file.csv",
+            "line": 4,
+            "column": "label",
+            "code": "missing_label",
+            "message": "label is empty",
+            "row": "no label,",
+        }
     ]
     assert stored(service) == before
 
