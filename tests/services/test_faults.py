@@ -22,7 +22,7 @@ pytestmark = pytest.mark.services
 # Long enough to be interrupted, short enough to finish.
 LONG = {**QUICK, "full_epochs": 200, "batch_size": 1, "patience": 1000, "full_learning_rate": 0.0001}
 FAST_RECOVERY = {
-    "THAWLINE_LEASE_SECONDS": "3",
+    "THAWLINE_LEASE_SECONDS": "6",  # of a busy machine, too: a living worker must not be taken for lost
     "THAWLINE_HEARTBEAT_SECONDS": "0.5",
     "THAWLINE_SWEEP_SECONDS": "1",
 }
