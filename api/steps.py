@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from api.calls import Logits, Outcome, OverdueError, RunnerLostError
-from api.characters import half_pair
+from models_store.characters import half_pair
 from models_store.errors import InvalidInputError, ModelFailedError, Problem, ThawlineError, UnavailableError
 from models_store.logging import get_logger
 from models_store.predictor import Predictor

@@ -390,6 +390,11 @@ def resolve_head(requested: HeadName, task: TaskName, strategy: Strategy) -> Hea
     return requested
 
 
+def _idle(name: str) -> Any:
+    """The value of a hyperparameter that changes nothing: a job that is asked for again names all of its values."""
+    return ResolvedHyperparameters.model_fields[name].default
+
+
 def _check_phases(request: JobRequest, asked: dict[str, Any]) -> None:
     """Refuse options of a phase that the strategy has not got, and a training without any."""
     if request.strategy is not Strategy.FROZEN:
@@ -398,16 +403,15 @@ def _check_phases(request: JobRequest, asked: dict[str, Any]) -> None:
         message = "strategy frozen trains the head alone; without head_epochs nothing is left to train"
         raise InvalidInputError(message, [Problem("nothing_to_train", message, column="hyperparameters.head_epochs")])
     for name in sorted(_OF_PHASE_TWO & asked.keys()):
-        if asked[name] == ResolvedHyperparameters.model_fields[name].default:
-            continue  # a job that is asked for again names all of its values
+        if asked[name] == _idle(name):
+            continue
         message = f"{name} is about the second phase, which strategy frozen has not got; leave it out"
         raise InvalidInputError(message, [Problem("unused_option", message, column=f"hyperparameters.{name}")])
 
 
 def _check_loss(asked: Hyperparameters, values: ResolvedHyperparameters, head: HeadName, task: Task[Any]) -> None:
     """Refuse options of the loss that would be passed over in silence."""
-    usual = ResolvedHyperparameters.model_fields["focal_gamma"].default
-    if asked.focal_gamma not in (None, usual) and values.loss != "focal":
+    if asked.focal_gamma not in (None, _idle("focal_gamma")) and values.loss != "focal":
         message = 'focal_gamma is a number of the focal loss; ask for it with "loss": "focal"'
         raise InvalidInputError(message, [Problem("unused_option", message, column="hyperparameters.focal_gamma")])
     if not values.shapes_loss():

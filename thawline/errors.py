@@ -62,6 +62,9 @@ class WaitTimeout(Error, TimeoutError):
 class UnexpectedAnswer(Error):
     """Whoever answered does not speak Thawline's protocol."""
 
+    def __init__(self, detail: str, hint: str | None = "is this the URL of a Thawline service?") -> None:
+        super().__init__(detail, hint)
+
 
 class Refused(Error):
     """The service understood the request and says no.

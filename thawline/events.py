@@ -59,7 +59,7 @@ def follow(engine: Engine, path: str, after: int) -> Stream[Event]:
         if answer.status == 204:  # all was told, and the job is over
             return
         if "event-stream" not in answer.headers.get("content-type", ""):
-            raise UnexpectedAnswer("the answer is no stream of events", "is this the URL of a Thawline service?")
+            raise UnexpectedAnswer("the answer is no stream of events")
         stream, known, heard = EventStream(), after, False
         broken: httpx.RequestError | None = None
         try:

@@ -180,7 +180,7 @@ class ModelBase:
         body = (yield from self._engine.ask(request, deadline=deadline)).json()
         answers = [parse(Prediction, answer) for answer in member(body, "predictions")]
         if len(answers) != len(items):
-            raise UnexpectedAnswer(f"{len(answers)} answers came to {len(items)} inputs")
+            raise UnexpectedAnswer(f"{len(answers)} answers came to {len(items)} inputs", None)
         if given["threshold"] is not None:
             answers = [answer.above(given["threshold"]) for answer in answers]
         if is_one(inputs):

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from thawline.errors import UnexpectedAnswer
 
 T = TypeVar("T")
-_WHOSE = "is this the URL of a Thawline service?"
 
 
 def loaded(content: str | bytes) -> Any:
@@ -25,7 +24,7 @@ def loaded(content: str | bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UnexpectedAnswer("the answer is not JSON", _WHOSE) from error
+        raise UnexpectedAnswer("the answer is not JSON") from error
 
 
 def member(body: Any, name: str) -> Any:
@@ -35,7 +34,7 @@ def member(body: Any, name: str) -> Any:
         UnexpectedAnswer: It is no object, or has no such member.
     """
     if not isinstance(body, Mapping) or name not in body:
-        raise UnexpectedAnswer(f"the answer has no {name!r}", _WHOSE)
+        raise UnexpectedAnswer(f"the answer has no {name!r}")
     return body[name]
 
 
@@ -51,7 +50,7 @@ def parse(record: type[T], body: Any, **given: Any) -> T:
         UnexpectedAnswer: It is no object, or has not all fields that are needed.
     """
     if not isinstance(body, Mapping):
-        raise UnexpectedAnswer(f"expected a JSON object for {record.__name__}", _WHOSE)
+        raise UnexpectedAnswer(f"expected a JSON object for {record.__name__}")
     values = dict(given)
     kind: Any = record
     for name, hint, needed in _fields(kind):
@@ -60,7 +59,7 @@ def parse(record: type[T], body: Any, **given: Any) -> T:
         elif name == "raw":
             values[name] = body
         elif needed and name not in values:
-            raise UnexpectedAnswer(f"the answer has no {name!r}", _WHOSE)
+            raise UnexpectedAnswer(f"the answer has no {name!r}")
     return record(**values)
 
 
@@ -90,5 +89,5 @@ def _converted(hint: Any, value: Any) -> Any:
         try:
             return datetime.fromisoformat(value)
         except (TypeError, ValueError) as error:
-            raise UnexpectedAnswer(f"{value!r} is no time", _WHOSE) from error
+            raise UnexpectedAnswer(f"{value!r} is no time") from error
     return parse(hint, value) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else value

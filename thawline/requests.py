@@ -133,7 +133,7 @@ def error_of(answer: Answer, request: Request) -> Error:
         return Refused(message, f"the service's log says more of request {details['request_id']}", **details)
     if not body:
         told = f"{request.method} {request.path} was answered {answer.status}"
-        return UnexpectedAnswer(told, "is this the URL of a Thawline service?")
+        return UnexpectedAnswer(told)
     return Refused(message, **details)
 
 

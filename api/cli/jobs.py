@@ -9,7 +9,7 @@ import typer
 
 from api.cli.options import Limit
 from api.cli.session import Session, command
-from api.cli.watching import show_result
+from api.cli.watching import show_result, tell_started
 from api.cli.watching import watch as watch_job
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def resume(session: Session, job_id: Id) -> None:
 @command(app)
 def retry(session: Session, job_id: Id) -> None:
     """Start another job that does what this one, which failed or was cancelled, was to do."""
-    job = session.client.job(job_id).retry()
-    session.out.done(job.raw, job.id, f"{job.id} is {job.status}")
-    session.out.note(f"Watch it: thawline jobs watch {job.id}")
+    tell_started(session, session.client.job(job_id).retry())
 
 
 def _told(session: Session, job: thawline.Job) -> None:

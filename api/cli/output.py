@@ -69,9 +69,7 @@ class Output:
         detail, problems = getattr(error, "detail", str(error)), getattr(error, "problems", ())
         hint = hint or getattr(error, "hint", None)
         if self.as_json:
-            told = [dict(problem.raw) for problem in problems]
-            with contextlib.suppress(OSError):  # where it is what cannot be written to
-                self.json({"error": {"type": type(error).__name__, "message": detail, "hint": hint, "problems": told}})
+            self.json_error(type(error).__name__, detail, hint, problems)
         self.note(f"thawline: {detail}")
         for problem in problems:
             if problem.file or problem.line:
@@ -80,6 +78,12 @@ class Output:
                     self.note(f"    | {problem.row}")
         if hint:
             self.note(f"Next: {hint}")
+
+    def json_error(self, kind: str, message: str, hint: str | None, problems: Sequence[Any] = ()) -> None:
+        """Why there is no result, for programs."""
+        told = [dict(problem.raw) for problem in problems]
+        with contextlib.suppress(OSError):  # where it is what cannot be written to
+            self.json({"error": {"type": kind, "message": message, "hint": hint, "problems": told}})
 
 
 def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
@@ -96,9 +100,8 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> N
         return
     table = Table(title=title or None, show_header=bool(header), box=None, padding=(0, 2, 0, 0))
     for number, name in enumerate(header):
-        table.add_column(
-            name, no_wrap=number == 0, overflow="ignore" if number == 0 else "fold"
-        )  # an id is copied whole
+        is_id = number == 0  # which is copied whole
+        table.add_column(name, no_wrap=is_id, overflow="ignore" if is_id else "fold")
     if not header:
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")

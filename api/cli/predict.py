@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _BATCH = 32  # rows of a pipe that are asked at once: few, so that answers flow
 _FILE_FORMATS = ("csv", "jsonl", "parquet")  # that a file of answers may have
-_ANSWERS_TO = {Form.CSV: "csv", Form.LINES: "csv", Form.JSONL: "jsonl"}
 _OF_AN_INPUT = re.compile(r"inputs\.(\d+)")  # the place of a problem
 
 
@@ -71,8 +70,6 @@ def predict(
     Example: thawline predict support-intent "Where is my parcel?"
     """
     columns = pairs(column or (), "--column")
-    if session.out.as_json and output_form is Answers.CSV and text is None and file is None:
-        raise typer.BadParameter("--json writes JSON; leave out --to")
     options: Any = {"top_k": top_k, "threshold": threshold, "precision": precision}
     given = {
         "TEXT": text, "--pair": pair, "--out": out, "--column": column, "--from": input_form, "--to": output_form,
@@ -95,16 +92,10 @@ def predict(
         _refuse(given, "the rows of a pipe have both texts", "--pair")
         if input_form is Form.LINES:
             _refuse(given, "lines have no columns", "--column")
-        try:
-            form, rows = read(decoded(_standard_input(), encoding or "utf-8"), input_form, columns)
-            if form is Form.LINES and input_form is None:
-                session.out.note("each line is asked as a text; say --from csv where the first one is a header")
-            as_json = session.out.as_json or (output_form or Answers(_ANSWERS_TO[form])) is Answers.JSONL
-            writer = Writer(sys.stdout, Answers.JSONL if as_json else Answers.CSV)
-            _answer_pipe(session, session.client.model(name), rows, writer, columns, options)
-        except UnreadableRowsError as error:
-            session.out.error(error, "mend it, and send the rows from there on again")
-            raise typer.Exit(ExitStatus.REFUSED_DATA) from None
+        if session.out.as_json and output_form is Answers.CSV:
+            _refuse(given, "--json writes JSON", "--to")
+        rows = decoded(_standard_input(), encoding or "utf-8")
+        _answer_pipe(session, session.client.model(name), rows, input_form, output_form, columns, options)
 
 
 def _refuse(given: dict[str, Any], why: str, *options: str) -> None:
@@ -131,6 +122,27 @@ def _answer_text(session: Session, model: thawline.Model, asked: Any, options: A
 
 
 def _answer_pipe(
+    session: Session,
+    model: thawline.Model,
+    lines: Iterator[str],
+    input_form: Form | None,
+    output_form: Answers | None,
+    columns: dict[str, str],
+    options: Any,
+) -> None:
+    """Answer what comes through a pipe."""
+    try:
+        form, rows = read(lines, input_form, columns)
+        if form is Form.LINES and input_form is None:
+            session.out.note("each line is asked as a text; say --from csv where the first one is a header")
+        usual = Answers.JSONL if session.out.as_json or form is Form.JSONL else Answers.CSV
+        _answer_rows(session, model, rows, Writer(sys.stdout, output_form or usual), columns, options)
+    except UnreadableRowsError as error:
+        session.out.error(error, "mend it, and send the rows from there on again")
+        raise typer.Exit(ExitStatus.REFUSED_DATA) from None
+
+
+def _answer_rows(
     session: Session,
     model: thawline.Model,
     rows: Iterator[Row],

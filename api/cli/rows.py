@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import typer
 
+from models_store.characters import escaped, is_text
 from models_store.spellings import PAIR_SPELLINGS, TEXT_SPELLINGS, column_key
 
 
@@ -107,7 +108,7 @@ def input_of(row: Row, columns: Mapping[str, str]) -> Any:
     if TOO_WIDE in row:
         raise UnusableRowError("the row has more fields than the header")
     text, pair = _fields(row, columns)
-    if any(isinstance(value, str) and not _is_text(value) for value in row.values()):
+    if any(isinstance(value, str) and not is_text(value) for value in row.values()):
         raise UnusableRowError("the row holds half of a surrogate pair, which is no character")
     if pair is not None and row.get(pair) is not None:
         return {"text": row.get(text or "text"), "text_pair": row[pair]}
@@ -131,8 +132,7 @@ class Writer:
     def write(self, row: Row, *, answered: bool = True) -> None:
         """Write a row."""
         if self._form is Answers.JSONL:
-            line = json.dumps(row, ensure_ascii=False)
-            self._stream.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
+            self._stream.write(escaped(json.dumps(row, ensure_ascii=False)) + "\n")
         elif self._csv is None and not answered:
             self._held.append(row)
         else:
@@ -191,15 +191,6 @@ def _fields(names: Iterable[str], columns: Mapping[str, str]) -> tuple[str | Non
         if first in by_key and second in by_key:
             return text or by_key[first], pair or by_key[second]
     return text or by_key.get("text"), pair
-
-
-def _is_text(value: str) -> bool:
-    """Whether the characters can be written as UTF-8; JSON can escape half of one."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _form_of(first: str, columns: Mapping[str, str]) -> Form:

@@ -91,8 +91,7 @@ class _Command(TyperCommand):
 
 def _tell_usage(error: Any, path: str) -> None:
     """On the standard output; typer itself tells it on the standard error."""
-    told = {"type": "Usage", "message": error.format_message(), "hint": f"{path} --help", "problems": []}
-    Output(as_json=True).json({"error": told})
+    Output(as_json=True).json_error("Usage", error.format_message(), f"{path} --help")
 
 
 @contextmanager

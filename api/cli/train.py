@@ -22,7 +22,7 @@ from api.cli.options import (
     upload_options,
 )
 from api.cli.session import Session, command
-from api.cli.watching import watch
+from api.cli.watching import tell_started, watch
 
 
 class Strategy(StrEnum):
@@ -92,11 +92,7 @@ def train(
     if task is None and (not file.startswith("ds_") or Path(file).exists()):
         raise typer.BadParameter("say what the model is to do", param_hint="--task")
     job = session.client.train(file, model=name, task=task, **spec)
-    if follow:
-        watch(session, job)
-        return
-    session.out.done(job.raw, job.id, f"{job.id} is {job.status}")
-    session.out.note(f"Watch it: thawline jobs watch {job.id}")
+    (watch if follow else tell_started)(session, job)
 
 
 def _values(given: list[str] | None) -> dict[str, Any]:

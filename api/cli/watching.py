@@ -29,6 +29,12 @@ def watch(session: Session, job: thawline.Job) -> None:
         session.out.note(f'\nAsk it: thawline predict {ended.model.name} "…"')
 
 
+def tell_started(session: Session, job: thawline.Job) -> None:
+    """That a job was made, and how to follow it."""
+    session.out.done(job.raw, job.id, f"{job.id} is {job.status}")
+    session.out.note(f"Watch it: thawline jobs watch {job.id}")
+
+
 def show_result(session: Session, job: thawline.Job) -> None:
     """The metrics of each split and phase."""
     if session.out.as_json:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.characters import half_pair
 from api.examples import shown_as
+from models_store.characters import half_pair
 from models_store.errors import InvalidInputError, Problem
 
 Vector = NDArray[np.floating[Any]]

@@ -10,8 +10,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from models_store.characters import is_text
 from models_store.datasets.labels import Place, label_problem, label_set
-from models_store.datasets.readers.json_rows import is_text
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report, excerpt
 from models_store.errors import Problem, ProblemList, quoted

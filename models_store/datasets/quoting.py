@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import replace
 
+from models_store.characters import escaped
 from models_store.datasets.formats import Opened, open_sheet
 from models_store.datasets.readers.columnar import ColumnarSheet
 from models_store.datasets.readers.json_rows import JsonSheet
 from models_store.datasets.readers.workbook import WorkbookSheet, plain
-from models_store.datasets.report import Report
+from models_store.datasets.report import Report, excerpt
 from models_store.errors import InvalidInputError, Problem, TooLargeError, UnreadableFileError
 
 _CHARACTERS = 300
@@ -50,12 +51,12 @@ def with_rows(problems: Iterable[Problem], files: Collection[Opened]) -> list[Pr
 def _rows(opened: Opened, lines: Set[int]) -> dict[int, str]:
     """Those of these lines, or numbers, that can be read."""
     found: dict[int, str] = {}
+    last = max(lines)
     for numbered in _ways(opened):
-        last = max(lines)
         try:
             for line, row in numbered:
                 if line in lines:
-                    found.setdefault(line, _shown(row))
+                    found.setdefault(line, escaped(excerpt(row, _CHARACTERS)))
                 if line >= last:
                     break
         except _UNREADABLE:
@@ -80,12 +81,6 @@ def _ways(opened: Opened) -> Iterator[Iterator[tuple[int, str]]]:
         yield ((number, "\t".join(map(_cell, cells))) for number, cells in sheet.rows(sheet.header))
         return
     yield ((line, text.rstrip("\r\n")) for line, text in enumerate(opened.source.lines(), start=1))
-
-
-def _shown(row: str) -> str:
-    """Its beginning, as it can be written: JSON can escape half a character."""
-    row = row if len(row) <= _CHARACTERS else f"{row[:_CHARACTERS]}…"
-    return row.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _cell(value: object) -> str:

@@ -88,9 +88,8 @@ def read(
         report = Report(on_error, skipped.add)
         splits = Collector(replace(reading, parts=len(opened) == 1), report, folder, tell).read(opened)
         outcome = _outcome(reading, splits, report, limit)
-    for problems in (report.errors, report.skipped):
-        problems.kept = with_rows(problems.kept, files)
-    skipped.quote(files)
+    report.errors.kept = with_rows(report.errors.kept, files)
+    report.skipped.kept = skipped.quote(files)[: len(report.skipped.kept)]
     return outcome
 
 

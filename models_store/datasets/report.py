@@ -95,7 +95,7 @@ class Report:
         ]
 
 
-def excerpt(value: object) -> str:
+def excerpt(value: object, limit: int = _VALUE_CHARACTERS) -> str:
     """A value cut short, as it stands in a report."""
     text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"

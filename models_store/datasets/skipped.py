@@ -39,17 +39,18 @@ class Skipped:
             self._file = self._path.open("w", encoding="ascii")
         print(json.dumps(problem.to_json()), file=self._file)
 
-    def quote(self, files: Collection[Opened]) -> None:
-        """Give the first thousand problems the rows that they are said of, when all were written down."""
+    def quote(self, files: Collection[Opened]) -> list[Problem]:
+        """Give the first thousand problems the rows that they are said of, when all were written down; these."""
         if not self._path.is_file():
-            return
+            return []
         part = self._path.with_suffix(".part")
         with self._path.open(encoding="ascii") as old, part.open("w", encoding="ascii") as new:
-            first = [Problem(**json.loads(line)) for line in islice(old, _QUOTED)]
-            for problem in with_rows(first, files):
+            first = with_rows([Problem(**json.loads(line)) for line in islice(old, _QUOTED)], files)
+            for problem in first:
                 print(json.dumps(problem.to_json()), file=new)
             shutil.copyfileobj(old, new)
         part.replace(self._path)
+        return first
 
 
 def listed(path: Path, *, limit: int, after: int = 0) -> Iterator[dict[str, Any]]:

@@ -13,8 +13,6 @@ from models_store.datasets.pieces import EncoderLimit, evenly
 from models_store.tasks import Row
 
 COUNTED_ROWS = 10_000  # of a split, whose word pieces are counted; more would keep the caller waiting
-
-
 _SCORE_BINS = 10
 
 

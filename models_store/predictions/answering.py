@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import func
 
 from models_store.artifacts import ArtifactStore
+from models_store.characters import is_text
 from models_store.database import Database, db_now
 from models_store.datasets.formats import Opened, open_sheet, open_single
 from models_store.datasets.quoting import quoting
-from models_store.datasets.readers.json_rows import is_text
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report
 from models_store.datasets.source import SourceFile

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models_store.characters import escaped
 from models_store.datasets.columns import MAX_COLUMNS
 from models_store.datasets.readers.columnar import ColumnarSheet
 from models_store.predictions.answered import Answered
 from models_store.predictions.reading import Record, records
-from models_store.predictions.values import as_text, escaped
+from models_store.predictions.values import as_text
 
 GROUP_ROWS = 50_000
 _GROUP_BYTES = 64 * 1024 * 1024

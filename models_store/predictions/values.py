@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from models_store.datasets.readers.json_rows import is_text
+from models_store.characters import escaped, is_text
 
 
 def json_value(value: Any) -> Any:
@@ -59,8 +59,3 @@ def as_text(value: Any) -> str:
         return json.dumps(value)  # NaN too, which every reader of CSV knows
     plain = json_value(value)
     return escaped(plain) if isinstance(plain, str) else as_json(plain)
-
-
-def escaped(text: str) -> str:
-    r"""The text with halves of surrogate pairs, which are no characters, as their escapes (``\ud83d``)."""
-    return text if is_text(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")

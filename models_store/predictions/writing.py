@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models_store.artifacts import fsync
+from models_store.characters import escaped
 from models_store.predictions.answered import Answered
 from models_store.predictions.files import OutputFormat
 from models_store.predictions.parquet import write_parquet
 from models_store.predictions.reading import column_names
-from models_store.predictions.values import as_json, as_text, escaped
+from models_store.predictions.values import as_json, as_text
 
 
 def assemble(answered: Answered, target: Path, form: OutputFormat) -> None:

@@ -31,7 +31,7 @@ def _objects(document: Json) -> str:
     parts = ["# Objects of the answers\n\nWhat calls answer with, and what is within. A newer service may tell more.\n"]
     for name in sorted(_answered(document)):
         members = schemas[name]["properties"].items()
-        rows = [row(f"`{member}`", _linked(value, schemas), meaning_of(value)) for member, value in members]
+        rows = [row(f"`{member}`", _linked(value, schemas), _meaning(value)) for member, value in members]
         told = str(schemas[name].get("description", "")).replace("``", "`")
         table = "\n".join(["| member | value | meaning |", "|---|---|---|", *rows])
         parts.append(f"## {name} {{#{name.lower()}}}\n\n{told}\n\n{table}\n")
@@ -88,13 +88,15 @@ def _linked_kind(kind: Json, schemas: Json) -> str:
     return _in_words(kind)
 
 
-def meaning_of(schema: Json) -> str:
+def _meaning(schema: Json) -> str:
     """What is said of a member."""
     return next((kind["description"] for kind in [schema, *_kinds(schema)] if "description" in kind), "")
 
 
 def _default(schema: Json) -> str:
-    return f"`{json.dumps(schema['default'], ensure_ascii=False)}`" if "default" in schema else ""
+    """The default of a member, unless there is none worth telling."""
+    default = schema.get("default")
+    return "" if default is None else f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
 def page_of(tag: str) -> str:
@@ -185,9 +187,8 @@ class Operation:
             if "properties" in inner:
                 yield from self._members(inner, f"{within}{name}.")
                 continue
-            usual = _default(member) if member.get("default") is not None else ""
-            place = "(needed)" if name in needed else usual
-            yield row(f"`{within}{name}`", place, self._kind(member), meaning_of(member))
+            place = "(needed)" if name in needed else _default(member)
+            yield row(f"`{within}{name}`", place, self._kind(member), _meaning(member))
 
     def _kind(self, schema: Json) -> str:
         """The values that fit, in a few words."""

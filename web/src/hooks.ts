@@ -1,6 +1,6 @@
 // What pages share: where we are, what was asked of the service, and what is remembered.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, call } from "./api";
+import { ApiError, type Page, call } from "./api";
 
 /** The parts of the address behind the `#`, such as `["jobs", "job_…"]`, and what follows a `?`. */
 export function useRoute(): { parts: string[]; query: URLSearchParams } {
@@ -74,6 +74,15 @@ export function useAsked<T>(path: string | null, every: (data: T | undefined) =>
   const reload = useCallback(() => setTurn((value) => value + 1), []);
   const mine = state.path === path; // what an earlier path gave is not shown for this one
   return { data: mine ? state.data : undefined, error: mine ? state.error : undefined, reload };
+}
+
+/** What a list has, and before it the one that is chosen, which the list may be too short for. */
+export function useListed<T>(list: string, chosen: string | null, key: (item: T) => string): { items: T[] | undefined; error: ApiError | undefined } {
+  const { data, error } = useAsked<Page<T>>(list);
+  const { data: wanted, error: missing } = useAsked<T>(chosen);
+  const whole = data && (!chosen || wanted || missing);
+  const items = whole ? [...(wanted ? [wanted] : []), ...data.data.filter((item) => !wanted || key(item) !== key(wanted))] : undefined;
+  return { items, error: error ?? missing };
 }
 
 /** Something that takes a while and may be refused. */

@@ -71,7 +71,7 @@ function trialsOf(events: JobEvent[]): string {
   const begun = events.findLastIndex((event) => Array.isArray(event.data["trying"]));
   if (begun < 0) return "";
   const all = (events[begun]!.data["trying"] as unknown[]).length;
-  const done = events.slice(begun).filter((event) => typeof event.data["head"] === "string" && typeof event.data["score"] === "number").length;
+  const done = events.slice(begun).filter((event) => isTrial(event.data)).length;
   return done < all ? `, trying head ${done + 1} of ${all}` : "";
 }
 
@@ -147,9 +147,11 @@ interface Trial {
   score: number;
 }
 
+const isTrial = (data: object): data is Trial => "head" in data && typeof data.head === "string" && "score" in data && typeof data.score === "number";
+
 /** What `auto` has tried. */
 function Heads({ events }: { events: JobEvent[] }): JSX.Element | null {
-  const trials = events.map((event) => event.data as Partial<Trial>).filter((data): data is Trial => typeof data.head === "string" && typeof data.score === "number");
+  const trials = events.map((event): object => event.data).filter(isTrial);
   if (trials.length < 2) return null;
   const chosen = events.map((event) => /^chosen head: (\S+)/.exec(event.message)?.[1]).findLast((name) => name !== undefined);
   const ranked = [...new Map(trials.map((trial) => [trial.head, trial])).values()].sort((a, b) => b.score - a.score);

@@ -1,10 +1,10 @@
 // A new job: three choices, everything else folded away, and what it will come to before it starts.
 import type { JSX, TargetedInputEvent } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, type Dataset, type Job, type Page, type Plan, call } from "./api";
+import { ApiError, type Dataset, type Job, type Plan, call } from "./api";
 import { rowsOf } from "./datasets";
 import { about, count, phaseName, when } from "./format";
-import { go, useAction, useAsked, useTitle } from "./hooks";
+import { go, useAction, useAsked, useListed, useTitle } from "./hooks";
 import { Card, Failure, Field, Loading } from "./parts";
 
 const HEADS: Record<string, string[]> = {
@@ -27,14 +27,12 @@ export function NewJobPage({ dataset: given, like }: { dataset: string | null; l
   const choices = useChoices(earlier);
   const dataset = earlier?.dataset_id ?? given;
   useTitle("New job");
-  const { data, error } = useAsked<Page<Dataset>>("/datasets?limit=100");
-  const { data: wanted, error: missing } = useAsked<Dataset>(dataset && `/datasets/${dataset}`);
-  const known = data && (!dataset || wanted || missing) ? [...(wanted ? [wanted] : []), ...data.data.filter((one) => one.id !== wanted?.id)] : undefined;
+  const { items: known, error } = useListed<Dataset>("/datasets?limit=100", dataset && `/datasets/${dataset}`, (one) => one.id);
   const ready = like && !choices && !lost ? undefined : known?.filter((one) => one.status === "ready");
   return (
     <>
       <h1>New job</h1>
-      <Failure error={error ?? missing ?? lost} />
+      <Failure error={error ?? lost} />
       {choices && earlier && <p>The choices are those of <a href={`#/jobs/${earlier.id}`}>a job</a> of {when(earlier.created_at)}. Change what you like.</p>}
       {!ready && !error && <Loading what="data sets" />}
       {ready?.length === 0 && <p>A job needs a data set. <a href="#/datasets">Upload one</a> first.</p>}

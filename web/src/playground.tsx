@@ -1,18 +1,15 @@
 // Ask a model, and take the call away as curl, Python or JavaScript.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type Answer, type Model, type Page, type Report, apiKey, call } from "./api";
-import { go, useAction, useAsked, useTitle } from "./hooks";
+import { type Answer, type Model, type Report, apiKey, call } from "./api";
+import { go, useAction, useAsked, useListed, useTitle } from "./hooks";
 import { Card, Copy, Dial, Failure, Field, Loading, PredictionView } from "./parts";
 
 const SLOW = 1000;
 const TOP = 10; // labels with their scores
 
 export function PlaygroundPage({ chosen }: { chosen: string | null }): JSX.Element {
-  const { data, error: unlisted } = useAsked<Page<Model>>("/models?limit=100");
-  const { data: wanted, error: missing } = useAsked<Model>(chosen && `/models/${encodeURIComponent(chosen.split("@")[0]!)}`);
-  const models = data && (!chosen || wanted || missing) ? [...(wanted ? [wanted] : []), ...data.data.filter((model) => model.name !== wanted?.name)] : undefined;
-  const error = unlisted ?? missing;
+  const { items: models, error } = useListed<Model>("/models?limit=100", chosen && `/models/${encodeURIComponent(chosen.split("@")[0]!)}`, (model) => model.name);
   useTitle("Playground");
   const names = (models ?? []).flatMap((model) => [...(model.aliases["production"] == null ? [] : [model.name]), ...model.versions.map((version) => `${model.name}@${version.version}`)]);
   const [name, setName] = useState(chosen ?? "");

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
+from models_store.characters import is_text
 from models_store.datasets.columns import SPLIT
 from models_store.datasets.readers.sheet import Cell
 from models_store.datasets.report import Report, excerpt
@@ -189,12 +190,3 @@ def _value(window: _Window, source: SourceFile) -> Any:
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
             raise source.unreadable("malformed_json", "no row looks like this", window.line) from error
         return value
-
-
-def is_text(value: str) -> bool:
-    """Whether the characters can be written as UTF-8; JSON can escape half a surrogate pair."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

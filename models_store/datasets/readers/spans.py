@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from models_store.characters import is_text
 from models_store.datasets.columns import SPLIT
 from models_store.datasets.labels import label_problem
 from models_store.datasets.readers import label_studio
-from models_store.datasets.readers.json_rows import is_text, json_records
+from models_store.datasets.readers.json_rows import json_records
 from models_store.datasets.readers.marks import Fault, WrongRowError, cut_at, cuts_a_word, spans_of, trimmed
 from models_store.datasets.readers.sentences import Sentence
 from models_store.datasets.report import Report, excerpt
